@@ -1,0 +1,81 @@
+# Every verb of the project. The same targets serve people, hooks and CI.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PORT ?= 5000
+
+# Every command runs from .venv; only its set-up uses the machine's own Python.
+SYSTEM_PATH := $(subst $(CURDIR)/.venv/bin:,,$(PATH))
+export PATH := $(CURDIR)/.venv/bin:$(SYSTEM_PATH)
+unexport PYTHONHOME
+# Bytecode of src/ is to be written also where the shell says otherwise: without it each command compiles anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Nothing here phones home.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export GX_ANALYTICS_ENABLED := false
+export DVC_NO_ANALYTICS := 1
+
+# The environment is ready when the stamp is newer than the lock and was written for this folder (a virtual environment does
+# not survive a move). Naming a PYTHON on the command line asks for a check of that too.
+READY := .venv/.synced
+ifneq ($(shell test -x .venv/bin/python && cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+ifeq ($(origin PYTHON),command line)
+.PHONY: $(READY)
+endif
+
+.PHONY: help setup lock train serve test test-load lint format ui bench ci clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY) ## Make .venv from the lock (PYTHON=python3.12 picks another Python)
+
+$(READY): requirements/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) on this machine; mlref needs Python 3.11, 3.12 or 3.13." >&2; exit 1; }
+	@PATH="$(SYSTEM_PATH)" PYTHON="$(PYTHON)" $(PYTHON) tools/setup_venv.py
+
+lock: $(READY) ## Write requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
+	@python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+train: $(READY) ## Run the pipeline from data to evaluation, then register the model
+	@mlref pipeline
+
+serve: $(READY) ## Serve the champion on 127.0.0.1:8000 (ARGS="--port 9000")
+	@mlref serve $(ARGS)
+
+test: $(READY) ## Run the tests and print their coverage
+	@pytest -n auto --cov --cov-report=term --durations=10 $(ARGS)
+
+test-load: $(READY) ## Run the load tests
+	@pytest -m load $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "There are no load tests."; }
+
+lint: $(READY) ## Check style, types, layers, docstrings, secrets and the freshness of all locks
+	@pre-commit run --all-files
+
+format: $(READY) ## Sort imports and format the code
+	@isort --quiet .
+	@black --quiet .
+
+ui: $(READY) ## Show the runs in MLflow on 127.0.0.1:5000 (PORT=5001)
+	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+
+bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quick)
+	@for file in benchmarks/*.py; do [ ! -e "$$file" ] || python "$$file" $(ARGS) || exit 1; done
+
+ci: ## Do what the build machine does
+	@.ci/run
+
+# Only what git ignores in these places, so neither your data nor a committed report can be lost; .venv and the cache of DVC stay.
+GENERATED := data models reports mlartifacts mlruns dvc_plots dist ':(glob)mlflow.db*' ':(glob).coverage*' \
+	.hypothesis .import_linter_cache .mypy_cache .pytest_cache benchmarks src tests tools
+
+clean: ## Remove what was generated: data, models, runs, reports, caches (asks first; YES=1 does not)
+	@git clean -ndX -- $(GENERATED)
+	@[ -n "$(YES)" ] || { printf "Remove all of these? [y/N] "; read -r answer; [ "$$answer" = y ]; } || { echo "Nothing removed."; exit 1; }
+	@git clean -fdqX -- $(GENERATED)

@@ -1,0 +1,1 @@
+"""The artefact that is evaluated and served: made once, checked at every load, data only."""

@@ -1,0 +1,160 @@
+"""A bundle in memory: checked when it is loaded, then rows in, values and intervals out.
+
+Evaluation, batch scoring and the service predict with this class alone, so what is evaluated is what
+is served.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+
+from mlref import contract as contracts
+from mlref.errors import BundleError, MlrefError
+from mlref.rows import Array
+from mlref.storage import digest
+
+MANIFEST = "MANIFEST.json"
+FILES = ("contract.yaml", "golden.json", "intervals.json", "model.onnx", "profile.json")
+
+
+class Prediction(NamedTuple):
+    """Predictions for n rows: three float64 arrays of shape (n,), in the target's unit."""
+
+    value: Array
+    lower: Array
+    upper: Array
+
+
+class Predictor:
+    """One loaded bundle.
+
+    Parameters
+    ----------
+    folder : Path
+        The bundle: its files and MANIFEST.json.
+    expected : str, optional
+        The digest that the bundle must have.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256 of MANIFEST.json, which identifies the model.
+    contract : Contract
+        The contract that the model was trained by.
+    manifest, profile, intervals : dict
+        What the files of these names hold.
+
+    Raises
+    ------
+    BundleError
+        For a file that is missing, unknown or altered, or a model whose outputs are not the recorded
+        ones; it names the file.
+    """
+
+    def __init__(self, folder: Path, expected: str | None = None) -> None:
+        contents = _verified(folder, expected)
+        self.digest = digest(contents[MANIFEST])
+        self.manifest = json.loads(contents[MANIFEST])
+        self.profile = json.loads(contents["profile.json"])
+        self.intervals = json.loads(contents["intervals.json"])
+        self.contract = contracts.parse(contents["contract.yaml"].decode(), "contract.yaml")
+        self._session = _session(contents["model.onnx"], len(self.contract.features))
+        self._half_width = float(self.intervals["half_width"])
+        self._check_golden(json.loads(contents["golden.json"]))
+
+    def predict(self, rows: Array) -> Prediction:
+        """Predict encoded rows.
+
+        Parameters
+        ----------
+        rows : ndarray of float64, shape (n, features)
+            Encoded by ``mlref.rows`` with this bundle's contract.
+
+        Raises
+        ------
+        BundleError
+            When the model gives something that is no finite number.
+        """
+        value = self.values(rows)
+        if not np.isfinite(value).all():
+            raise BundleError("The model gave a value that is not a finite number.")
+        return Prediction(value, value - self._half_width, value + self._half_width)
+
+    def values(self, rows: Array) -> Array:
+        """Only the predicted values, shape (n,), unchecked."""
+        return self._session.run(None, {"rows": rows})[0].ravel()  # type: ignore[no-any-return]
+
+    def _check_golden(self, golden: dict[str, Any]) -> None:
+        rows = np.array(golden["rows"], dtype=np.float64)
+        wanted = np.array(golden["values"], dtype=np.float64)
+        off = float(np.abs(self.values(rows) - wanted).max())
+        if not off <= golden["tolerance"]:
+            raise BundleError(
+                f"The bundle's model.onnx gives golden rows values that are off by {off:.3g};"
+                f" allowed: {golden['tolerance']:.3g}. This machine computes something else."
+            )
+
+
+def _verified(folder: Path, expected: str | None) -> dict[str, bytes]:
+    """Read every file of a bundle and compare it with the manifest."""
+    again = "Run `make train` to make it again."
+    contents: dict[str, bytes] = {}
+    for name in (MANIFEST, *FILES):
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise BundleError(f"The bundle has no {name} ({error.strerror}). {again}") from error
+    if expected is not None and digest(contents[MANIFEST]) != expected:
+        raise BundleError(
+            f"The bundle's {MANIFEST} was altered: it is not {expected[:12]}…. {again}"
+        )
+    try:
+        manifest = json.loads(contents[MANIFEST])
+        digests, data, contract = manifest["files"], manifest["data"], manifest["contract"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"The bundle's {MANIFEST} cannot be read: {error!r}. {again}") from error
+    if set(digests) != set(FILES):
+        raise BundleError(f"The bundle's {MANIFEST} must list {', '.join(FILES)}. {again}")
+    for name in FILES:
+        if digest(contents[name]) != digests[name]:
+            raise BundleError(
+                f"The bundle's {name} was altered: its digest is not the one in {MANIFEST}. {again}"
+            )
+    if contract != digests["contract.yaml"]:
+        raise BundleError(f"The bundle's {MANIFEST} belongs to another contract. {again}")
+    if data != json.loads(contents["profile.json"])["data"]:
+        raise BundleError(f"The bundle's {MANIFEST} belongs to other training data. {again}")
+    return contents
+
+
+def _session(model: bytes, width: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # failures are raised; nothing needs printing
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no public root of its errors
+        raise BundleError("The bundle's model.onnx is not an ONNX model that runs here.") from error
+    inputs = session.get_inputs()
+    if [(put.name, put.type, put.shape[-1]) for put in inputs] != [
+        ("rows", "tensor(double)", width)
+    ]:
+        raise BundleError(
+            f"The bundle's model.onnx does not take the {width} features of its contract.yaml."
+        )
+    return session
+
+
+def load(folder: Path, contract_digest: str) -> Predictor:
+    """Load the bundle that the stages made, which must be of the contract in use."""
+    predictor = Predictor(folder)
+    made_by = predictor.manifest["contract"]
+    if made_by != contract_digest:
+        raise MlrefError(
+            f"The bundle is of another contract ({made_by[:12]}…) than config/dataset.yaml"
+            f" ({contract_digest[:12]}…). Run `make train` to make one of this contract."
+        )
+    return predictor

@@ -1,0 +1,93 @@
+"""The bundle store: every registered bundle by digest, and one pointer file per alias.
+
+The service, the image and batch scoring read only this folder. ::
+
+    models/store/
+      DIGEST/        the bundle
+      DIGEST.json    its registration record, written last: without it the bundle is not registered
+      DIGEST.skops   the fitted Pipeline
+      champion       the digest that the alias points to
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlref.errors import EnvironmentFault, ModelNotFound
+from mlref.storage import read_json, replacing, write_bytes, write_json
+
+if TYPE_CHECKING:
+    from mlref.bundle.predictor import Predictor
+
+ALIASES = ("champion", "challenger")
+
+
+class Store:
+    """The bundles under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def records(self) -> list[dict[str, Any]]:
+        """Registration records, oldest version first."""
+        records = [read_json(path) for path in self.folder.glob("*.json")]
+        return sorted(records, key=lambda record: int(record["version"]))
+
+    def record(self, digest: str) -> dict[str, Any] | None:
+        """The registration record of a digest; None where it is not registered."""
+        path = self.folder / f"{digest}.json"
+        return read_json(path) if path.is_file() else None
+
+    def alias(self, name: str) -> str | None:
+        """The digest that an alias points to."""
+        path = self.folder / name
+        return path.read_text().strip() if path.is_file() else None
+
+    def point(self, name: str, digest: str) -> None:
+        """Point an alias to a digest, at once."""
+        if self.alias(name) != digest:
+            write_bytes(self.folder / name, f"{digest}\n".encode())
+
+    def resolve(self, reference: str) -> str:
+        """The digest that a version number, an alias, or the start of a digest (from 6 digits) names.
+
+        Raises
+        ------
+        ModelNotFound
+            When nothing, or more than one model, has that name.
+        """
+        records = self.records()
+        if reference in ALIASES:
+            found = {self.alias(reference)} & {record["digest"] for record in records}
+        else:
+            found = {r["digest"] for r in records if reference == str(r["version"])}
+            if re.fullmatch(r"[0-9a-f]{6,64}", reference):
+                found |= {r["digest"] for r in records if r["digest"].startswith(reference)}
+        if len(found) != 1:
+            known = [str(record["version"]) for record in records]
+            raise ModelNotFound(reference, [*(a for a in ALIASES if self.alias(a)), *known])
+        return str(found.pop())
+
+    def open(self, reference: str) -> "tuple[Predictor, dict[str, Any]]":
+        """Load and check a bundle; with its registration record."""
+        from mlref.bundle.predictor import (  # onnxruntime, which a look at a pointer can spare
+            Predictor,
+        )
+
+        digest = self.resolve(reference)
+        record = self.record(digest)
+        assert record is not None, "resolve names registered digests only"
+        return Predictor(self.folder / digest, digest), record
+
+    def add(self, bundle: Path, model: Path, record: dict[str, Any]) -> None:
+        """Register a bundle: its files first, the record that makes them count last."""
+        digest = record["digest"]
+        try:
+            with replacing(self.folder / digest) as fresh:
+                shutil.copytree(bundle, fresh)
+            write_bytes(self.folder / f"{digest}.skops", model.read_bytes())
+        except OSError as error:
+            raise EnvironmentFault(f"{self.folder} cannot be written", error) from error
+        write_json(self.folder / f"{digest}.json", json.loads(json.dumps(record)))

@@ -1,0 +1,260 @@
+"""The contract: config/dataset.yaml as frozen objects.
+
+It is the one place that names columns, units and ranges. Every other module asks it.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from mlref.documents import Frozen, check_parts, label, read_text, read_yaml
+from mlref.errors import ContractError
+
+Value = float | int | str
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] < bounds[1]:
+        raise ValueError(f"[lo, hi] with lo < hi, not {list(bounds)}")
+    return bounds
+
+
+def _categories(values: tuple[Any, ...]) -> tuple[int | str, ...]:
+    kinds = {type(value) for value in values}
+    if kinds not in ({int}, {str}) or len(set(values)) != len(values) or len(values) < 2:
+        raise ValueError(
+            "two or more different values, all whole numbers or all text (quote yes, no, on and"
+            f" off), not {list(values)}"
+        )
+    return values
+
+
+Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
+Bound = Annotated[float, Field(allow_inf_nan=False)]
+Range = Annotated[tuple[Bound, Bound], AfterValidator(_ordered)]
+Categories = Annotated[tuple[Any, ...], AfterValidator(_categories)]
+
+
+class Column(Frozen):
+    """One column: what it means and which values it may hold.
+
+    ``valid`` bounds what is possible: a value outside is refused. ``expected`` bounds what is
+    usual: a value outside is accepted with a warning. Both include their ends.
+    """
+
+    name: Text
+    title: Text
+    meaning: Text
+    unit: Text | None = None
+    type: Literal["number", "integer", "category"]
+    nullable: bool = False
+    allowed: Categories | None = None
+    valid: Range | None = None
+    expected: Range | None = None
+    example: Value
+    sensitive: bool = False
+
+    @property
+    def accepts(self) -> str:
+        """What the column accepts, as words: ``a number from 0 to 120 (years)``."""
+        if self.allowed is not None:
+            words = "one of " + ", ".join(map(str, self.allowed))
+        elif self.valid is not None:
+            kind = "a whole number" if self.type == "integer" else "a number"
+            words = f"{kind} from {self.valid[0]:.12g} to {self.valid[1]:.12g}"
+        else:  # pragma: no cover - refused when the contract is read
+            raise AssertionError(self.name)
+        return words + (f" ({self.unit})" if self.unit else "") + " or null" * self.nullable
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if mistakes := list(self._mistakes()):
+            raise ValueError("; ".join(mistakes))
+        return self
+
+    def _mistakes(self) -> Iterator[str]:
+        if self.type == "category":
+            if self.allowed is None:
+                yield "a category needs `allowed`: the list of its values"
+            elif self.example not in self.allowed:
+                yield f"example: one of `allowed`, not {self.example!r}"
+            if self.valid or self.expected:
+                yield "a category takes `allowed`, not `valid` or `expected`"
+            return
+        if self.allowed is not None:
+            yield f"`allowed` is for a category; a column of type {self.type} takes `valid`"
+        if self.valid is None:
+            yield f"a column of type {self.type} needs `valid`: [lo, hi]"
+        elif isinstance(self.example, str) or not _within(self.example, self.valid):
+            yield f"example: a number inside `valid` {list(self.valid)}, not {self.example!r}"
+        elif self.type == "integer" and self.example != int(self.example):
+            yield f"example: a whole number, not {self.example!r}"
+        if self.valid and self.expected and not all(_within(x, self.valid) for x in self.expected):
+            yield f"expected: inside `valid` {list(self.valid)}, not {list(self.expected)}"
+
+
+class SklearnSource(Frozen):
+    """A dataset that ships inside scikit-learn: ``loader(return_X_y=True, **options)``."""
+
+    kind: Literal["scikit-learn"]
+    loader: Annotated[str, Field(pattern=r"^load_\w+$")]
+    options: Mapping[str, Any] = {}
+
+
+class FileSource(Frozen):
+    """A CSV or Parquet file of your own, tracked under data/source/."""
+
+    kind: Literal["file"]
+    path: Annotated[str, Field(pattern=r"^data/source/[^/].*\.(csv|parquet)$")]
+
+
+class SqlSource(Frozen):
+    """A query; the database URL is read from the environment variable that ``url_from`` names."""
+
+    kind: Literal["sql"]
+    url_from: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    query: Text
+
+
+class Slice(Frozen):
+    """A division of the rows by one column: by its categories, or at ``edges`` of a number."""
+
+    column: Text
+    edges: tuple[Bound, ...] = ()
+    reason: Text
+
+
+class Monotone(Frozen):
+    """Raising ``column`` moves the prediction one way, up to ``tolerance`` (target units)."""
+
+    kind: Literal["monotone"]
+    column: Text
+    direction: Literal["increasing", "decreasing"]
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    reason: Text
+
+
+class Invariant(Frozen):
+    """Changing ``column`` alone moves the prediction by ``tolerance`` (target units) at most."""
+
+    kind: Literal["invariant"]
+    column: Text
+    tolerance: Annotated[float, Field(ge=0)]
+    reason: Text
+
+
+class Bounded(Frozen):
+    """Predictions for usual rows stay inside ``range`` (target units)."""
+
+    kind: Literal["bounded"]
+    range: Range
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    reason: Text
+
+
+Source = Annotated[SklearnSource | FileSource | SqlSource, Field(discriminator="kind")]
+Promise = Annotated[Monotone | Invariant | Bounded, Field(discriminator="kind")]
+
+
+class Contract(Frozen):
+    """Everything that is declared about the dataset."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    title: Text
+    task: Literal["regression"]
+    source: Source
+    homepage: Text
+    licence: Text
+    citation: Text
+    identity: tuple[Text, ...] = ()
+    target: Column
+    features: Annotated[tuple[Column, ...], Field(min_length=1)]
+    slices: tuple[Slice, ...] = ()
+    promises: tuple[Promise, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Features, then the target."""
+        return (*self.features, self.target)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in the order of the encoded array."""
+        return tuple(column.name for column in self.features)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns that name a row in a file without being features or the target."""
+        return tuple(name for name in self.identity if name not in self.names)
+
+    @property
+    def example(self) -> dict[str, Value]:
+        """One row that is accepted: the example of each feature."""
+        return {column.name: column.example for column in self.features}
+
+
+def load(path: Path) -> Contract:
+    """Read a contract.
+
+    Raises
+    ------
+    ContractError
+        With every mistake in the file: its key, what it holds and what is allowed.
+    """
+    return parse(read_text(path, ContractError), str(path))
+
+
+def parse(text: str, source: str = "config/dataset.yaml") -> Contract:
+    """Turn the text of a contract into objects; see :func:`load`."""
+    document = read_yaml(text, source, ContractError)
+    mistakes: list[str] = []
+    parts = check_parts(Contract, document, mistakes)
+    mistakes += _between(document, parts)
+    if mistakes:
+        raise ContractError(source, mistakes)
+    return Contract.model_validate(parts)
+
+
+def _between(document: dict[str, Any], parts: dict[str, Any]) -> Iterator[str]:
+    """Mistakes that no part shows alone: names that clash or point nowhere."""
+    features = document.get("features")
+    features = features if isinstance(features, list) else []
+    names = [item.get("name") for item in features if isinstance(item, Mapping)]
+    columns = {part.name: part for part in parts.get("features") or () if isinstance(part, Column)}
+    target = parts.get("target")
+    if document.get("features") == []:
+        yield "features: needs at least one column"
+    for twice in sorted({str(name) for name in names if names.count(name) > 1}):
+        yield f"features: the name {twice!r} is there more than once; allowed: different names"
+    if target is not None and target.name in names:
+        yield f"features: holds the target {target.name!r}; a model would be given its answer"
+    if target is not None and (target.type == "category" or target.nullable):
+        yield "target: a regression needs a target of type number or integer that is not nullable"
+    for key in ("slices", "promises"):
+        for index, part in enumerate(parts.get(key) or ()):
+            column = getattr(part, "column", None)
+            where = label(f"{key}[{index}]", {"column": column})
+            if column is not None and column not in names:
+                yield f"{where}.column: no such feature; allowed: {', '.join(map(str, names))}"
+            elif column in columns:
+                yield from _about(where, part, columns[column])
+
+
+def _about(where: str, part: Slice | Promise, column: Column) -> Iterator[str]:
+    """Mistakes of a slice or a promise about its column."""
+    if isinstance(part, Slice):
+        if (column.type == "category") == bool(part.edges):
+            yield f"{where}: `edges` for a number, none for a category"
+        elif part.edges and (
+            list(part.edges) != sorted(set(part.edges))
+            or not all(column.valid and _within(edge, column.valid) for edge in part.edges)
+        ):
+            yield f"{where}.edges: rising numbers inside `valid`, not {list(part.edges)}"
+    elif isinstance(part, Monotone) and column.type == "category":
+        yield f"{where}: monotone needs a column of type number or integer"
+
+
+def _within(value: float, bounds: tuple[float, float]) -> bool:
+    return bounds[0] <= value <= bounds[1]

@@ -1,0 +1,1 @@
+"""From the source to a training split and a held-out split."""

@@ -1,0 +1,70 @@
+"""Stage 1: bring the contract's source to data/raw/ as it is, neither judged nor changed."""
+
+import importlib
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from mlref.contract import Contract, FileSource, SklearnSource, SqlSource, load
+from mlref.data.tables import read_csv, read_parquet, write_csv
+from mlref.errors import DataError, EnvironmentFault, SettingsError
+from mlref.storage import Project
+
+
+def ingest(contract: Contract, root: Path) -> pd.DataFrame:
+    """Read the source.
+
+    Returns
+    -------
+    DataFrame, shape (n, columns of the source)
+        Cells as the source gives them; text from a CSV file.
+
+    Raises
+    ------
+    DataError, EnvironmentFault
+        When the source cannot be read as a table.
+    """
+    if isinstance(contract.source, SklearnSource):
+        return _from_sklearn(contract, contract.source)
+    if isinstance(contract.source, FileSource):
+        path = root / contract.source.path
+        return read_csv(path) if path.suffix == ".csv" else read_parquet(path)
+    return _from_sql(contract.source)
+
+
+def _from_sklearn(contract: Contract, source: SklearnSource) -> pd.DataFrame:
+    datasets = importlib.import_module("sklearn.datasets")
+    try:
+        loader = getattr(datasets, source.loader)
+        features, target = loader(return_X_y=True, as_frame=True, **source.options)
+    except (AttributeError, TypeError) as error:
+        raise DataError(
+            f"sklearn.datasets.{source.loader}", f"cannot be loaded: {error}"
+        ) from error
+    return features.assign(**{contract.target.name: target})  # type: ignore[no-any-return]
+
+
+def _from_sql(source: SqlSource) -> pd.DataFrame:
+    import sqlalchemy
+
+    url = os.environ.get(source.url_from)
+    if not url:
+        remedy = "the URL of the database, for example sqlite:///clinic.db"
+        raise SettingsError("environment", [f"{source.url_from}: is not set; allowed: {remedy}"])
+    try:
+        with sqlalchemy.create_engine(url).connect() as connection:
+            frame = pd.read_sql_query(sqlalchemy.text(source.query), connection)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = RuntimeError(str(getattr(error, "orig", None) or error))
+        raise EnvironmentFault(f"the query of {source.url_from} failed", reason) from error
+    if frame.empty:
+        raise DataError(f"the query of {source.url_from}", "returned no rows")
+    return frame
+
+
+def run(project: Project) -> str:
+    """Ingest the source of this clone."""
+    frame = ingest(load(project.contract), project.root)
+    write_csv(project.raw, frame)
+    return f"{len(frame)} rows × {frame.shape[1]} columns → {project.show(project.raw)}"

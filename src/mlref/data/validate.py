@@ -1,0 +1,162 @@
+"""Stage 2: Great Expectations judges the dataset by the contract; bad rows are named one by one."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import great_expectations as gx
+import great_expectations.expectations as gxe
+import numpy as np
+import pandas as pd
+from great_expectations.data_context.types.base import ProgressBarsConfig
+
+from mlref import settings
+from mlref.contract import Column, Contract, load
+from mlref.data.tables import FIRST_ROW, decode, encode, read_csv, write_parquet
+from mlref.errors import DataError, Finding, RowsRefused
+from mlref.storage import Project, write_bytes, write_json
+
+WHOLE = r"^-?\d+(\.0)?$|^-?\d(\.\d+)?e\+(1[6-9]|[2-9]\d|\d{3})$"
+"""A float64 that is a whole number, as Python prints it."""
+
+
+def suite(contract: Contract) -> "gx.ExpectationSuite":
+    """Build the expectations that the contract implies for a dataset."""
+    names = [*contract.keys, *(column.name for column in contract.columns)]
+    expectations: list[Any] = [gxe.ExpectTableColumnsToMatchSet(column_set=names, exact_match=True)]
+    expectations += [gxe.ExpectColumnValuesToNotBeNull(column=name) for name in contract.keys]
+    for column in contract.columns:
+        expectations += _expectations(column)
+    return gx.ExpectationSuite(name=contract.name, expectations=expectations)
+
+
+def _expectations(column: Column) -> Iterator[Any]:
+    name = column.name
+    if not column.nullable:
+        yield gxe.ExpectColumnValuesToNotBeNull(column=name)
+    text = column.allowed is not None and isinstance(column.allowed[0], str)
+    yield gxe.ExpectColumnValuesToBeOfType(column=name, type_="str" if text else "float")
+    if column.allowed is not None:
+        allowed = column.allowed if text else map(float, column.allowed)
+        yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(allowed))
+    if column.type == "integer":
+        yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=WHOLE)
+    if column.valid is not None:
+        lo, hi = column.valid
+        yield gxe.ExpectColumnValuesToBeBetween(column=name, min_value=lo, max_value=hi)
+
+
+def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Finding], Any]:
+    """Judge a decoded frame.
+
+    Returns
+    -------
+    findings : list of Finding
+        Sorted by row; empty for a sound dataset.
+    result : ExpectationSuiteValidationResult
+        What Great Expectations found, for its Data Docs.
+    """
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    source = context.data_sources.add_pandas(contract.name)
+    batch = source.add_dataframe_asset("dataset").add_batch_definition_whole_dataframe("all rows")
+    definition = gx.ValidationDefinition(
+        name="dataset", data=batch, suite=context.suites.add(suite(contract))
+    )
+    # As objects, one expectation fits all: a clean column and one with stray text get equal treatment.
+    result = definition.run(
+        batch_parameters={"dataframe": frame.astype(object)}, result_format="COMPLETE"
+    )
+    failed = [item for item in result.results if not item.success]
+    found = {finding for item in failed for finding in _findings(contract, item)}
+    return sorted(found, key=_order), result
+
+
+def _order(finding: Finding) -> tuple[int, str]:
+    return -1 if finding.row is None else finding.row, finding.column or ""
+
+
+def _findings(contract: Contract, item: Any) -> Iterator[Finding]:
+    """The cells that one failed expectation names."""
+    if item.expectation_config.type == "expect_table_columns_to_match_set":
+        mismatch = item.result["details"]["mismatched"]
+        names = ", ".join(item.expectation_config.kwargs["column_set"])
+        for name in mismatch.get("missing", ()):
+            yield Finding(None, name, "no such column", names)
+        for name in mismatch.get("unexpected", ()):
+            yield Finding(None, str(name), "an unknown column", names)
+        return
+    name = item.expectation_config.kwargs["column"]
+    column = next((column for column in contract.columns if column.name == name), None)
+    accepts = column.accepts if column else "a value that names the row"
+    result = item.result
+    for row, cell in zip(
+        result.get("unexpected_index_list", ()), result.get("unexpected_list", ()), strict=True
+    ):
+        shown = (
+            "null" if pd.isna(cell) else f"{cell:.6g}" if isinstance(cell, float) else repr(cell)
+        )
+        yield Finding(int(row), name, shown, accepts)
+
+
+def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
+    """Refuse a feature that is a copy of the target.
+
+    Parameters
+    ----------
+    frame : DataFrame, shape (n, columns)
+        Sound rows.
+    limit : float
+        Largest absolute Pearson correlation of a feature with the target.
+
+    Raises
+    ------
+    DataError
+        Names the feature; a model would be given its answer.
+    """
+    features, target = encode(contract, frame)
+    for column, values in zip(contract.features, features.T, strict=True):
+        known = ~np.isnan(values)
+        if np.ptp(values[known]) == 0 or np.ptp(target[known]) == 0:
+            continue
+        correlation = float(np.corrcoef(values[known], target[known])[0, 1])
+        if abs(correlation) > limit:
+            raise DataError(
+                "data/raw/dataset.csv",
+                f"column {column.name!r} follows the target {contract.target.name!r} with a"
+                f" correlation of {correlation:.4f}; allowed: {limit:g} (validate.max_correlation)",
+                "A column that is computed from the target is not known when a prediction is needed.",
+            )
+
+
+def data_docs(result: Any) -> str:
+    """Render the result as one HTML page that loads nothing from the network."""
+    from great_expectations.render.renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view import DefaultJinjaPageView
+
+    page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))
+    page = re.sub(r"<script[^>]*\bsrc=[^>]*>\s*</script>", "", page)
+    page = re.sub(r"<link[^>]*\bhref=\"https?:[^>]*>", "", page)
+    return page
+
+
+def run(project: Project) -> str:
+    """Validate the raw rows of this clone; nothing is written when a row is refused but the docs."""
+    contract, knobs = load(project.contract), settings.load(project.params).validate_
+    frame = decode(read_csv(project.raw), contract.columns)
+    findings, result = validate(contract, frame)
+    write_bytes(project.data_docs, data_docs(result).encode())
+    if findings:
+        raise RowsRefused(project.show(project.raw), findings, FIRST_ROW)
+    check_leakage(contract, frame, knobs.max_correlation)
+    names = [*contract.keys, *(column.name for column in contract.columns)]
+    write_parquet(project.validated, frame[names])
+    kept = [
+        {
+            "expectation": item.expectation_config.type,
+            "column": item.expectation_config.kwargs.get("column"),
+        }
+        for item in result.results
+    ]
+    write_json(project.validation, {"rows": len(frame), "expectations": kept})
+    return f"{len(frame)} rows keep all {len(kept)} expectations"

@@ -1,0 +1,138 @@
+"""The error family: every refusal that a user can meet.
+
+::
+
+    MlrefError              exit 1   the user's data, configuration or request
+    ├── ContractError                config/dataset.yaml breaks its own rules
+    ├── SettingsError                config/params.yaml or an environment variable
+    ├── RowsRefused                  rows that break the contract
+    ├── DataError                    a file of data that cannot be read as a table
+    ├── BundleError                  a bundle that is incomplete, altered or not convertible
+    ├── ModelNotFound                no such version, alias or digest in the bundle store
+    ├── PipelineFailed               a stage of `make train` stopped
+    ├── GateBlocked                  the gate refused the new model
+    └── EnvironmentFault    exit 4   disk, network, database
+
+Each class builds its own sentence: what was seen, what is allowed, what to do next. The command
+line maps ``exit_code``; the service maps the classes to an HTTP status in one place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+SHOWN = 20
+"""How many findings a message lists before it only counts the rest."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cell, key or row that breaks the contract.
+
+    Parameters
+    ----------
+    row : int or None
+        Zero-based position of the row; None when the whole table is meant.
+    column : str or None
+        Name of the column or key; None when the whole row is meant.
+    got : str
+        What was seen, printable.
+    allowed : str
+        What would have been accepted.
+    """
+
+    row: int | None
+    column: str | None
+    got: str
+    allowed: str
+
+
+class MlrefError(Exception):
+    """Root of the family: a refusal with a sentence for its reader."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ContractError(MlrefError):
+    """The contract has mistakes; all of them are listed."""
+
+    def __init__(self, source: str, mistakes: Sequence[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__(f"{source} has {count}:\n" + "\n".join(f"  {line}" for line in mistakes))
+
+
+class SettingsError(ContractError):
+    """The settings have mistakes; all of them are listed."""
+
+
+class DataError(MlrefError):
+    """A file cannot be read as the table that it should be."""
+
+    def __init__(self, source: Path | str, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{source}: {problem}" + (f"\n  {remedy}" if remedy else ""))
+
+
+class RowsRefused(MlrefError):
+    """Rows break the contract; ``findings`` has all of them, the message the first twenty.
+
+    Parameters
+    ----------
+    source : str
+        The file or request that holds the rows.
+    findings : sequence of Finding
+        At least one.
+    first_row : int
+        Number that the source gives to its row 0, for example 2 in a CSV file with a header.
+    """
+
+    def __init__(self, source: Path | str, findings: Sequence[Finding], first_row: int = 0) -> None:
+        self.findings = tuple(findings)
+        lines = []
+        for finding in findings[:SHOWN]:
+            where = [] if finding.row is None else [f"row {finding.row + first_row}"]
+            where += [] if finding.column is None else [f"column {finding.column!r}"]
+            lines.append(f"  {', '.join(where)}: got {finding.got}; allowed: {finding.allowed}")
+        if len(findings) > SHOWN:
+            lines.append(f"  … and {len(findings) - SHOWN} more")
+        count = "1 value" if len(findings) == 1 else f"{len(findings)} values"
+        super().__init__(f"{source}: {count} refused\n" + "\n".join(lines))
+
+
+class BundleError(MlrefError):
+    """A bundle is incomplete, altered, of another contract, or cannot be made."""
+
+
+class ModelNotFound(MlrefError):
+    """The bundle store has no such version, alias or digest."""
+
+    def __init__(self, reference: str, known: Sequence[str]) -> None:
+        have = f"It has: {', '.join(known)}." if known else "It is empty: run `make train` first."
+        super().__init__(f"The bundle store has no model {reference!r}. {have}")
+
+
+class PipelineFailed(MlrefError):
+    """A stage of the pipeline stopped; its own message came before."""
+
+
+class GateBlocked(MlrefError):
+    """The gate refused to promote the new model."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(
+            "The gate blocked this model; the champion stays:\n"
+            + "\n".join(f"  {reason}" for reason in reasons)
+        )
+
+
+class EnvironmentFault(MlrefError):
+    """Disk, network or database refused; nothing that was there before is lost."""
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(
+        self, what: str, error: BaseException, then: str = "What was there before is unchanged."
+    ) -> None:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        super().__init__(f"{what}: {reason}. {then}".strip())

@@ -1,0 +1,38 @@
+"""The groups of rows in which a model is judged separately, as the contract declares them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlref.contract import Contract
+from mlref.rows import Array
+
+
+def slices(contract: Contract, features: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Divide encoded rows.
+
+    Parameters
+    ----------
+    features : ndarray of float64, shape (n, features)
+
+    Yields
+    ------
+    name : str
+        Such as ``colour = red`` or ``18 ≤ age < 40``.
+    rows : ndarray of bool, shape (n,)
+        The slice's rows; none of them has a null in the slice's column.
+    """
+    for declared in contract.slices:
+        place = contract.names.index(declared.column)
+        column, values = contract.features[place], features[:, place]
+        if column.allowed is not None:
+            for code, value in enumerate(column.allowed):
+                yield f"{column.name} = {value}", values == code
+            continue
+        edges = declared.edges
+        for lo, hi in zip((-np.inf, *edges), (*edges, np.inf), strict=True):
+            left = "" if lo == -np.inf else f"{lo:g} ≤ "
+            right = "" if hi == np.inf else f" < {hi:g}"
+            name = f"{column.name} ≥ {lo:g}" if hi == np.inf else f"{left}{column.name}{right}"
+            yield name, (values >= lo) & (values < hi)

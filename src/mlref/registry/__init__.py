@@ -1,0 +1,1 @@
+"""Everything with memory: published runs, registered models, who is champion and why."""

@@ -1,0 +1,38 @@
+"""What `make train` runs: the stages that are out of date, then the registration."""
+
+import subprocess
+
+from mlref.errors import EnvironmentFault, PipelineFailed
+from mlref.storage import Project
+
+NOTHING_TO_DO = 3
+"""Seconds in which DVC has found that all stages are up to date."""
+
+
+def run(project: Project, quiet: bool = False) -> str:
+    """Run `dvc repro`, then register; returns the summary.
+
+    The stages keep one core busy for many seconds. Meanwhile this process imports on another what a new
+    model will need, which is most of the time that registering takes.
+
+    Raises
+    ------
+    PipelineFailed
+        When a stage failed; it has said why.
+    """
+    command = ["dvc", "repro", *(["--quiet"] if quiet else [])]
+    try:
+        stages = subprocess.Popen(command, cwd=project.root)
+    except OSError as error:
+        raise EnvironmentFault("`dvc repro` cannot be started", error) from error
+    from mlref.registry import register  # while DVC looks for something to do
+
+    with stages:
+        try:
+            code = stages.wait(NOTHING_TO_DO)
+        except subprocess.TimeoutExpired:
+            register.warm_up(project)
+            code = stages.wait()
+    if code:
+        raise PipelineFailed("A stage failed, and nothing was registered; its reason stands above.")
+    return register.run(project)

@@ -1,0 +1,151 @@
+"""The one door to state: publish the trained model, judge it, and point the aliases.
+
+Idempotent. The steps are ordered so that a crash after any of them is mended by running it again: the
+registration record is written after the bundle, and the challenger's pointer, which says that all is
+done, last.
+"""
+
+import datetime
+import subprocess
+from typing import Any
+
+from mlref import settings, tracking
+from mlref.bundle.store import Store
+from mlref.errors import GateBlocked
+from mlref.storage import Project, digest, locked, read_json, to_json, write_json
+
+
+def run(project: Project) -> str:
+    """Register the bundle of this clone; returns the summary.
+
+    Raises
+    ------
+    GateBlocked
+        After everything is written, when the gate refused the model.
+    """
+    with locked(project.store / ".lock"):
+        record = _current(project) or _register(project)
+    if record["gate"]["verdict"] == "block":
+        raise GateBlocked(record["gate"]["reasons"])
+    return summary(record, Store(project.store).alias("champion") == record["digest"])
+
+
+def warm_up(project: Project) -> None:
+    """Import and open what registering a new model needs, ahead of time."""
+    from mlref import contract
+    from mlref.registry import publish  # noqa: F401
+
+    with locked(project.store / ".lock"):
+        tracking.open_store(project, contract.load(project.contract))
+
+
+def fingerprint(project: Project) -> str:
+    """Digest of all that decides what is published: bundle, evaluation, trials, gate's knobs."""
+    knobs = settings.load(project.params).gate.model_dump()
+    files = (project.bundle / "MANIFEST.json", project.metrics, project.tuning)
+    return digest(
+        to_json({"knobs": knobs, "files": [to_json(read_json(f)).decode() for f in files]})
+    )
+
+
+def _current(project: Project) -> dict[str, Any] | None:
+    """The record of this very model, when nothing is left to do but perhaps to write gate.json."""
+    name, store = digest_of(project), Store(project.store)
+    record = store.record(name)
+    if (
+        record is None
+        or record["fingerprint"] != fingerprint(project)
+        or store.alias("challenger") != name
+        or store.alias("champion") is None
+        and record["gate"]["verdict"] == "promote"
+        or not (store.folder / name / "MANIFEST.json").is_file()
+        or not tracking.holds(project, record["run_id"])
+    ):
+        return None
+    if not project.gate.is_file():
+        write_json(project.gate, record["gate"])
+    return record
+
+
+def digest_of(project: Project) -> str:
+    """The digest of the bundle that the stages made."""
+    read_json(project.bundle / "MANIFEST.json")  # says what to run where there is none
+    return digest(project.bundle / "MANIFEST.json")
+
+
+def _register(project: Project) -> dict[str, Any]:
+    # Nothing here is needed when the model is registered already, and it takes seconds to import.
+    from mlref.registry.publish import judge, publish
+
+    store, name = Store(project.store), digest_of(project)
+    record, print_ = store.record(name), fingerprint(project)
+    if record is None or record["fingerprint"] != print_:
+        gate = judge(project, store)
+    else:  # a crash came after the decision, which stands
+        gate = record["gate"]
+    run_id, version = publish(project, print_, gate)
+    metrics = read_json(project.metrics)
+    tuning = read_json(project.tuning)
+    manifest = read_json(project.bundle / "MANIFEST.json")
+    record = {
+        "version": version,
+        "digest": name,
+        "run_id": run_id,
+        "commit": commit(project),
+        "contract": manifest["contract"],
+        "data": manifest["data"],
+        "model": tuning["model"],
+        "parameters": tuning["parameters"],
+        "metrics": metrics,
+        "gate": gate,
+        "fingerprint": print_,
+        "libraries": tracking.libraries(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    store.add(project.bundle, project.model, record)
+    write_json(project.gate, gate)
+    if gate["verdict"] == "promote":
+        store.point("champion", name)
+    mirror(project, store, name)
+    store.point("challenger", name)
+    return record
+
+
+def mirror(project: Project, store: Store, challenger: str) -> None:
+    """Show the store's aliases in MLflow; the pointers in the store stay the truth."""
+    from mlref import contract
+
+    aliases = {"challenger": challenger, "champion": store.alias("champion")}
+    versions = {record["digest"]: record["version"] for record in store.records()}
+    known = {alias: versions[name] for alias, name in aliases.items() if name in versions}
+    tracking.mirror(project, contract.load(project.contract), known)
+
+
+def commit(project: Project) -> str | None:
+    """The commit of the clone, with ``-dirty`` when files differ from it; None outside git."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def summary(record: dict[str, Any], champion: bool) -> str:
+    """The end of `make train`: what was made, how good it is, what was decided, what to do next."""
+    metrics, gate = record["metrics"], record["gate"]
+    role = "champion" if champion else "challenger"
+    lines = [
+        f"Model version {record['version']} ({role}) · {record['model']} · bundle {record['digest'][:12]}",
+        "",
+        f"{metrics['rows']} held-out rows".ljust(24) + "RMSE".ljust(24) + "MAE",
+    ]
+    scored = {record["model"]: metrics} | metrics["baselines"]
+    for name, figures in scored.items():
+        cells = [
+            "{value:.1f} [{lower:.1f}, {upper:.1f}]".format(**figures[metric]).ljust(24)
+            for metric in ("rmse", "mae")
+        ]
+        lines.append(("  " + name).ljust(24) + "".join(cells).rstrip())
+    lines += ["", f"Verdict: {gate['verdict']}", *(f"  {reason}" for reason in gate["reasons"])]
+    return "\n".join([*lines, "", "Next: make serve"])

@@ -1,0 +1,1 @@
+"""The real-time service: rows in over HTTP, predictions with intervals out."""

@@ -1,0 +1,274 @@
+"""The one file that knows MLflow: publish a trained model as runs and as a registered version.
+
+MLflow is imported inside functions: it takes a second and a half, which `mlref register` spares when
+there is nothing to publish.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import logging
+import os
+import sqlite3
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlref.contract import Contract
+from mlref.errors import EnvironmentFault
+from mlref.storage import Project, replacing
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+FINGERPRINT = "mlref.fingerprint"
+LIBRARIES = ("mlref", "numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "skl2onnx", "skops")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a model is published with.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Names this very training and evaluation; publishing it twice changes nothing.
+    digest : str
+        The bundle's.
+    model : object
+        The fitted scikit-learn Pipeline.
+    trusted : list of str
+        Types in it that skops may load although it does not know them.
+    example : ndarray of float64, shape (1, features)
+        One encoded row.
+    parameters, metrics, tags : dict
+        Of the parent run.
+    trials : list of dict
+        ``trial``, ``model``, ``parameters``, ``rmse``, ``rmse_std``: a child run each.
+    datasets : dict of str to (Path, str, int)
+        Context, such as training, to the file, the digest of its content and its rows.
+    artifacts : list of Path
+        Files to attach.
+    """
+
+    fingerprint: str
+    digest: str
+    model: Any
+    trusted: list[str]
+    example: Any
+    parameters: dict[str, Any]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    trials: list[dict[str, Any]]
+    datasets: dict[str, tuple[Path, str, int]]
+    artifacts: list[Path]
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the libraries that shape a model."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def _database(project: Project) -> Path:
+    return project.root / "mlflow.db"
+
+
+def _embedded(project: Project) -> str:
+    return f"sqlite:///{_database(project)}"
+
+
+def uri(project: Project) -> str:
+    """Where runs go: MLFLOW_TRACKING_URI, or a SQLite file in the clone."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or _embedded(project)
+
+
+def holds(project: Project, run_id: str) -> bool:
+    """Whether the store has the run, asked without importing MLflow; a server is taken at its word."""
+    if uri(project) != _embedded(project):
+        return True
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{_database(project)}?mode=ro", uri=True)
+        ) as db:
+            found = db.execute("select status from runs where run_uuid = ?", (run_id,)).fetchone()
+    except sqlite3.Error:
+        return False
+    return bool(found == ("FINISHED",))
+
+
+def publish(project: Project, contract: Contract, publication: Publication) -> tuple[str, str]:
+    """Publish a model: a parent run, a child for each trial, a registered version.
+
+    Returns
+    -------
+    run_id, version : str
+
+    Raises
+    ------
+    EnvironmentFault
+        When the tracking store cannot be reached or written.
+    """
+    with _mlflow_errors(project):
+        client, experiment = open_store(project, contract)
+        run = _finished(client, experiment, publication.fingerprint)
+        if run is None:
+            run = _log(client, experiment, contract, publication)
+        version = _version(client, contract, publication, run)
+        return run.info.run_id, version
+
+
+def mirror(project: Project, contract: Contract, aliases: dict[str, str]) -> None:
+    """Copy the bundle store's aliases, alias to version, to MLflow's registered model."""
+    with _mlflow_errors(project):
+        client, _ = open_store(project, contract)
+        for alias, version in aliases.items():
+            client.set_registered_model_alias(contract.name, alias, version)
+
+
+@contextlib.contextmanager
+def _mlflow_errors(project: Project) -> Iterator[None]:
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        reason = RuntimeError(str(error).splitlines()[0])
+        raise EnvironmentFault(f"MLflow at {uri(project)} failed", reason) from error
+
+
+def open_store(project: Project, contract: Contract) -> "tuple[MlflowClient, str]":
+    """Open the tracking store, made where there is none: a client and the experiment's id."""
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    local = None
+    if uri(project) == _embedded(project):
+        local = (project.root / "mlartifacts").as_uri()
+        if not _database(project).exists():
+            with replacing(_database(project)) as fresh:  # a kill would leave half the tables
+                mlflow.MlflowClient(f"sqlite:///{fresh}").search_experiments(max_results=1)
+    mlflow.set_tracking_uri(uri(project))
+    mlflow.set_registry_uri(uri(project))
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(contract.name)
+    if experiment is None:
+        identifier = client.create_experiment(contract.name, artifact_location=local)
+        client.set_experiment_tag(identifier, "mlflow.note.content", contract.title)
+        return client, identifier
+    if local and experiment.artifact_location != local:
+        _move(_database(project), experiment.artifact_location, local)
+    return client, experiment.experiment_id
+
+
+def _move(database: Path, old: str, new: str) -> None:
+    """Follow a clone to its new folder: MLflow 3.17 stores artefact locations as absolute addresses."""
+    places = {
+        "experiments": ("artifact_location",), "runs": ("artifact_uri",),
+        "logged_models": ("artifact_location",), "model_versions": ("source", "storage_location"),
+    }  # fmt: skip
+    with contextlib.closing(sqlite3.connect(database)) as db, db:
+        for table, columns in places.items():
+            for column in columns:
+                db.execute(
+                    f"update {table} set {column} = ? || substr({column}, ?)"
+                    f" where {column} = ? or {column} like ? || '/%'",
+                    (new, len(old) + 1, old, old),
+                )
+
+
+def _finished(client: "MlflowClient", experiment: str, fingerprint: str) -> "Run | None":
+    """The run that was published before; what a crash left half-done is deleted."""
+    runs = client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'")
+    for run in runs:
+        if run.info.status != "FINISHED":
+            client.delete_run(run.info.run_id)
+    return next((run for run in runs if run.info.status == "FINISHED"), None)
+
+
+def _log(
+    client: "MlflowClient", experiment: str, contract: Contract, publication: Publication
+) -> "Run":
+    import mlflow
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+
+    def fill(
+        run_id: str, parameters: dict[str, Any], metrics: dict[str, float], tags: dict[str, str]
+    ) -> None:
+        client.log_batch(
+            run_id,
+            [Metric(name, value, now, 0) for name, value in metrics.items()],
+            [Param(name, str(value)) for name, value in parameters.items()],
+            [RunTag(name, value) for name, value in tags.items()],
+        )
+
+    mark = {FINGERPRINT: publication.fingerprint}
+    title = f"{publication.tags['model']} {publication.digest[:8]}"
+    parent = client.create_run(experiment, tags=mark, run_name=title)
+    parent_id = parent.info.run_id
+    fill(parent_id, publication.parameters, publication.metrics, publication.tags)
+    client.log_inputs(parent_id, [
+        DatasetInput(
+            Dataset(
+                f"{contract.name} ({context})", digest[:36], "local", json.dumps({"uri": path.name}),
+                profile=json.dumps({"num_rows": rows}),
+            ),
+            [InputTag("mlflow.data.context", context)],
+        )
+        for context, (path, digest, rows) in publication.datasets.items()
+    ])  # fmt: skip
+    for trial in publication.trials:
+        child = client.create_run(
+            experiment,
+            tags=mark | {"mlflow.parentRunId": parent_id},
+            run_name=f"{trial['model']} {trial['trial']:02d}",
+        )
+        measured = {"cv_rmse": trial["rmse"], "cv_rmse_std": trial["rmse_std"]}
+        fill(child.info.run_id, {"model": trial["model"]} | trial["parameters"], measured, {})
+        client.set_terminated(child.info.run_id)
+    for path in publication.artifacts:
+        client.log_artifact(parent_id, str(path))
+    with mlflow.start_run(run_id=parent_id), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.sklearn.log_model(
+            publication.model,
+            name="model",
+            serialization_format="skops",
+            skops_trusted_types=publication.trusted,
+            signature=mlflow.models.infer_signature(
+                publication.example, publication.model.predict(publication.example)
+            ),
+            input_example=publication.example,
+            pip_requirements=[
+                f"{name}=={version}" for name, version in libraries().items() if name != "mlref"
+            ],
+        )
+    return client.get_run(parent_id)
+
+
+def _version(
+    client: "MlflowClient", contract: Contract, publication: Publication, run: "Run"
+) -> str:
+    """The registered version of this digest, made when there is none."""
+    name = contract.name
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(
+            name, description=f"{contract.title}. {contract.target.meaning}"
+        )
+    for known in client.search_model_versions(f"name = '{name}'"):
+        if known.tags.get("digest") == publication.digest:
+            return str(known.version)
+    assert run.outputs is not None, "a finished run of ours has logged its model"
+    model = run.outputs.model_outputs[0].model_id
+    made = client.create_model_version(
+        name, f"models:/{model}", run.info.run_id,
+        tags={"digest": publication.digest}, description=publication.tags["summary"], model_id=model,
+    )  # fmt: skip
+    return str(made.version)

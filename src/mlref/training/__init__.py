@@ -1,0 +1,1 @@
+"""From a training split to one fitted model."""

@@ -1,0 +1,54 @@
+"""The candidates: every kind of model that params.yaml may name, as an unfitted Pipeline."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from sklearn.feature_selection import SelectKBest, f_regression
+from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
+from sklearn.pipeline import Pipeline
+
+from mlref.contract import Contract
+from mlref.errors import SettingsError
+from mlref.features.build import preprocessing
+
+BASELINES = ("mean", "single_feature")
+"""Models that every other one must beat."""
+
+ESTIMATORS: dict[str, Callable[..., Any]] = {
+    "mean": DummyRegressor,
+    "single_feature": lambda: Pipeline(
+        [("select", SelectKBest(f_regression, k=1)), ("line", LinearRegression())]
+    ),
+    "ridge": Ridge,
+    "elastic_net": partial(ElasticNet, max_iter=100_000),
+    "gradient_boosting": GradientBoostingRegressor,
+    "random_forest": RandomForestRegressor,
+}
+"""Name in params.yaml to estimator. What is added here must convert to ONNX; package tells."""
+
+TREES = (GradientBoostingRegressor, RandomForestRegressor)
+"""Estimators that take unscaled columns and convert in float32; see ``features.build``."""
+
+
+def build(contract: Contract, name: str, parameters: Mapping[str, Any], seed: int) -> Pipeline:
+    """Build an unfitted Pipeline that takes the encoded array, shape (n, features).
+
+    Raises
+    ------
+    SettingsError
+        For a model or a parameter that does not exist.
+    """
+    if name not in ESTIMATORS:
+        known = ", ".join(ESTIMATORS)
+        raise SettingsError("config/params.yaml", [f"tune.candidates.{name}: allowed: {known}"])
+    try:
+        estimator = ESTIMATORS[name](**parameters)
+    except TypeError as error:
+        raise SettingsError("config/params.yaml", [f"tune.candidates.{name}: {error}"]) from error
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=seed)
+    scale = not isinstance(estimator, TREES)
+    return Pipeline([("prepare", preprocessing(contract, scale)), ("estimate", estimator)])

@@ -1,0 +1,67 @@
+"""One small project, trained and registered once a session; a test that changes it takes a copy."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlref.storage import Project
+from tests.projects import copy, run_data, run_model, write_project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_environment() -> Iterator[None]:
+    """No variable of the developer's shell reaches a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*os.environ]:
+            if name.startswith(("MLREF_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY")):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project after all stages; not to be changed."""
+    project = write_project(tmp_path_factory.mktemp("trained"))
+    run_data(project)
+    run_model(project)
+    return project
+
+
+@pytest.fixture(scope="session")
+def opened(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The trained project with an MLflow store without runs; not to be changed."""
+    from mlref.registry import register
+
+    project = copy(trained, tmp_path_factory.mktemp("opened") / "clone")
+    register.warm_up(project)
+    return project
+
+
+@pytest.fixture(scope="session")
+def registered(opened: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The trained project after `mlref register`; not to be changed."""
+    from mlref.registry import register
+
+    project = copy(opened, tmp_path_factory.mktemp("registered") / "clone")
+    register.run(project)
+    return project
+
+
+@pytest.fixture
+def project(trained: Project, tmp_path: Path) -> Project:
+    """A trained project to change."""
+    return copy(trained, tmp_path / "clone")
+
+
+@pytest.fixture
+def unregistered(opened: Project, tmp_path: Path) -> Project:
+    """A trained project with an empty MLflow store, to change."""
+    return copy(opened, tmp_path / "clone")
+
+
+@pytest.fixture
+def published(registered: Project, tmp_path: Path) -> Project:
+    """A registered project, to change."""
+    return copy(registered, tmp_path / "clone")

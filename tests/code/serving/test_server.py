@@ -1,0 +1,100 @@
+"""The process around the application."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from mlref.errors import EnvironmentFault, ModelNotFound
+from mlref.serving import server
+from tests.fakes import write_store
+
+FORBIDDEN = ("mlflow", "sklearn", "pandas", "dvc", "great_expectations", "scipy", "skops", "onnx")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """A store in tmp_path, and a uvicorn that only notes what it was given."""
+    seen: dict[str, Any] = {}
+
+    def note(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        seen.update(app=self.config.app, address=sockets[0].getsockname())
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("MLREF_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("MLREF_MODEL", raising=False)
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(uvicorn.Server, "run", note)
+    return seen
+
+
+def test_the_champion_is_served_on_loopback(
+    run: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says where, which model, and where the docs are; Ctrl-C is no error."""
+    digest = write_store(tmp_path / "store", version=3)
+    server.serve(host="127.0.0.1", port=0, reference="champion")
+    host, port = run["address"]
+    line = capsys.readouterr().out
+    assert host == "127.0.0.1"
+    assert line == (
+        f"rents version 3 ({digest[:12]}) answers at http://127.0.0.1:{port}"
+        f" · docs: http://127.0.0.1:{port}/docs\n"
+    )
+
+
+def test_another_model_can_be_named(
+    run: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By alias, version or digest."""
+    write_store(tmp_path / "store", version=1)
+    write_store(tmp_path / "store", base=5.0, version=2, alias="challenger")
+    server.serve(host="127.0.0.1", port=0, reference="challenger")
+    assert "version 2" in capsys.readouterr().out
+
+
+def test_an_empty_store_says_which_command_makes_a_model(run: dict[str, Any]) -> None:
+    """Nothing is listened on before there is a model."""
+    with pytest.raises(ModelNotFound, match="make train"):
+        server.serve(host="127.0.0.1", port=0, reference="champion")
+    assert not run
+
+
+def test_a_busy_port_is_said_plainly(run: dict[str, Any], tmp_path: Path) -> None:
+    """The sentence names port and option."""
+    write_store(tmp_path / "store")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(EnvironmentFault, match=rf"127\.0\.0\.1:{port} cannot .*--port"):
+            server.serve(host="127.0.0.1", port=port, reference="champion")
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    """192.0.2.0/24 is for documentation, so no machine has it."""
+    with pytest.raises(EnvironmentFault, match=r"192\.0\.2\.1:8000 cannot be listened on") as fault:
+        server.listen("192.0.2.1", 8000)
+    assert fault.value.exit_code == 4
+
+
+def test_the_service_needs_none_of_the_training_stack(tmp_path: Path) -> None:
+    """Importing it and answering a request loads none of those packages."""
+    write_store(tmp_path)
+    program = f"""
+import sys
+from pathlib import Path
+import mlref.serving.server
+from mlref.bundle.store import Store
+from fastapi.testclient import TestClient
+app = mlref.serving.server.create_app(*Store(Path({str(tmp_path)!r})).open("champion"))
+client = TestClient(app)
+row = {{"area": 70, "rooms": 3, "heating": "oil", "balcony": None}}
+assert client.post("/v1/predict", json={{"instances": [row]}}).status_code == 200
+assert client.get("/docs").status_code == client.get("/openapi.json").status_code == 200
+print([name for name in {FORBIDDEN!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr

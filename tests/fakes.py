@@ -1,0 +1,123 @@
+"""A small real bundle on a contract of its own, made without scikit-learn or training."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from mlref.bundle.predictor import FILES, MANIFEST
+from mlref.contract import parse
+from mlref.storage import digest, to_json, write_bytes, write_json
+
+CONTRACT_TEXT = """\
+name: rents
+title: Monthly rents
+task: regression
+source: {kind: file, path: data/source/rents.csv}
+homepage: https://example.org/rents
+licence: CC0
+citation: Made up for the tests.
+target:
+  name: rent
+  title: Rent
+  meaning: Monthly rent.
+  unit: euro
+  type: number
+  valid: [0, 20000]
+  example: 900
+features:
+  - name: area
+    title: Area
+    meaning: Living area.
+    unit: m²
+    type: number
+    valid: [5, 1000]
+    expected: [20, 300]
+    example: 70.5
+  - name: rooms
+    title: Rooms
+    meaning: Number of rooms.
+    type: integer
+    valid: [1, 20]
+    expected: [1, 8]
+    example: 3
+  - name: heating
+    title: Heating
+    meaning: What heats it.
+    type: category
+    allowed: [gas, oil, wood]
+    example: oil
+  - name: balcony
+    title: Balcony
+    meaning: Area of the balcony.
+    type: number
+    valid: [0, 100]
+    nullable: true
+    example: 4
+"""
+CONTRACT = parse(CONTRACT_TEXT)
+WEIGHTS = (10.0, 50.0, -20.0, 2.0)
+BASE = 100.0
+HALF_WIDTH = 80.0
+
+
+def linear(rows: Any) -> Any:
+    """What the model of the fake bundle computes: null counts as zero."""
+    return np.nan_to_num(np.asarray(rows, dtype=np.float64)) @ np.array(WEIGHTS) + BASE
+
+
+def write_bundle(folder: Path, base: float = BASE) -> str:
+    """Write a bundle of ``CONTRACT``; another ``base`` makes another model. Returns its digest."""
+    profile = {"rows": 20, "data": digest(b"rents"), "columns": {}}
+    rows = [[70.0, 3.0, 1.0, 4.0], [20.0, 1.0, 0.0, None]]
+    cells = np.array(rows, dtype=np.float64)
+    golden = {"rows": rows, "values": (linear(cells) - BASE + base).tolist(), "tolerance": 1e-6}
+    contents = {
+        "contract.yaml": CONTRACT_TEXT.encode(),
+        "golden.json": to_json(golden, digits=12),
+        "intervals.json": to_json({"coverage": 0.9, "half_width": HALF_WIDTH}),
+        "model.onnx": _graph(base),
+        "profile.json": to_json(profile),
+    }
+    digests = {name: digest(contents[name]) for name in FILES}
+    contents[MANIFEST] = to_json(
+        {"files": digests, "contract": digests["contract.yaml"], "data": profile["data"]}
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return digest(contents[MANIFEST])
+
+
+def write_store(folder: Path, base: float = BASE, version: int = 1, alias: str = "champion") -> str:
+    """Write a bundle store with one fake bundle and an alias that points to it."""
+    name = write_bundle(folder / "fresh", base)
+    (folder / "fresh").rename(folder / name)
+    write_json(folder / f"{name}.json", {"digest": name, "version": version, "metrics": {}})
+    write_bytes(folder / alias, f"{name}\n".encode())
+    return name
+
+
+def _graph(base: float) -> bytes:
+    """where(isnan(rows), 0, rows) · weights + base, as bytes of an ONNX model."""
+    constants = {
+        "zero": np.zeros(1),
+        "weights": np.array(WEIGHTS).reshape(-1, 1),
+        "base": np.array([base]),
+    }
+    nodes = [
+        helper.make_node("IsNaN", ["rows"], ["null"]),
+        helper.make_node("Where", ["null", "zero", "rows"], ["filled"]),
+        helper.make_node("MatMul", ["filled", "weights"], ["product"]),
+        helper.make_node("Add", ["product", "base"], ["value"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "rents",
+        [helper.make_tensor_value_info("rows", TensorProto.DOUBLE, [None, len(WEIGHTS)])],
+        [helper.make_tensor_value_info("value", TensorProto.DOUBLE, [None, 1])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return model.SerializeToString(deterministic=True)

@@ -1,0 +1,112 @@
+"""Whole small projects in a folder: the rents of ``tests.fakes`` with data, settings and stages."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from mlref.bundle import package
+from mlref.contract import load
+from mlref.data import ingest, split
+from mlref.data.tables import decode, read_csv, write_parquet
+from mlref.evaluation import evaluate
+from mlref.storage import Project
+from mlref.training import train, tune
+from tests.fakes import CONTRACT_TEXT
+
+RENTS_TEXT = CONTRACT_TEXT + """\
+slices:
+  - {column: heating, reason: Wood is rare.}
+  - {column: area, edges: [100, 200], reason: Small and large homes are different markets.}
+promises:
+  - {kind: monotone, column: area, direction: increasing, reason: A larger home costs more.}
+  - {kind: invariant, column: balcony, tolerance: 800, reason: A balcony is not the home.}
+  - {kind: bounded, range: [0, 20000], reason: Rents of the market.}
+"""
+
+PARAMS: dict[str, Any] = {
+    "validate": {"max_correlation": 0.999},
+    "split": {"seed": 1, "holdout": 0.25, "bins": 3},
+    "tune": {
+        "seed": 1,
+        "folds": 3,
+        "repeats": 2,
+        "candidates": {
+            "mean": {},
+            "single_feature": {},
+            "elastic_net": {"alpha": [1.0, 0.01], "l1_ratio": [0.5]},
+        },
+    },
+    "train": {"seed": 1, "folds": 5, "coverage": 0.9},
+    "package": {"seed": 1, "generated_rows": 100, "golden_rows": 5, "tolerance": 1e-5},
+    "evaluate": {"seed": 1, "resamples": 200, "confidence": 0.95},
+    "register": {"seed": 1, "resamples": 200, "confidence": 0.95},
+}
+
+
+def rents(rows: int = 120, seed: int = 7) -> pd.DataFrame:
+    """Homes with a real signal: area and rooms matter much, heating and balcony a little."""
+    generator = np.random.default_rng(seed)
+    area = generator.uniform(20, 300, rows).round(1)
+    rooms = generator.integers(1, 9, rows)
+    heating = generator.integers(3, size=rows)
+    balcony = np.where(
+        generator.random(rows) < 0.2, np.nan, generator.uniform(0, 20, rows).round(1)
+    )
+    noise = generator.normal(0, 60, rows)
+    rent = 10 * area + 150 * rooms - 100 * heating + 5 * np.nan_to_num(balcony) + 500 + noise
+    return pd.DataFrame({
+        "area": area, "rooms": rooms, "heating": np.array(["gas", "oil", "wood"])[heating],
+        "balcony": balcony, "rent": rent.round(2),
+    })  # fmt: skip
+
+
+def write_project(
+    root: Path, contract: str = RENTS_TEXT, frame: pd.DataFrame | None = None
+) -> Project:
+    """Write contract, settings and source data; nothing is run."""
+    project = Project(root)
+    source = root / "data" / "source" / "rents.csv"
+    for folder in (project.contract.parent, source.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    project.contract.write_text(contract)
+    project.params.write_text(yaml.safe_dump(PARAMS, sort_keys=False))
+    (rents() if frame is None else frame).to_csv(source, index=False)
+    return project
+
+
+def set_params(project: Project, **stages: dict[str, Any]) -> None:
+    """Change knobs of stages in params.yaml."""
+    params = yaml.safe_load(project.params.read_text())
+    for stage, knobs in stages.items():
+        params[stage] |= knobs
+    project.params.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def run_data(project: Project) -> None:
+    """Ingest and split; the validate stage, which takes seconds to import, only decodes here."""
+    contract = load(project.contract)
+    ingest.run(project)
+    write_parquet(project.validated, decode(read_csv(project.raw), contract.columns))
+    split.run(project)
+
+
+def run_model(project: Project) -> None:
+    """Tune, train, package and evaluate."""
+    for stage in (tune, train, package, evaluate):
+        stage.run(project)
+
+
+NULLABLE_TEXT = CONTRACT_TEXT.replace(
+    "allowed: [gas, oil, wood]", "allowed: [gas, oil, wood]\n    nullable: true"
+)
+"""The rents with a nullable category beside the nullable number."""
+
+
+def copy(project: Project, root: Path) -> Project:
+    """Copy a whole project to another folder, as a moved clone."""
+    shutil.copytree(project.root, root)
+    return Project(root)

@@ -1,0 +1,103 @@
+"""Clones of the working tree in temporary folders, and how to run commands in them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlref.storage import digest
+from tests.fakes import CONTRACT_TEXT
+
+ROOT = Path(__file__).parents[2]
+OWN = {"MLREF_STORE", "MLREF_MODEL", "MLFLOW_TRACKING_URI"}
+"""Variables of the caller's shell that a new user would not have."""
+
+
+def environment(clone: Path) -> dict[str, str]:
+    """Run the clone's own code with the packages of this environment."""
+    plain = {key: value for key, value in os.environ.items() if key not in OWN}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{plain['PATH']}"
+    return plain | {"PATH": path, "PYTHONPATH": str(clone / "src")}
+
+
+def run(clone: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command in a clone; where it should succeed and does not, show what it said."""
+    done = subprocess.run(
+        command, cwd=clone, env=environment(clone), capture_output=True, text=True, timeout=300
+    )
+    assert not check or done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def git(clone: Path, *command: str) -> str:
+    """Run git in a clone as a user of its own."""
+    identity = ("-c", "user.name=A user", "-c", "user.email=user@example.org")
+    return run(clone, "git", *identity, *command).stdout
+
+
+def commit(clone: Path, message: str) -> None:
+    """Commit everything that is not ignored."""
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--no-verify", "--message", message)
+
+
+def make_clone(folder: Path) -> Path:
+    """Copy the working tree as git would clone it, with what is not committed yet."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    git(folder, "init", "--quiet")
+    commit(folder, "as cloned")
+    return folder
+
+
+def bundle_digest(clone: Path) -> str:
+    """The digest of the bundle that the stages made."""
+    return digest(clone / "models" / "bundle" / "MANIFEST.json")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone after its first `make train`; a test that changes it takes a copy."""
+    clone = make_clone(tmp_path_factory.mktemp("trained") / "clone")
+    (clone.parent / "said.txt").write_text(run(clone, "mlref", "pipeline").stdout)
+    return clone
+
+
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained clone in another folder."""
+    return Path(shutil.copytree(trained, tmp_path / "copy", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fork with its own data: another target, text categories, an integer, a nullable number."""
+    clone = make_clone(tmp_path_factory.mktemp("second") / "fork")
+    (clone / "config" / "dataset.yaml").write_text(CONTRACT_TEXT)
+    (clone / "data" / "source" / "rents.csv").write_text(rents(200))
+    run(clone, "mlref", "pipeline")
+    return clone
+
+
+def rents(rows: int) -> str:
+    """Made-up rents as CSV, with columns in another order than the contract's."""
+    generator = np.random.default_rng(7)
+    lines = ["rent,heating,area,balcony,rooms"]
+    for _ in range(rows):
+        area, rooms = generator.uniform(20, 200), int(generator.integers(1, 7))
+        heating = str(generator.choice(["gas", "oil", "wood"]))
+        balcony = "" if generator.random() < 0.2 else f"{generator.uniform(0, 20):.1f}"
+        premium = 100 if heating == "gas" else 0
+        rent = 200 + 9 * area + 40 * rooms + premium + generator.normal(0, 60)
+        lines.append(f"{max(rent, 1):.2f},{heating},{area:.1f},{balcony},{rooms}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,27 @@
+"""A plane that a fork does not need comes off: folder, tests and extra, and the rest stays green."""
+
+import re
+import shutil
+from pathlib import Path
+
+from tests.system.conftest import commit, make_clone, run
+
+
+def test_without_the_service_lint_and_tests_pass(tmp_path: Path) -> None:
+    """What the how-to says: delete src/mlref/serving, its tests, its extra and its lock."""
+    clone = make_clone(tmp_path / "clone")
+    for name in ("src/mlref/serving", "tests/code/serving"):
+        shutil.rmtree(clone / name)
+    for name in ("tests/system/test_service.py", "requirements/serve.txt"):
+        (clone / name).unlink()
+    project = clone / "pyproject.toml"
+    text = project.read_text()
+    text, extras = re.subn(r"^serve = \[\n.*?^\]\n", "", text, flags=re.DOTALL | re.MULTILINE)
+    text, uses = re.subn(r"mlref\[train,serve\]", "mlref[train]", text)
+    assert (extras, uses) == (1, 1)
+    project.write_text(text)
+    commit(clone, "without the service")
+    run(clone, "pre-commit", "run", "--all-files")
+    assert "serve" not in run(clone, "mlref", "--help").stdout.lower()
+    said = run(clone, "pytest", "-q", "-p", "no:cacheprovider", "--ignore=tests/system").stdout
+    assert " passed" in said and "failed" not in said

@@ -1,0 +1,177 @@
+"""What a new user does with a clone, and what goes wrong on the way."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from mlref.cli import STAGES
+from tests.system.conftest import (
+    bundle_digest,
+    environment,
+    git,
+    run,
+)
+
+
+def test_the_first_training_ends_with_a_champion_and_says_how_good_it_is(trained: Path) -> None:
+    """Version and alias, figures with intervals beside both baselines, verdict, next command."""
+    said = (trained.parent / "said.txt").read_text()
+    summary = said[said.index("Model version") :]
+    assert "Model version 1 (champion)" in summary
+    for name in ("mean", "single_feature"):
+        line = next(line for line in summary.splitlines() if line.strip().startswith(name))
+        assert line.count("[") == 2, "RMSE and MAE, each with an interval"
+    assert "Verdict: promote" in summary
+    assert summary.strip().endswith("Next: make serve")
+    gate = json.loads((trained / "reports" / "gate.json").read_text())
+    assert gate["verdict"] == "promote" and gate["digest"] == bundle_digest(trained)
+    assert (trained / "models" / "store" / "champion").read_text().strip() == gate["digest"]
+
+
+def test_training_leaves_git_clean(trained: Path) -> None:
+    """The committed lock and reports are what these packages on this machine give."""
+    assert git(trained, "status", "--porcelain") == ""
+
+
+def test_training_again_runs_no_stage_and_changes_nothing(copied: Path) -> None:
+    """DVC finds everything up to date, and the registration is there."""
+    before = (copied / "models" / "store" / f"{bundle_digest(copied)}.json").read_bytes()
+    said = run(copied, "mlref", "pipeline").stdout
+    assert "Running stage" not in said and "Model version 1 (champion)" in said
+    assert (copied / "models" / "store" / f"{bundle_digest(copied)}.json").read_bytes() == before
+
+
+def test_what_was_deleted_is_made_again_as_it_was(copied: Path) -> None:
+    """Runs, models and reports come back, the bundle to the byte, and git stays clean."""
+    before = bundle_digest(copied)
+    (copied / "mlflow.db").unlink()
+    for name in ("models", "reports", "mlartifacts", "data/raw", ".dvc/cache"):
+        shutil.rmtree(copied / name)
+    run(copied, "mlref", "pipeline")
+    assert bundle_digest(copied) == before
+    assert (copied / "models" / "store" / "champion").read_text().strip() == before
+    assert git(copied, "status", "--porcelain") == ""
+
+
+def test_a_moved_clone_keeps_its_runs_and_its_model(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's absolute addresses follow when the next model is registered."""
+    moved = copied.rename(copied.parent / "elsewhere")
+    assert "Model version 1 (champion)" in run(moved, "mlref", "pipeline").stdout
+    text = (moved / "config" / "params.yaml").read_text()
+    (moved / "config" / "params.yaml").write_text(text.replace("coverage: 0.9", "coverage: 0.8"))
+    run(moved, "mlref", "pipeline")
+    # The next lines run in this process: MLflow keeps its addresses in environment variables.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{moved}/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{moved}/mlflow.db", f"sqlite:///{moved}/mlflow.db")
+    versions = client.search_model_versions("")
+    assert sorted(int(version.version) for version in versions) == [1, 2]
+    for version in versions:
+        files = client.list_artifacts(version.run_id)
+        assert any(file.path == "metrics.json" for file in files)
+    assert not copied.exists(), "nothing was written to where the clone was"
+
+
+def test_a_kill_in_any_stage_is_mended_by_training_again(copied: Path) -> None:
+    """SIGKILL to DVC and its stage while it works; the next `make train` gives the same model."""
+    before = bundle_digest(copied)
+    for stage in STAGES:
+        kill(copied, f"mlref {stage}", "dvc", "repro", "--force", "--single-item", stage)
+    run(copied, "mlref", "pipeline")
+    assert bundle_digest(copied) == before
+    assert git(copied, "status", "--porcelain") == ""
+
+
+def test_a_kill_while_registering_is_mended_by_training_again(copied: Path) -> None:
+    """One finished run, one version and the same champion, at whatever point the kill came."""
+    before = bundle_digest(copied)
+    (copied / "mlflow.db").unlink()
+    shutil.rmtree(copied / "models" / "store")
+    for seconds in (2.0, 4.0):
+        kill(copied, "mlref register", "mlref", "register", after=seconds)
+    assert "(champion)" in run(copied, "mlref", "pipeline").stdout
+    assert (copied / "models" / "store" / "champion").read_text().strip() == before
+    [record] = (copied / "models" / "store").glob("*.json")
+    assert json.loads(record.read_text())["version"] == "1"
+
+
+def kill(clone: Path, name: str, *command: str, after: float = 0.7) -> None:
+    """Start a command, wait until the named process of it works, and kill all of it."""
+    process = subprocess.Popen(
+        command, cwd=clone, env=environment(clone), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with process:
+        deadline = time.monotonic() + 60
+        while not working(process.pid, name) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(after)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def working(session: int, name: str) -> bool:
+    """Whether a process of this session runs the named command."""
+    found = subprocess.run(
+        ["ps", "-o", "args=", "-s", str(session)], capture_output=True, text=True
+    ).stdout
+    return any(name in line and "dvc" not in line for line in found.splitlines())
+
+
+def test_two_trainings_at_once_do_not_harm_each_other(copied: Path) -> None:
+    """One waits or is told; what is there afterwards is whole."""
+    shutil.rmtree(copied / "models")
+    (copied / "mlflow.db").unlink()
+    both = [
+        subprocess.Popen(
+            ["mlref", "pipeline"], cwd=copied, env=environment(copied),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=240)[0] for process in both]
+    codes = [process.returncode for process in both]
+    assert 0 in codes, said
+    for code, text in zip(codes, said, strict=True):
+        assert code == 0 or "lock" in text.lower(), text
+    run(copied, "mlref", "pipeline")
+    assert [path.name for path in (copied / "models" / "store").glob("*.json")] == [
+        f"{bundle_digest(copied)}.json"
+    ]
+
+
+def test_a_fork_trains_on_its_own_data(second: Path) -> None:
+    """Another target, a category of text, an integer and a nullable number; nothing else to edit."""
+    metrics = json.loads((second / "reports" / "metrics.json").read_text())
+    assert metrics["rmse"]["upper"] < metrics["baselines"]["mean"]["rmse"]["lower"]
+    [record] = (second / "models" / "store").glob("*.json")
+    assert json.loads(record.read_text())["gate"]["verdict"] == "promote"
+
+
+def test_a_bad_row_stops_the_pipeline_and_keeps_what_was_there(
+    second: Path, tmp_path: Path
+) -> None:
+    """File, row, column, value and what is allowed; the earlier model stays."""
+    fork = Path(shutil.copytree(second, tmp_path / "fork", symlinks=True))
+    before = bundle_digest(fork)
+    source = fork / "data" / "source" / "rents.csv"
+    lines = source.read_text().splitlines()
+    lines[2] = "900,coal,70,,3"
+    source.write_text("\n".join(lines) + "\n")
+    done = run(fork, "mlref", "pipeline", check=False)
+    assert done.returncode == 1
+    assert "data/raw/dataset.csv: 1 value refused" in done.stderr
+    assert "row 3, column 'heating': got 'coal'; allowed: one of gas, oil, wood" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert bundle_digest(fork) == before
