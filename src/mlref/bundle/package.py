@@ -140,7 +140,7 @@ def run(project: Project) -> str:
         "profile.json": project.profile.read_bytes(),
         "intervals.json": project.intervals.read_bytes(),
         "golden.json": to_json(
-            _golden(contract, golden_rows, model.predict(golden_rows), tolerance), digits=12
+            _golden(contract, golden_rows, model.predict(golden_rows), tolerance), digits=9
         ),
     }
     digests = {name: digest(contents[name]) for name in FILES}

@@ -1,7 +1,6 @@
 """Stage 5: fit the chosen model on all training rows, and measure how far its intervals must reach."""
 
 import io
-import json
 import math
 import re
 import zipfile
@@ -57,20 +56,35 @@ def canonical(model: Pipeline) -> bytes:
 
     skops 0.16 names the parts of its archive by memory address and stamps them with the time. Here
     they are numbered in the order in which the schema names them, and the time is the zip epoch.
+    Learned numbers keep eight significant digits: the last ones depend on which instructions the
+    processor's linear algebra uses, and the archive is what all later stages load.
     """
     archive = zipfile.ZipFile(io.BytesIO(skops.io.dumps(model)))
     schema = archive.read("schema.json").decode()
     numbers: dict[str, str] = {}
     pattern = re.compile(r'(?<="__id__": )\d+|(?<=": ")\d{6,}(?=\.\w+")')
     schema = pattern.sub(lambda m: numbers.setdefault(m[0], str(len(numbers))), schema)
-    json.loads(schema)
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as target:
         for name in archive.namelist():
             stem, _, suffix = name.partition(".")
             content = schema.encode() if name == "schema.json" else archive.read(name)
+            content = _round(content) if suffix == "npy" else content
             fresh = f"{numbers[stem]}.{suffix}" if stem in numbers else name
             target.writestr(zipfile.ZipInfo(fresh), content)
+    return written.getvalue()
+
+
+def _round(content: bytes, digits: int = 8) -> bytes:
+    """An array file with its float64 values at so many significant digits; others as they are."""
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    if array.dtype != np.float64:
+        return content
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.abs(array))))
+        rounded = np.round(array * scale) / scale
+    written = io.BytesIO()
+    np.save(written, np.where(np.isfinite(rounded), rounded, array))
     return written.getvalue()
 
 

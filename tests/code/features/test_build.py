@@ -1,0 +1,97 @@
+"""Preprocessing as the contract implies it."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from mlref.contract import parse
+from mlref.features.build import preprocessing
+from mlref.rows import Array, generate
+from tests.fakes import CONTRACT, CONTRACT_TEXT
+from tests.projects import NULLABLE_TEXT
+
+NULLABLE = parse(NULLABLE_TEXT)
+NAN = float("nan")
+ROWS = np.array([
+    # area, rooms, heating, balcony
+    [50.0, 2.0, 0.0, 4.0],
+    [70.0, 4.0, 1.0, NAN],
+    [90.0, 6.0, 0.0, 8.0],
+])  # fmt: skip
+
+
+def prepared(text: str, rows: Array, scale: bool = False) -> Array:
+    """Fit on rows and transform them."""
+    return np.asarray(preprocessing(parse(text), scale).fit_transform(rows))
+
+
+def test_it_comes_unfitted() -> None:
+    """Nothing is learned before the Pipeline is fitted on training rows."""
+    with pytest.raises(NotFittedError):
+        preprocessing(CONTRACT, scale=True).transform(ROWS)
+
+
+def test_numbers_stay_as_they_are_without_scaling() -> None:
+    """Trees see each number as the contract holds it."""
+    assert prepared(CONTRACT_TEXT, ROWS)[:, :2].tolist() == ROWS[:, :2].tolist()
+
+
+def test_numbers_are_standardised_with_scaling() -> None:
+    """Each has mean 0 and standard deviation 1 over the rows that it was fitted on."""
+    numbers = prepared(CONTRACT_TEXT, ROWS, scale=True)[:, :3]
+    assert numbers.mean(axis=0) == pytest.approx([0, 0, 0])
+    assert numbers.std(axis=0) == pytest.approx([1, 1, 1])
+
+
+def test_a_null_number_becomes_the_training_mean() -> None:
+    """The mean of the rows it was fitted on, also for rows that come later."""
+    fitted = preprocessing(CONTRACT, scale=False).fit(ROWS)
+    later = fitted.transform(np.array([[60.0, 3.0, 2.0, NAN]]))
+    assert later[0, 2] == pytest.approx(6.0)
+
+
+def test_a_column_of_nulls_only_stays_finite() -> None:
+    """Small folds may hold no value of a rare column at all."""
+    rows = ROWS.copy()
+    rows[:, 3] = NAN
+    assert np.isfinite(prepared(CONTRACT_TEXT, rows, scale=True)).all()
+
+
+def test_a_category_has_one_column_for_each_allowed_value() -> None:
+    """Also for wood, which these rows never hold."""
+    assert prepared(CONTRACT_TEXT, ROWS)[:, 3:].tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_a_nullable_category_has_a_column_for_null() -> None:
+    """Null is a value of its own, and comes first."""
+    rows = ROWS.copy()
+    rows[1, 2] = NAN
+    assert prepared(NULLABLE_TEXT, rows)[:, 3:].tolist() == [
+        [0, 1, 0, 0],
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+    ]
+
+
+def test_a_null_is_refused_where_the_column_is_not_nullable() -> None:
+    """An unknown category code never becomes a row of zeros."""
+    fitted = preprocessing(CONTRACT, scale=False).fit(ROWS)
+    with pytest.raises(ValueError, match="unknown categories"):
+        fitted.transform(np.array([[60.0, 3.0, NAN, 4.0]]))
+
+
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("contract", [CONTRACT, NULLABLE])
+def test_every_row_that_the_contract_accepts_is_finite_afterwards(
+    contract: object, scale: bool
+) -> None:
+    """No null is left for the estimator."""
+    rows = generate(contract, 200, seed=0)  # type: ignore[arg-type]
+    assert np.isfinite(preprocessing(contract, scale).fit_transform(rows)).all()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["numbers", "nullable_numbers", "verbose", "fuel__kind"])
+def test_a_category_may_have_any_name(name: str) -> None:
+    """Also one that scikit-learn or this module uses for a step of its own."""
+    text = CONTRACT_TEXT.replace("name: heating", f"name: {name}")
+    assert prepared(text, ROWS).shape == (3, 6)
