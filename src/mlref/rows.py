@@ -7,7 +7,7 @@ verdicts together.
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -79,26 +79,27 @@ def judge_records(contract: Contract, records: Sequence[object]) -> Verdict:
 
     Each record must be a mapping with the names of the features as its keys, no more, no less.
     """
-    names, columns = contract.names, {column.name: column for column in contract.features}
-    refused: list[Finding] = []
-    sound: dict[int, Mapping[object, object]] = {}
+    names = contract.names
+    shape: list[Finding] = []
+    absent: set[tuple[int, str]] = set()
     for row, record in enumerate(records):
+        given = record.keys() if isinstance(record, Mapping) else ()
+        absent |= {(row, name) for name in names if name not in given}
         if not isinstance(record, Mapping):
-            refused.append(Finding(row, None, _kind(record), "an object of column names to values"))
-        elif record.keys() == columns.keys():
-            sound[row] = record
-        else:
-            for name in [name for name in names if name not in record]:
-                refused.append(Finding(row, name, "nothing", columns[name].accepts))
-            for name in sorted(str(key) for key in record.keys() - columns.keys()):
-                refused.append(Finding(row, name, "an unknown column", ", ".join(names)))
-    table = {name: [record[name] for record in sound.values()] for name in names}
+            shape.append(Finding(row, None, _kind(record), "an object of column names to values"))
+            continue
+        for column in contract.features:
+            if column.name not in record:
+                shape.append(Finding(row, column.name, "nothing", column.accepts))
+        for name in sorted(str(key) for key in record.keys() - set(names)):
+            shape.append(Finding(row, name, "an unknown column", ", ".join(names)))
+    table = {
+        name: [None if (row, name) in absent else record[name] for row, record in enumerate(records)]  # type: ignore[index]
+        for name in names
+    }
     verdict = judge(contract.features, table)
-    place = list(sound)
-    for findings in (verdict.refused, verdict.unusual):
-        findings[:] = [replace(finding, row=place[finding.row or 0]) for finding in findings]
-    verdict.refused.extend(refused)
-    return verdict
+    values = [cell for cell in verdict.refused if (cell.row, cell.column) not in absent]
+    return Verdict(verdict.array, shape + values, verdict.unusual)
 
 
 def _encode(column: Column, cells: Cells) -> tuple[Array, NDArray[np.bool_]]:
