@@ -19,7 +19,7 @@ def slices(contract: Contract, features: Array) -> Iterator[tuple[str, NDArray[n
     Yields
     ------
     name : str
-        Such as ``colour = red`` or ``18 ≤ age < 40``.
+        Such as ``colour = red`` or ``age in [18, 40)``.
     rows : ndarray of bool, shape (n,)
         The slice's rows; none of them has a null in the slice's column.
     """
@@ -32,7 +32,9 @@ def slices(contract: Contract, features: Array) -> Iterator[tuple[str, NDArray[n
             continue
         edges = declared.edges
         for lo, hi in zip((-np.inf, *edges), (*edges, np.inf), strict=True):
-            left = "" if lo == -np.inf else f"{lo:g} ≤ "
-            right = "" if hi == np.inf else f" < {hi:g}"
-            name = f"{column.name} ≥ {lo:g}" if hi == np.inf else f"{left}{column.name}{right}"
+            name = f"{column.name} in [{lo:g}, {hi:g})"
+            if lo == -np.inf:
+                name = f"{column.name} < {hi:g}"
+            elif hi == np.inf:
+                name = f"{column.name} ≥ {lo:g}"
             yield name, (values >= lo) & (values < hi)

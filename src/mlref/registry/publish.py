@@ -1,5 +1,6 @@
 """What `mlref register` does when there is a new model: judge it, draw it, send it to MLflow."""
 
+import getpass
 from typing import Any
 
 import skops.io
@@ -60,7 +61,9 @@ def against(project: Project, store: Store, challenger: Predictor) -> Interval |
     return rmse_difference(target, challenger.values(features), champion.values(rows), knobs)
 
 
-def publish(project: Project, fingerprint: str, gate: dict[str, Any]) -> tuple[str, str]:
+def publish(
+    project: Project, fingerprint: str, gate: dict[str, Any], commit: str | None
+) -> tuple[str, str]:
     """Send the model and everything about it to MLflow; returns run id and version."""
     contract, tuning = load_contract(project.contract), read_json(project.tuning)
     metrics = read_json(project.metrics)
@@ -86,6 +89,10 @@ def publish(project: Project, fingerprint: str, gate: dict[str, Any]) -> tuple[s
                 "verdict": gate["verdict"],
                 "summary": f"{tuning['model']}: {found} on {metrics['rows']} held-out rows",
                 "mlflow.note.content": "\n\n".join(gate["reasons"]),
+                "mlflow.source.name": "make train",
+                "mlflow.source.type": "PROJECT",
+                "mlflow.source.git.commit": commit or "",
+                "mlflow.user": getpass.getuser(),
             },
             trials=tuning["trials"],
             datasets={

@@ -83,7 +83,8 @@ def _register(project: Project) -> dict[str, Any]:
         gate = judge(project, store)
     else:  # a crash came after the decision, which stands
         gate = record["gate"]
-    run_id, version = publish(project, print_, gate)
+    made_by = commit(project)
+    run_id, version = publish(project, print_, gate, made_by)
     metrics = read_json(project.metrics)
     tuning = read_json(project.tuning)
     manifest = read_json(project.bundle / "MANIFEST.json")
@@ -91,7 +92,7 @@ def _register(project: Project) -> dict[str, Any]:
         "version": version,
         "digest": name,
         "run_id": run_id,
-        "commit": commit(project),
+        "commit": made_by,
         "contract": manifest["contract"],
         "data": manifest["data"],
         "model": tuning["model"],
