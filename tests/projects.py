@@ -110,3 +110,10 @@ def copy(project: Project, root: Path) -> Project:
     """Copy a whole project to another folder, as a moved clone."""
     shutil.copytree(project.root, root)
     return Project(root)
+
+
+def retrain(project: Project, **candidates: dict[str, list[Any]]) -> None:
+    """Train again with other candidates above the two baselines."""
+    ladder: dict[str, Any] = {"mean": {}, "single_feature": {}}
+    set_params(project, tune={"candidates": ladder | candidates})
+    run_model(project)

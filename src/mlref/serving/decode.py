@@ -18,9 +18,8 @@ SHOWN_KEY = 64
 
 _SOURCE = "The request"
 _ROWS = "a list of one or more objects"
-_NOT_FINITE = (
-    object()
-)  # stands for NaN and Infinity: neither a number nor text, so no column takes it
+_NOT_FINITE = object()
+"""Stands for NaN and Infinity: neither a number nor text, so that no column takes it."""
 
 
 def read(contract: Contract, body: bytes) -> Verdict:
