@@ -1,5 +1,6 @@
 """Whole small projects in a folder: the rents of ``tests.fakes`` with data, settings and stages."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,23 @@ NULLABLE_TEXT = CONTRACT_TEXT.replace(
 )
 """The rents with a nullable category beside the nullable number."""
 
+BETTER: dict[str, Any] = {"ridge": {"alpha": [0.1]}}
+TIED: dict[str, Any] = {"elastic_net": {"alpha": [3.0], "l1_ratio": [0.999]}}
+WORSE: dict[str, Any] = {"ridge": {"alpha": [20]}}
+"""Candidates for ``retrain``: better, about as good, and worse than the project's own."""
+
 
 def copy(project: Project, root: Path) -> Project:
     """Copy a whole project to another folder, as a moved clone."""
     shutil.copytree(project.root, root)
+    forget_mlflow()
     return Project(root)
+
+
+def forget_mlflow() -> None:
+    """Forget the store that MLflow used last: it names it in the environment of its process."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
 
 
 def retrain(project: Project, **candidates: dict[str, list[Any]]) -> None:

@@ -202,15 +202,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"mlref {__version__}")
         return 0
     try:
-        app(rest, standalone_mode=False)
-    except typer.Exit as stop:
-        return stop.exit_code
-    except typer.Abort:
-        print("Stopped.", file=sys.stderr)
-        return 130
+        code = int(app(rest, standalone_mode=False) or 0)
     except Exception as error:
         return _failed(error, debug="debug" in flags)
-    return 0
+    if code == 130:
+        print("Stopped.", file=sys.stderr)
+    return code
 
 
 def _failed(error: Exception, debug: bool) -> int:

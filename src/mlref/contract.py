@@ -32,6 +32,7 @@ def _categories(values: tuple[Any, ...]) -> tuple[int | str, ...]:
 
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
+Lines = Annotated[str, Field(pattern=r"(?s)^\s*\S.*$")]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 Range = Annotated[tuple[Bound, Bound], AfterValidator(_ordered)]
 Categories = Annotated[tuple[Any, ...], AfterValidator(_categories)]
@@ -95,6 +96,11 @@ class Column(Frozen):
             yield f"expected: inside `valid` {list(self.valid)}, not {list(self.expected)}"
 
 
+SourcePath = Annotated[
+    str, Field(pattern=r"^data/source/([\w -][\w. -]*/)*[\w -][\w. -]*\.(csv|parquet)$")
+]
+
+
 class SklearnSource(Frozen):
     """A dataset that ships inside scikit-learn: ``loader(return_X_y=True, **options)``."""
 
@@ -107,7 +113,7 @@ class FileSource(Frozen):
     """A CSV or Parquet file of your own, tracked under data/source/."""
 
     kind: Literal["file"]
-    path: Annotated[str, Field(pattern=r"^data/source/[^/].*\.(csv|parquet)$")]
+    path: SourcePath
 
 
 class SqlSource(Frozen):
@@ -115,7 +121,7 @@ class SqlSource(Frozen):
 
     kind: Literal["sql"]
     url_from: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
-    query: Text
+    query: Lines
 
 
 class Slice(Frozen):
@@ -232,6 +238,9 @@ def _between(document: dict[str, Any], parts: dict[str, Any]) -> Iterator[str]:
         yield f"features: holds the target {target.name!r}; a model would be given its answer"
     if target is not None and (target.type == "category" or target.nullable):
         yield "target: a regression needs a target of type number or integer that is not nullable"
+    identity = parts.get("identity") or ()
+    if len(set(identity)) < len(identity) or (target is not None and target.name in identity):
+        yield f"identity: different names, none of them the target's, not {list(identity)}"
     for key in ("slices", "promises"):
         for index, part in enumerate(parts.get(key) or ()):
             column = getattr(part, "column", None)

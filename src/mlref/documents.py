@@ -33,6 +33,9 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, (str, int, float, type(None))):
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: a key is text, not {key!r}")
             if key in seen:
                 line = key_node.start_mark.line + 1
                 raise yaml.YAMLError(f"line {line}: the key {key!r} is there twice")
@@ -48,6 +51,10 @@ def read_yaml(text: str, source: str, refusal: type[ContractError]) -> dict[str,
         raise refusal(source, [f"is not YAML: {' '.join(str(error).split())}"]) from error
     if not isinstance(document, dict):
         raise refusal(source, ["must be a mapping of keys to values"])
+    try:
+        json.dumps(document, default=str)
+    except ValueError as error:
+        raise refusal(source, ["holds a part that contains itself"]) from error
     return document
 
 
@@ -74,13 +81,19 @@ def _sentence(kind: Any, key: str, value: object, detail: Any) -> str:
     if kind_of == "missing":
         return f"{where}: is missing"
     if kind_of.startswith("union_tag"):
-        tags = detail["ctx"].get("expected_tags", "")
+        tags = detail["ctx"].get("expected_tags") or ", ".join(map(repr, _tags(kind)))
         seen = got.get("kind") if isinstance(got, Mapping) else got
         return f"{where}.kind: got {seen!r}; allowed: {tags}"
     message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if kind_of == "value_error":
         return f"{where}: {message}"
     return f"{where}: got {got!r}; allowed: {message}"
+
+
+def _tags(kind: Any) -> Iterator[str]:
+    """Tags of a union's members."""
+    for member in get_args(getattr(kind, "__origin__", kind)):
+        yield from get_args(member.model_fields["kind"].annotation)
 
 
 def _unknown(key: str, allowed: Iterable[str]) -> str:

@@ -61,16 +61,17 @@ def judge(columns: Sequence[Column], table: Mapping[str, Cells]) -> Verdict:
     """
     encoded = [_encode(column, table[column.name]) for column in columns]
     verdict = Verdict(np.column_stack([values for values, _ in encoded]))
-    for column, (values, malformed) in zip(columns, encoded, strict=True):
+    for place, (column, (values, malformed)) in enumerate(zip(columns, encoded, strict=True)):
         cells = table[column.name]
         bad = malformed | _impossible(column, values)
+        verdict.array[bad, place] = np.nan
         for row in np.flatnonzero(bad).tolist():
-            verdict.refused.append(Finding(row, column.name, _show(cells[row]), column.accepts))
+            verdict.refused.append(Finding(row, column.name, show(cells[row]), column.accepts))
         if column.expected is not None:
             lo, hi = column.expected
             usual = f"{lo:.12g} to {hi:.12g}" + (f" {column.unit}" if column.unit else "")
             for row in np.flatnonzero(~bad & ((values < lo) | (values > hi))).tolist():
-                verdict.unusual.append(Finding(row, column.name, _show(cells[row]), usual))
+                verdict.unusual.append(Finding(row, column.name, show(cells[row]), usual))
     return verdict
 
 
@@ -154,7 +155,7 @@ def _is_null(cell: object) -> bool:
     return cell is None or (isinstance(cell, (float, np.floating)) and bool(np.isnan(cell)))
 
 
-def _show(cell: object) -> str:
+def show(cell: object) -> str:
     """A value as a message may print it: short, and on one line."""
     if isinstance(cell, np.generic):
         cell = cell.item()
@@ -187,7 +188,8 @@ def generate(contract: Contract, count: int, seed: int) -> Array:
         else:
             array[:, place] = generator.uniform(*column.valid, size=count)
         if column.type == "integer":
-            array[:, place] = np.clip(np.round(array[:, place]), *np.trunc(column.valid or (0, 0)))
+            lo, hi = column.valid or (0, 0)
+            array[:, place] = np.clip(np.round(array[:, place]), np.ceil(lo), np.floor(hi))
         if column.nullable:
             array[generator.random(count) < 0.1, place] = np.nan
     return array

@@ -10,6 +10,7 @@ from mlref.errors import SettingsError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Values = Annotated[list[Any], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -33,7 +34,7 @@ class Tune(Frozen):
     seed: Seed
     folds: Annotated[int, Field(ge=2)]
     repeats: Count
-    candidates: Annotated[dict[str, dict[str, list[Any]]], Field(min_length=1)]
+    candidates: Annotated[dict[str, dict[str, Values]], Field(min_length=1)]
 
 
 class Train(Frozen):

@@ -87,10 +87,17 @@ def replacing(path: Path) -> Iterator[Path]:
         fresh = scratch / path.name
         yield fresh
         for file in fresh.rglob("*") if fresh.is_dir() else [fresh]:
-            _flush(file)
+            if not file.is_dir():
+                _flush(file)
+        previous = scratch / "previous"
         if path.is_dir():
-            path.rename(scratch / "previous")
-        fresh.replace(path)
+            path.rename(previous)
+        try:
+            fresh.replace(path)
+        except OSError:
+            if previous.is_dir():
+                previous.rename(path)
+            raise
     except OSError as error:
         raise EnvironmentFault(f"{path} cannot be written", error) from error
     finally:

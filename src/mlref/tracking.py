@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from mlref.contract import Contract
 from mlref.errors import EnvironmentFault
@@ -53,6 +54,8 @@ class Publication:
         Context, such as training, to the file, the digest of its content and its rows.
     artifacts : list of Path
         Files to attach.
+    registered : list of (int, str)
+        Version and digest of every model that the bundle store has.
     """
 
     fingerprint: str
@@ -66,6 +69,7 @@ class Publication:
     trials: list[dict[str, Any]]
     datasets: dict[str, tuple[Path, str, int]]
     artifacts: list[Path]
+    registered: list[tuple[int, str]]
 
 
 def libraries() -> dict[str, str]:
@@ -78,7 +82,7 @@ def _database(project: Project) -> Path:
 
 
 def _embedded(project: Project) -> str:
-    return f"sqlite:///{_database(project)}"
+    return f"sqlite:///{quote(str(_database(project)))}"
 
 
 def uri(project: Project) -> str:
@@ -92,7 +96,7 @@ def holds(project: Project, run_id: str) -> bool:
         return True
     try:
         with contextlib.closing(
-            sqlite3.connect(f"file:{_database(project)}?mode=ro", uri=True)
+            sqlite3.connect(f"{_database(project).as_uri()}?mode=ro", uri=True)
         ) as db:
             found = db.execute("select status from runs where run_uuid = ?", (run_id,)).fetchone()
     except sqlite3.Error:
@@ -152,7 +156,9 @@ def open_store(project: Project, contract: Contract) -> "tuple[MlflowClient, str
         local = (project.root / "mlartifacts").as_uri()
         if not _database(project).exists():
             with replacing(_database(project)) as fresh:  # a kill would leave half the tables
-                mlflow.MlflowClient(f"sqlite:///{fresh}").search_experiments(max_results=1)
+                mlflow.MlflowClient(f"sqlite:///{quote(str(fresh))}").search_experiments(
+                    max_results=1
+                )
     mlflow.set_tracking_uri(uri(project))
     mlflow.set_registry_uri(uri(project))
     client = mlflow.MlflowClient()
@@ -185,10 +191,15 @@ def _move(database: Path, old: str, new: str) -> None:
 def _finished(client: "MlflowClient", experiment: str, fingerprint: str) -> "Run | None":
     """The run that was published before; what a crash left half-done is deleted."""
     runs = client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{fingerprint}'")
+    whole = {
+        run.info.run_id: run
+        for run in runs
+        if run.info.status == "FINISHED" and "mlflow.parentRunId" not in run.data.tags
+    }
     for run in runs:
-        if run.info.status != "FINISHED":
+        if run.data.tags.get("mlflow.parentRunId", run.info.run_id) not in whole:
             client.delete_run(run.info.run_id)
-    return next((run for run in runs if run.info.status == "FINISHED"), None)
+    return next(iter(whole.values()), None)
 
 
 def _log(
@@ -262,13 +273,24 @@ def _version(
         client.create_registered_model(
             name, description=f"{contract.title}. {contract.target.meaning}"
         )
-    for known in client.search_model_versions(f"name = '{name}'"):
-        if known.tags.get("digest") == publication.digest:
-            return str(known.version)
+    versions = client.search_model_versions(f"name = '{name}'")
+    known = {version.tags.get("digest"): str(version.version) for version in versions}
     assert run.outputs is not None, "a finished run of ours has logged its model"
-    model = run.outputs.model_outputs[0].model_id
-    made = client.create_model_version(
-        name, f"models:/{model}", run.info.run_id,
-        tags={"digest": publication.digest}, description=publication.tags["summary"], model_id=model,
-    )  # fmt: skip
-    return str(made.version)
+    own = {
+        "source": f"models:/{run.outputs.model_outputs[0].model_id}",
+        "run_id": run.info.run_id,
+        "model_id": run.outputs.model_outputs[0].model_id,
+        "description": publication.tags["summary"],
+    }
+    # A tracking store that was deleted has forgotten the earlier versions; they get their numbers back.
+    for number, digest in [*sorted(publication.registered), (0, publication.digest)]:
+        if digest in known:
+            continue
+        forgotten = {"source": f"bundle store: {digest}", "description": "Only its bundle is left."}
+        about: dict[str, Any] = own if digest == publication.digest else forgotten
+        made = client.create_model_version(name, tags={"digest": digest}, **about)
+        while int(made.version) < number:
+            client.delete_model_version(name, made.version)
+            made = client.create_model_version(name, tags={"digest": digest}, **about)
+        known[digest] = str(made.version)
+    return known[publication.digest]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlref.storage import Project
-from tests.projects import copy, run_data, run_model, write_project
+from tests.projects import copy, forget_mlflow, run_data, run_model, write_project
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +18,12 @@ def plain_environment() -> Iterator[None]:
             if name.startswith(("MLREF_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY")):
                 patch.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_other_tracking_store(plain_environment: None) -> None:
+    """A test's project has its own MLflow store, whatever the test before it used."""
+    forget_mlflow()
 
 
 @pytest.fixture(scope="session")

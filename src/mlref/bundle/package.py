@@ -7,10 +7,11 @@ import numpy as np
 import skops.io
 from onnx import ModelProto, TensorProto, helper
 from skl2onnx import supported_converters, to_onnx, update_registered_converter
-from skl2onnx.algebra.onnx_ops import OnnxAdd, OnnxIsNaN, OnnxMatMul, OnnxWhere
+from skl2onnx.algebra.onnx_ops import OnnxAdd, OnnxGather, OnnxIsNaN, OnnxMatMul, OnnxWhere
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, guess_numpy_type
 from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 from sklearn.dummy import DummyRegressor
+from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
@@ -24,7 +25,11 @@ from mlref.storage import Project, digest, read_json, replacing, to_json
 from mlref.training.candidates import TREES
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
-TRUSTED = ["numpy.dtype", "sklearn.tree._tree.Tree"]
+TRUSTED = [
+    "numpy.dtype",
+    "sklearn.feature_selection._univariate_selection.f_regression",
+    "sklearn.tree._tree.Tree",
+]
 """Types of our own estimators that skops does not trust by itself; nothing else is loaded."""
 
 
@@ -44,9 +49,11 @@ def convert(model: Pipeline, width: int) -> bytes:
     try:
         with_converters()
         proto = to_onnx(model, initial_types=[("rows", kind([None, width]))], target_opset=OPSET)
-    except (MissingConverter, MissingShapeCalculator) as error:
+    except (MissingConverter, MissingShapeCalculator, ValueError) as error:
         names = [name for name in supported_converters() if name.endswith("Regressor")]
-        known = sorted(name.removeprefix("Sklearn") for name in names)
+        known = sorted(
+            {name.removeprefix("Sklearn") for name in names} - {type(model[-1]).__name__}
+        )
         raise BundleError(
             f"{type(model[-1]).__name__} cannot be converted to ONNX. Regressors that can:"
             f" LinearRegression, Ridge, Lasso, ElasticNet, {', '.join(known)}."
@@ -77,9 +84,28 @@ def with_converters() -> None:
     update_registered_converter(
         SimpleImputer, "MlrefImputer", _same_columns, _impute, overwrite=True
     )
+    update_registered_converter(SelectKBest, "MlrefSelect", _k_columns, _select, overwrite=True)
     update_registered_converter(
         DummyRegressor, "MlrefConstant", _one_column, _constant, overwrite=True
     )
+
+
+def _k_columns(operator: Any) -> None:
+    count = int(operator.raw_operator.get_support().sum())
+    operator.outputs[0].type = type(operator.inputs[0].type)([None, count])
+
+
+def _select(scope: Any, operator: Any, container: Any) -> None:
+    """The built-in converter takes a choice of column 0 alone for no choice at all."""
+    index = operator.raw_operator.get_support(indices=True).astype(np.int64)
+    node = OnnxGather(
+        operator.inputs[0],
+        index,
+        axis=1,
+        op_version=container.target_opset,
+        output_names=operator.outputs[:1],
+    )
+    node.add_to(scope, container)
 
 
 def _same_columns(operator: Any) -> None:

@@ -4,7 +4,9 @@ Evaluation, batch scoring and the service predict with this class alone, so what
 is served.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from mlref.rows import Array
 from mlref.storage import digest
 
 MANIFEST = "MANIFEST.json"
+AGAIN = "Run `make train` to make it again."
 FILES = ("contract.yaml", "golden.json", "intervals.json", "model.onnx", "profile.json")
 
 
@@ -59,11 +62,14 @@ class Predictor:
         self.digest = digest(contents[MANIFEST])
         self.manifest = json.loads(contents[MANIFEST])
         self.profile = json.loads(contents["profile.json"])
-        self.intervals = json.loads(contents["intervals.json"])
+        with _readable("intervals.json"):
+            self.intervals = json.loads(contents["intervals.json"])
+            self._half_width = float(self.intervals["half_width"])
         self.contract = contracts.parse(contents["contract.yaml"].decode(), "contract.yaml")
         self._session = _session(contents["model.onnx"], len(self.contract.features))
-        self._half_width = float(self.intervals["half_width"])
-        self._check_golden(json.loads(contents["golden.json"]))
+        with _readable("golden.json"):
+            golden = json.loads(contents["golden.json"])
+            self._check_golden(golden["rows"], golden["values"], float(golden["tolerance"]))
 
     def predict(self, rows: Array) -> Prediction:
         """Predict encoded rows.
@@ -87,46 +93,57 @@ class Predictor:
         """Only the predicted values, shape (n,), unchecked."""
         return self._session.run(None, {"rows": rows})[0].ravel()  # type: ignore[no-any-return]
 
-    def _check_golden(self, golden: dict[str, Any]) -> None:
-        rows = np.array(golden["rows"], dtype=np.float64)
-        wanted = np.array(golden["values"], dtype=np.float64)
-        off = float(np.abs(self.values(rows) - wanted).max())
-        if not off <= golden["tolerance"]:
+    def _check_golden(self, rows: list[Any], values: list[float], tolerance: float) -> None:
+        wanted = np.array(values, dtype=np.float64)
+        given = self.values(np.array(rows, dtype=np.float64).reshape(len(wanted), -1))
+        off = float(np.abs(given - wanted).max())
+        if not off <= tolerance:
             raise BundleError(
                 f"The bundle's model.onnx gives golden rows values that are off by {off:.3g};"
-                f" allowed: {golden['tolerance']:.3g}. This machine computes something else."
+                f" allowed: {tolerance:.3g}. This machine computes something else."
             )
+
+
+@contextlib.contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Name the file of a bundle whose content makes no sense."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"The bundle's {name} cannot be read: {error!r}. {AGAIN}") from error
 
 
 def _verified(folder: Path, expected: str | None) -> dict[str, bytes]:
     """Read every file of a bundle and compare it with the manifest."""
-    again = "Run `make train` to make it again."
     contents: dict[str, bytes] = {}
     for name in (MANIFEST, *FILES):
         try:
             contents[name] = (folder / name).read_bytes()
         except OSError as error:
-            raise BundleError(f"The bundle has no {name} ({error.strerror}). {again}") from error
+            raise BundleError(f"The bundle has no {name} ({error.strerror}). {AGAIN}") from error
     if expected is not None and digest(contents[MANIFEST]) != expected:
         raise BundleError(
-            f"The bundle's {MANIFEST} was altered: it is not {expected[:12]}…. {again}"
+            f"The bundle's {MANIFEST} was altered: it is not {expected[:12]}…. {AGAIN}"
         )
-    try:
+    for path in folder.iterdir():
+        if path.name not in contents:
+            raise BundleError(f"The bundle has {path.name}, which no bundle has. {AGAIN}")
+    with _readable(MANIFEST):
         manifest = json.loads(contents[MANIFEST])
-        digests, data, contract = manifest["files"], manifest["data"], manifest["contract"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"The bundle's {MANIFEST} cannot be read: {error!r}. {again}") from error
+        digests, data, contract = dict(manifest["files"]), manifest["data"], manifest["contract"]
     if set(digests) != set(FILES):
-        raise BundleError(f"The bundle's {MANIFEST} must list {', '.join(FILES)}. {again}")
+        raise BundleError(f"The bundle's {MANIFEST} must list {', '.join(FILES)}. {AGAIN}")
     for name in FILES:
         if digest(contents[name]) != digests[name]:
             raise BundleError(
-                f"The bundle's {name} was altered: its digest is not the one in {MANIFEST}. {again}"
+                f"The bundle's {name} was altered: its digest is not the one in {MANIFEST}. {AGAIN}"
             )
     if contract != digests["contract.yaml"]:
-        raise BundleError(f"The bundle's {MANIFEST} belongs to another contract. {again}")
-    if data != json.loads(contents["profile.json"])["data"]:
-        raise BundleError(f"The bundle's {MANIFEST} belongs to other training data. {again}")
+        raise BundleError(f"The bundle's {MANIFEST} belongs to another contract. {AGAIN}")
+    with _readable("profile.json"):
+        measured = json.loads(contents["profile.json"])["data"]
+    if data != measured:
+        raise BundleError(f"The bundle's {MANIFEST} belongs to other training data. {AGAIN}")
     return contents
 
 
@@ -138,12 +155,12 @@ def _session(model: bytes, width: int) -> onnxruntime.InferenceSession:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no public root of its errors
         raise BundleError("The bundle's model.onnx is not an ONNX model that runs here.") from error
-    inputs = session.get_inputs()
-    if [(put.name, put.type, put.shape[-1]) for put in inputs] != [
-        ("rows", "tensor(double)", width)
-    ]:
+    puts = [*session.get_inputs(), *session.get_outputs()]
+    wanted = [("rows", "tensor(double)", width), ("value", "tensor(double)", 1)]
+    if [(put.name, put.type, put.shape[-1]) for put in puts] != wanted:
         raise BundleError(
-            f"The bundle's model.onnx does not take the {width} features of its contract.yaml."
+            f"The bundle's model.onnx does not take the {width} features of its contract.yaml and give"
+            " one value."
         )
     return session
 

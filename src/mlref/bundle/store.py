@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlref.errors import EnvironmentFault, ModelNotFound
-from mlref.storage import read_json, replacing, write_bytes, write_json
+from mlref.storage import digest, read_json, replacing, write_bytes, write_json
 
 if TYPE_CHECKING:
     from mlref.bundle.predictor import Predictor
@@ -69,6 +69,18 @@ class Store:
             known = [str(record["version"]) for record in records]
             raise ModelNotFound(reference, [*(a for a in ALIASES if self.alias(a)), *known])
         return str(found.pop())
+
+    def intact(self, name: str) -> bool:
+        """Whether the bundle's files are those that were registered."""
+        folder = self.folder / name
+        try:
+            manifest = (folder / "MANIFEST.json").read_bytes()
+            files = json.loads(manifest)["files"]
+            return digest(manifest) == name and all(
+                digest(folder / file) == wanted for file, wanted in files.items()
+            )
+        except (OSError, ValueError):
+            return False
 
     def open(self, reference: str) -> "tuple[Predictor, dict[str, Any]]":
         """Load and check a bundle; with its registration record."""

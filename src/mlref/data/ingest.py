@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mlref.contract import Contract, FileSource, SklearnSource, SqlSource, load
-from mlref.data.tables import read_csv, read_parquet, write_csv
+from mlref.data.tables import checked, read_csv, read_parquet, write_csv
 from mlref.errors import DataError, EnvironmentFault, SettingsError
 from mlref.storage import Project
 
@@ -29,19 +29,22 @@ def ingest(contract: Contract, root: Path) -> pd.DataFrame:
         return _from_sklearn(contract, contract.source)
     if isinstance(contract.source, FileSource):
         path = root / contract.source.path
+        if not path.is_file():
+            raise DataError(path, "there is no such file")
         return read_csv(path) if path.suffix == ".csv" else read_parquet(path)
     return _from_sql(contract.source)
 
 
 def _from_sklearn(contract: Contract, source: SklearnSource) -> pd.DataFrame:
     datasets = importlib.import_module("sklearn.datasets")
+    name = f"sklearn.datasets.{source.loader}"
+    loader = getattr(datasets, source.loader, None)
+    if loader is None:
+        raise DataError(name, f"cannot be loaded: the package has no attribute {source.loader!r}")
     try:
-        loader = getattr(datasets, source.loader)
         features, target = loader(return_X_y=True, as_frame=True, **source.options)
-    except (AttributeError, TypeError) as error:
-        raise DataError(
-            f"sklearn.datasets.{source.loader}", f"cannot be loaded: {error}"
-        ) from error
+    except TypeError as error:
+        raise DataError(name, f"cannot be loaded: {error}") from error
     return features.assign(**{contract.target.name: target})  # type: ignore[no-any-return]
 
 
@@ -55,12 +58,13 @@ def _from_sql(source: SqlSource) -> pd.DataFrame:
     try:
         with sqlalchemy.create_engine(url).connect() as connection:
             frame = pd.read_sql_query(sqlalchemy.text(source.query), connection)
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = RuntimeError(str(getattr(error, "orig", None) or error))
+    except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError) as error:
+        cause = getattr(error, "__cause__", None) or error
+        reason = RuntimeError(str(getattr(error, "orig", None) or getattr(cause, "orig", cause)))
         raise EnvironmentFault(f"the query of {source.url_from} failed", reason) from error
     if frame.empty:
         raise DataError(f"the query of {source.url_from}", "returned no rows")
-    return frame
+    return checked(f"the query of {source.url_from}", frame)
 
 
 def run(project: Project) -> str:

@@ -33,11 +33,13 @@ def split(contract: Contract, frame: pd.DataFrame, knobs: settings.Split) -> np.
     mean = np.bincount(group, weights=frame[contract.target.name].to_numpy(np.float64)) / size
     order = np.lexsort((np.random.default_rng(knobs.seed).permutation(len(size)), mean))
     chosen = np.zeros(len(size), dtype=np.bool_)
-    generator = np.random.default_rng(knobs.seed)
+    generator, owed = np.random.default_rng(knobs.seed), 0.0
     for stratum in np.array_split(order, knobs.bins):
         shuffled = generator.permutation(stratum)
-        wanted = knobs.holdout * size[stratum].sum()
-        chosen[shuffled[np.cumsum(size[shuffled]) <= wanted + 0.5]] = True
+        owed += knobs.holdout * size[stratum].sum()
+        taken = shuffled[np.cumsum(size[shuffled]) <= owed + 0.5]
+        chosen[taken] = True
+        owed -= size[taken].sum()  # what did not fit is taken from the next stratum
     held_out = chosen[group]
     if held_out.all() or not held_out.any():
         raise DataError("data/validated", f"{len(size)} different rows are too few to split")

@@ -4,6 +4,7 @@ Decoding never guesses. A cell that should be a number and is not keeps its text
 judges the table can name it.
 """
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def read_csv(path: Path) -> pd.DataFrame:
         )  # fmt: skip
     except FileNotFoundError as error:
         raise DataError(path, "there is no such file") from error
+    except IsADirectoryError as error:
+        raise DataError(path, "is a folder") from error
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = _undecodable(path)
         remedy = "Save it as UTF-8 and try again."
         raise DataError(path, f"line {line} is not UTF-8 text ({error.reason})", remedy) from error
     except pd.errors.EmptyDataError as error:
@@ -43,8 +46,27 @@ def read_csv(path: Path) -> pd.DataFrame:
     except pd.errors.ParserError as error:
         problem = str(error).removeprefix("Error tokenizing data. C error: ").strip()
         raise DataError(path, f"is not a table ({problem})") from error
+    if cells.iloc[0].isna().any():
+        raise DataError(path, f"column {int(cells.iloc[0].isna().argmax()) + 1} has no name")
     header = [str(name) for name in cells.iloc[0]]
-    return _checked(path, cells.iloc[1:].reset_index(drop=True).set_axis(header, axis=1))
+    with path.open(
+        encoding="utf-8-sig", newline=""
+    ) as lines:  # pandas fills a short row with nulls
+        for line, row in enumerate(csv.reader(lines), 1):
+            if row and len(row) < len(header):
+                problem = f"Expected {len(header)} fields in line {line}, saw {len(row)}"
+                raise DataError(path, f"is not a table ({problem})")
+    return checked(path, cells.iloc[1:].reset_index(drop=True).set_axis(header, axis=1))
+
+
+def _undecodable(path: Path) -> int:
+    """Number of the first line that is not UTF-8."""
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return content[: error.start].count(b"\n") + 1
+    return 1
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -56,7 +78,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
         For a file that is missing, truncated or not Parquet.
     """
     try:
-        return _checked(path, pd.read_parquet(path, engine="pyarrow"))
+        return checked(path, pd.read_parquet(path, engine="pyarrow"))
     except FileNotFoundError as error:
         raise DataError(path, "there is no such file", "Run `make train` to write it.") from error
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
@@ -64,7 +86,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise DataError(path, f"is not a complete Parquet file ({problem})") from error
 
 
-def _checked(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+def checked(path: Path | str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The same frame, which must have rows, and columns of different names."""
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise DataError(path, f"the column {twice[0]!r} is there twice", "Drop or rename one.")

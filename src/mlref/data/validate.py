@@ -1,5 +1,6 @@
 """Stage 2: Great Expectations judges the dataset by the contract; bad rows are named one by one."""
 
+import html
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +15,10 @@ from mlref import settings
 from mlref.contract import Column, Contract, load
 from mlref.data.tables import FIRST_ROW, decode, encode, read_csv, write_parquet
 from mlref.errors import DataError, Finding, RowsRefused
+from mlref.rows import show
 from mlref.storage import Project, write_bytes, write_json
 
-WHOLE = r"^-?\d+(\.0)?$|^-?\d(\.\d+)?e\+(1[6-9]|[2-9]\d|\d{3})$"
+WHOLE = r"^-?\d+(?:\.0)?$|^-?\d(?:\.\d+)?e\+(?:1[6-9]|[2-9]\d|\d{3})$"
 """A float64 that is a whole number, as Python prints it."""
 
 STYLE = """
@@ -71,6 +73,25 @@ def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Finding], An
     result : ExpectationSuiteValidationResult
         What Great Expectations found, for its Data Docs.
     """
+    result = _judged(contract, frame)
+    found = _found(contract, frame, result)
+    if found and all(row is not None for row, _ in found):
+        # A comparison stops at the first stray text in its column, and would hide what is out of range
+        # beside it. So the cells that are refused already are emptied, and the rest is judged again.
+        rest = frame.astype(object)
+        for row, name in found:
+            if row is not None and name is not None:
+                rest.loc[rest.index[row], name] = None
+        again = _judged(contract, rest)
+        _complete(again)
+        found = _found(contract, rest, again) | found
+    elif not found:
+        _complete(result)
+    return sorted(found.values(), key=_order), result
+
+
+def _judged(contract: Contract, frame: pd.DataFrame) -> Any:
+    """Run the suite on a frame."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas(contract.name)
@@ -79,19 +100,16 @@ def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Finding], An
         name="dataset", data=batch, suite=context.suites.add(suite(contract))
     )
     # As objects, one expectation fits all: a clean column and one with stray text get equal treatment.
-    result = definition.run(
+    return definition.run(
         batch_parameters={"dataframe": frame.astype(object)}, result_format="COMPLETE"
     )
-    failed = [item for item in result.results if not item.success]
-    found = {finding for item in failed for finding in _findings(contract, item)}
-    return sorted(found, key=_order), result
 
 
 def _order(finding: Finding) -> tuple[int, str]:
     return -1 if finding.row is None else finding.row, finding.column or ""
 
 
-def _findings(contract: Contract, item: Any) -> Iterator[Finding]:
+def _findings(contract: Contract, frame: pd.DataFrame, item: Any) -> Iterator[Finding]:
     """The cells that one failed expectation names."""
     if item.expectation_config.type == "expect_table_columns_to_match_set":
         mismatch = item.result["details"]["mismatched"]
@@ -101,17 +119,31 @@ def _findings(contract: Contract, item: Any) -> Iterator[Finding]:
         for name in mismatch.get("unexpected", ()):
             yield Finding(None, str(name), "an unknown column", names)
         return
-    name = item.expectation_config.kwargs["column"]
+    name = item.expectation_config.kwargs.get("column")
     column = next((column for column in contract.columns if column.name == name), None)
     accepts = column.accepts if column else "a value that names the row"
-    result = item.result
-    for row, cell in zip(
-        result.get("unexpected_index_list", ()), result.get("unexpected_list", ()), strict=True
-    ):
-        shown = (
-            "null" if pd.isna(cell) else f"{cell:.6g}" if isinstance(cell, float) else repr(cell)
-        )
-        yield Finding(int(row), name, shown, accepts)
+    for row in item.result.get("unexpected_index_list") or ():  # its list of values ends after 200
+        yield Finding(int(row), name, show(frame[name].iloc[row]), accepts)
+
+
+def _found(
+    contract: Contract, frame: pd.DataFrame, result: Any
+) -> dict[tuple[int | None, str | None], Finding]:
+    """What the failed expectations name, by place."""
+    failed = [item for item in result.results if not item.success]
+    findings = (finding for item in failed for finding in _findings(contract, frame, item))
+    return {(finding.row, finding.column): finding for finding in findings}
+
+
+def _complete(result: Any) -> None:
+    """Refuse a dataset of which an expectation failed or could not be judged without naming a cell."""
+    for item in result.results:
+        named = item.result.get("unexpected_index_list") or item.result.get("details")
+        if not item.success and not named:
+            raise DataError(
+                "data/raw/dataset.csv",
+                f"{item.expectation_config.type} is not met {item.expectation_config.kwargs}",
+            )
 
 
 def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
@@ -132,7 +164,7 @@ def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None
     features, target = encode(contract, frame)
     for column, values in zip(contract.features, features.T, strict=True):
         known = ~np.isnan(values)
-        if np.ptp(values[known]) == 0 or np.ptp(target[known]) == 0:
+        if not known.any() or np.ptp(values[known]) == 0 or np.ptp(target[known]) == 0:
             continue
         correlation = float(np.corrcoef(values[known], target[known])[0, 1])
         if abs(correlation) > limit:
@@ -155,7 +187,7 @@ def data_docs(title: str, result: Any) -> str:
     page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))
     content = page[page.index('<div class="container-fluid') : page.index("<footer>")]
     content = re.sub(r"<script.*?</script>", "", content, flags=re.DOTALL)
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{content}</body></html>'
 
 

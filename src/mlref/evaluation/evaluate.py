@@ -89,9 +89,13 @@ def check_disjoint(contract: Contract, train: pd.DataFrame, holdout: pd.DataFram
         Names the first such row.
     """
     identity = list(contract.identity or contract.names)
-    known = set(train[identity].itertuples(index=False, name=None))
-    for row, key in enumerate(holdout[identity].itertuples(index=False, name=None)):
-        if key in known:
+    known, held_out = (
+        frame[identity].astype(object).where(frame[identity].notna(), None)
+        for frame in (train, holdout)  # a null is equal to a null, which NaN is not to NaN
+    )
+    seen = set(known.itertuples(index=False, name=None))
+    for row, key in enumerate(held_out.itertuples(index=False, name=None)):
+        if key in seen:
             problem = f"row {row} is also in train.parquet; a model must not be judged on it"
             raise DataError("data/split/holdout.parquet", problem, "Run `dvc repro --force split`.")
 

@@ -79,9 +79,15 @@ def bootstrap(
     tail = (1 - knobs.confidence) / 2
     intervals = {}
     for name, value in point.items():
-        lower, upper = np.nanquantile(np.concatenate([d[name] for d in drawn]), [tail, 1 - tail])
+        lower, upper = _ends(np.concatenate([d[name] for d in drawn]), tail)
         intervals[name] = {"value": float(value), "lower": float(lower), "upper": float(upper)}
     return intervals
+
+
+def _ends(drawn: Array, tail: float) -> Array:
+    """The quantiles at both tails; NaN where the figure is not defined in any resample."""
+    known = drawn[~np.isnan(drawn)]
+    return np.quantile(known, [tail, 1 - tail]) if len(known) else np.full(2, np.nan)
 
 
 def coverage(actual: Array, lower: Array, upper: Array) -> dict[str, Array]:

@@ -100,7 +100,7 @@ def candidates(tuning: dict[str, Any], unit: str) -> Figure:
 def slices(metrics: dict[str, Any], unit: str) -> Figure:
     """RMSE of each slice with its interval, against the RMSE of all rows."""
     judged = {name: found for name, found in metrics["slices"].items() if "rmse" in found}
-    figure, axes = _axes("RMSE by slice, with 95 % intervals", height=1.4 + 0.3 * len(judged))
+    figure, axes = _axes("RMSE by slice, each with its interval", height=1.4 + 0.3 * len(judged))
     for place, found in enumerate(reversed(judged.values())):
         rmse = found["rmse"]
         reach = [[rmse["value"] - rmse["lower"]], [rmse["upper"] - rmse["value"]]]

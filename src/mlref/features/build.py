@@ -30,7 +30,7 @@ def preprocessing(contract: Contract, scale: bool) -> ColumnTransformer:
         if column.allowed is None:
             numbers[column.nullable].append(place)
         else:
-            steps.append((column.name, _category(column), [place]))
+            steps.append((f"category_{place}", _category(column), [place]))
     for nullable, places in numbers.items():
         if places:
             parts = [("impute", SimpleImputer(keep_empty_features=True))] if nullable else []

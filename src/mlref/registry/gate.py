@@ -86,10 +86,14 @@ def _promises(metrics: dict[str, Any]) -> Check:
         )
     reasons = [
         f"It breaks its promise ({promise['promise']}) on {promise['broken']} of {rows} held-out rows,"
-        f" by up to {promise['worst']:.4g}; allowed: {promise['tolerance']:g}."
+        f" by up to {_worst(promise['worst'])}; allowed: {promise['tolerance']:g}."
         for promise in broken
     ]
     return Check(name, "block", " ".join(reasons), figures)
+
+
+def _worst(excess: float | None) -> str:
+    return "what is not a number" if excess is None else f"{excess:.4g}"
 
 
 def _champion(difference: Interval | str | None) -> Check:

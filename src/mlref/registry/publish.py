@@ -11,7 +11,7 @@ from mlref.bundle.predictor import Predictor, load
 from mlref.bundle.store import Store
 from mlref.contract import load as load_contract
 from mlref.data.tables import encode, read_parquet
-from mlref.errors import BundleError, RowsRefused
+from mlref.errors import BundleError, ModelNotFound, RowsRefused
 from mlref.evaluation.compare import rmse_difference
 from mlref.evaluation.metrics import Interval
 from mlref.evaluation.plots import draw
@@ -41,7 +41,7 @@ def against(project: Project, store: Store, challenger: Predictor) -> Interval |
     """Compare with the champion on the held-out rows; a sentence where that is impossible."""
     try:
         champion, _ = store.open("champion")
-    except BundleError as error:
+    except (BundleError, ModelNotFound) as error:
         return f"The champion cannot be loaded, so this model replaces it: {error}"
     if champion.digest == challenger.digest:
         return {"value": 0.0, "lower": 0.0, "upper": 0.0}
@@ -99,6 +99,7 @@ def publish(
                 context: (path, digest(path), len(read_parquet(path)))
                 for context, path in (("training", project.train), ("holdout", project.holdout))
             },
+            registered=[(int(r["version"]), r["digest"]) for r in Store(project.store).records()],
             artifacts=[
                 project.metrics,
                 project.tuning,

@@ -57,8 +57,7 @@ def _current(project: Project) -> dict[str, Any] | None:
         or record["fingerprint"] != fingerprint(project)
         or store.alias("challenger") != name
         or store.alias("champion") is None
-        and record["gate"]["verdict"] == "promote"
-        or not (store.folder / name / "MANIFEST.json").is_file()
+        or not store.intact(name)
         or not tracking.holds(project, record["run_id"])
     ):
         return None
@@ -79,7 +78,7 @@ def _register(project: Project) -> dict[str, Any]:
 
     store, name = Store(project.store), digest_of(project)
     record, print_ = store.record(name), fingerprint(project)
-    if record is None or record["fingerprint"] != print_:
+    if record is None or record["fingerprint"] != print_ or store.alias("champion") != name:
         gate = judge(project, store)
     else:  # a crash came after the decision, which stands
         gate = record["gate"]

@@ -45,7 +45,7 @@ def conformal_width(residuals: Array, coverage: float) -> float:
     """
     rank = math.ceil((len(residuals) + 1) * coverage)
     if rank > len(residuals):
-        need = math.ceil(coverage / (1 - coverage))
+        need = math.ceil(coverage / (1 - coverage) - 1e-9)
         problem = f"{len(residuals)} rows are too few for intervals of coverage {coverage:g}"
         raise DataError("the training split", problem, f"At least {need} are needed.")
     return float(np.sort(np.abs(residuals))[rank - 1])

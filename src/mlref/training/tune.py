@@ -11,9 +11,10 @@ from sklearn.model_selection import KFold, ParameterGrid
 from mlref import settings
 from mlref.contract import Contract, load
 from mlref.data.tables import encode, read_parquet, write_csv
+from mlref.errors import SettingsError
 from mlref.rows import Array
 from mlref.storage import Project, rounded, write_json
-from mlref.training.candidates import build
+from mlref.training.candidates import BASELINES, build
 
 Track = Callable[[list[Any]], Iterable[Any]]
 """Wraps the list of trials to show progress; the identity where nobody looks."""
@@ -74,11 +75,21 @@ def choose(results: list[dict[str, Any]], folds: int) -> dict[str, Any]:
 def run(project: Project, track: Track = iter) -> str:
     """Tune on the training split of this clone."""
     contract, knobs = load(project.contract), settings.load(project.params).tune
+    if tuple(knobs.candidates)[: len(BASELINES)] != BASELINES:
+        allowed = f"begins with {' and '.join(BASELINES)}, which the gate compares with"
+        raise SettingsError("config/params.yaml", [f"tune.candidates: {allowed}"])
     features, target = encode(contract, read_parquet(project.train))
     results: list[dict[str, Any]] = []
     out_of_fold: list[Array] = []
     for number, (name, parameters) in enumerate(track(trials(knobs))):
-        errors, predictions = cross_validate(contract, name, parameters, knobs, features, target)
+        try:
+            errors, predictions = cross_validate(
+                contract, name, parameters, knobs, features, target
+            )
+        except ValueError as error:  # scikit-learn's word for a value that it does not take
+            raise SettingsError(
+                "config/params.yaml", [f"tune.candidates.{name}: {parameters}: {error}"]
+            ) from error
         results.append({
             "trial": number, "model": name, "parameters": parameters,
             "rmse": statistics.fmean(errors), "rmse_std": statistics.pstdev(errors),

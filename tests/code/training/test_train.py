@@ -62,7 +62,9 @@ def test_the_width_is_an_order_statistic_of_the_residuals(
 @pytest.mark.parametrize(("rows", "coverage", "need"), [(8, 0.9, 9), (4, 0.9, 9), (18, 0.95, 19)])
 def test_too_few_rows_for_the_coverage_are_refused(rows: int, coverage: float, need: int) -> None:
     """The message says how many are needed, and that many are enough."""
-    with pytest.raises(DataError, match=f"{rows} rows are too few(?s:.*)At least {need} are needed"):
+    with pytest.raises(
+        DataError, match=f"{rows} rows are too few(?s:.*)At least {need} are needed"
+    ):
         conformal_width(np.ones(rows), coverage)
     assert conformal_width(np.ones(need), coverage) == 1.0
 
@@ -72,7 +74,10 @@ def test_intervals_hold_about_the_promised_share_of_new_values(coverage: float) 
     """Over 400 simulated data sets of 50 rows each; the theory says at least the promise."""
     generator = np.random.default_rng(0)
     held = [
-        (np.abs(generator.standard_t(3, 200)) <= conformal_width(generator.standard_t(3, 50), coverage)).mean()
+        (
+            np.abs(generator.standard_t(3, 200))
+            <= conformal_width(generator.standard_t(3, 50), coverage)
+        ).mean()
         for _ in range(400)
     ]
     assert coverage - 0.01 <= np.mean(held) <= coverage + 1 / 51 + 0.01

@@ -20,7 +20,9 @@ TARGET = linear(ROWS)
 
 def knobs(**changed: Any) -> settings.Tune:
     """Small settings of the stage."""
-    return settings.Tune(**{"seed": 1, "folds": 3, "repeats": 2, "candidates": {"mean": {}}} | changed)
+    return settings.Tune(
+        **{"seed": 1, "folds": 3, "repeats": 2, "candidates": {"mean": {}}} | changed
+    )
 
 
 def result(model: str, rmse: float, std: float = 0.0, trial: int = 0) -> dict[str, Any]:
@@ -30,7 +32,11 @@ def result(model: str, rmse: float, std: float = 0.0, trial: int = 0) -> dict[st
 
 def test_trials_are_the_grids_in_the_order_of_the_file() -> None:
     """Candidates as written; inside a grid the last parameter by name turns fastest."""
-    space = {"ridge": {"alpha": [3, 1]}, "mean": {}, "elastic_net": {"alpha": [1], "l1_ratio": [0, 1]}}
+    space = {
+        "ridge": {"alpha": [3, 1]},
+        "mean": {},
+        "elastic_net": {"alpha": [1], "l1_ratio": [0, 1]},
+    }
     assert trials(knobs(candidates=space)) == [
         ("ridge", {"alpha": 3}),
         ("ridge", {"alpha": 1}),
@@ -49,7 +55,10 @@ def test_trials_are_the_grids_in_the_order_of_the_file() -> None:
         ([result("a", 11.5), result("b", 10.0, std=3.0)], "a"),  # exactly at the limit
         ([result("a", 11.4), result("b", 11.0), result("c", 10.0, std=3.0)], "a"),
         ([result("a", 11.6), result("b", 11.4), result("c", 10.0, std=3.0)], "b"),
-        ([result("a", 11.4, std=9.0), result("b", 10.0, std=1.0)], "b"),  # the best one's error counts
+        (
+            [result("a", 11.4, std=9.0), result("b", 10.0, std=1.0)],
+            "b",
+        ),  # the best one's error counts
         ([result("a", 10.0), result("b", 10.0)], "a"),
     ],
 )
@@ -109,7 +118,11 @@ def test_the_stage_writes_what_it_tried_and_what_it_chose(trained: Project) -> N
     assert (tuning["model"], tuning["lowest"]) == ("elastic_net", "elastic_net")
     assert [trial["trial"] for trial in tuning["trials"]] == [0, 1, 2, 3]
     assert tuning["best"] == {"mean": 0, "single_feature": 1, "elastic_net": 3}
-    assert tuning["parameters"] == tuning["trials"][3]["parameters"] == {"alpha": 0.01, "l1_ratio": 0.5}
+    assert (
+        tuning["parameters"]
+        == tuning["trials"][3]["parameters"]
+        == {"alpha": 0.01, "l1_ratio": 0.5}
+    )
     lines = trained.out_of_fold.read_text().splitlines()
     assert lines[0] == "actual,mean,single_feature,elastic_net"
     assert len(lines) == 1 + 90

@@ -1,0 +1,168 @@
+"""The bundle store: digests, records and pointers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlref.bundle import store as stores
+from mlref.bundle.predictor import MANIFEST
+from mlref.bundle.store import Store
+from mlref.errors import BundleError, EnvironmentFault, ModelNotFound
+from mlref.storage import write_json
+from tests.fakes import write_bundle, write_store
+
+
+def record(digest: str, version: Any = "1") -> dict[str, Any]:
+    """A registration record."""
+    return {"digest": digest, "version": version}
+
+
+def with_records(folder: Path, *digests: str) -> Store:
+    """A store that knows these digests as versions 1, 2, …"""
+    for number, digest in enumerate(digests, start=1):
+        write_json(folder / f"{digest}.json", record(digest, str(number)))
+    return Store(folder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two models; the second is the challenger."""
+    made = with_records(tmp_path, "a1" * 32, "b2" * 32)
+    made.point("champion", "a1" * 32)
+    made.point("challenger", "b2" * 32)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("reference", "digest"),
+    [
+        ("1", "a1" * 32),
+        ("2", "b2" * 32),
+        ("champion", "a1" * 32),
+        ("challenger", "b2" * 32),
+        ("a1" * 32, "a1" * 32),
+        ("b2b2b2", "b2" * 32),
+        ("b2b2b2b", "b2" * 32),
+    ],
+)
+def test_a_model_has_a_version_an_alias_and_a_digest(
+    store: Store, reference: str, digest: str
+) -> None:
+    """Six digits of the digest are enough."""
+    assert store.resolve(reference) == digest
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["3", "0", "b2b2b", "c3c3c3", "A1A1A1", "", "b" * 65, "champ", "../champion", "b2*"],
+)
+def test_what_names_no_model_is_refused_with_what_there_is(store: Store, reference: str) -> None:
+    """The message lists aliases and versions."""
+    with pytest.raises(ModelNotFound, match="It has: champion, challenger, 1, 2"):
+        store.resolve(reference)
+
+
+def test_a_start_that_two_digests_share_is_refused(tmp_path: Path) -> None:
+    """A longer one tells them apart."""
+    store = with_records(tmp_path, "abcdef1" + "0" * 57, "abcdef2" + "0" * 57)
+    with pytest.raises(ModelNotFound, match="abcdef"):
+        store.resolve("abcdef")
+    assert store.resolve("abcdef2") == "abcdef2" + "0" * 57
+
+
+def test_a_version_of_six_digits_may_also_start_a_digest(tmp_path: Path) -> None:
+    """Two meanings are refused, not guessed."""
+    write_json(tmp_path / f"{'a' * 64}.json", record("a" * 64, "123456"))
+    write_json(tmp_path / f"{'123456' + 'b' * 58}.json", record("123456" + "b" * 58, "2"))
+    with pytest.raises(ModelNotFound, match="123456"):
+        Store(tmp_path).resolve("123456")
+
+
+def test_an_empty_store_says_what_to_run(tmp_path: Path) -> None:
+    """Also where the folder does not exist."""
+    with pytest.raises(ModelNotFound, match="It is empty: run `make train` first"):
+        Store(tmp_path / "store").resolve("champion")
+
+
+def test_a_pointer_to_a_model_that_is_not_registered_is_refused(store: Store) -> None:
+    """Without its record a model does not count."""
+    store.point("champion", "c3" * 32)
+    with pytest.raises(ModelNotFound, match="champion"):
+        store.resolve("champion")
+
+
+def test_records_come_by_version_as_numbers(tmp_path: Path) -> None:
+    """Version 10 comes after version 9."""
+    store = with_records(tmp_path, *(f"{number:064x}" for number in range(11)))
+    assert [found["version"] for found in store.records()] == [str(n) for n in range(1, 12)]
+
+
+def test_a_pointer_is_replaced_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in between leaves the earlier one, and nothing beside it."""
+    before = sorted(path.name for path in store.folder.iterdir())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mlref.storage.os.fsync", full)
+    with pytest.raises(EnvironmentFault, match="champion cannot be written: No space left"):
+        store.point("champion", "b2" * 32)
+    assert store.alias("champion") == "a1" * 32
+    assert sorted(path.name for path in store.folder.iterdir()) == before
+
+
+def test_pointing_to_the_same_model_again_writes_nothing(store: Store) -> None:
+    """The pointer keeps its time."""
+    before = (store.folder / "champion").stat().st_mtime_ns
+    store.point("champion", "a1" * 32)
+    assert (store.folder / "champion").stat().st_mtime_ns == before
+
+
+def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is there, the model is not registered."""
+    digest = write_bundle(tmp_path / "bundle")
+    (tmp_path / "model.skops").write_bytes(b"model")
+    store = Store(tmp_path / "store")
+
+    def crash(path: Path, value: object) -> None:
+        assert (store.folder / digest / MANIFEST).is_file()
+        assert (store.folder / f"{digest}.skops").read_bytes() == b"model"
+        raise RuntimeError("crash")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="crash"):
+        patch.setattr(stores, "write_json", crash)
+        store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
+    assert store.records() == [] and store.record(digest) is None
+    store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
+    assert store.record(digest) == record(digest)
+    assert store.resolve("1") == digest
+
+
+def test_adding_again_replaces_what_is_there(tmp_path: Path) -> None:
+    """A damaged copy is mended."""
+    digest = write_bundle(tmp_path / "bundle")
+    (tmp_path / "model.skops").write_bytes(b"model")
+    store = Store(tmp_path / "store")
+    store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
+    (store.folder / digest / "model.onnx").write_bytes(b"damaged")
+    store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
+    predictor, found = store.open(digest)
+    assert (predictor.digest, found) == (digest, record(digest))
+
+
+def test_a_model_file_that_is_missing_is_a_fault_of_the_disk(tmp_path: Path) -> None:
+    """And no record is written."""
+    digest = write_bundle(tmp_path / "bundle")
+    store = Store(tmp_path / "store")
+    with pytest.raises(EnvironmentFault, match="No such file"):
+        store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
+    assert store.records() == []
+
+
+def test_opening_checks_the_bundle_against_its_digest(tmp_path: Path) -> None:
+    """Another sound bundle in its folder is not the one that was registered."""
+    digest = write_store(tmp_path)
+    write_bundle(tmp_path / digest, base=7.0)
+    with pytest.raises(BundleError, match=f"{MANIFEST} was altered: it is not {digest[:12]}"):
+        Store(tmp_path).open("champion")

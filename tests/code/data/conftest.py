@@ -1,0 +1,69 @@
+"""A project whose source is a file that the test writes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlref.data import ingest, split, validate
+from mlref.storage import Project
+from tests.fakes import CONTRACT_TEXT
+from tests.projects import PARAMS
+
+OUTPUTS = ("raw", "validated", "validation", "train", "holdout", "profile")
+"""What the three stages of data write."""
+
+HEADER = "area,rooms,heating,balcony,rent"
+LINES = (
+    "70.5,3,oil,4,900",
+    "20,1,gas,,400",
+    "120,5.0,wood,0,1500",
+    "55,2,gas,12.5,700",
+    "90,4,oil,,1100",
+    "35,1,wood,3,450",
+    "150,6,gas,20,2100",
+    "64,2,oil,,800",
+)
+
+
+def csv(*lines: str, header: str = HEADER) -> bytes:
+    """A CSV file."""
+    return "".join(f"{line}\n" for line in (header, *lines)).encode()
+
+
+def make_project(
+    root: Path, contract: str = CONTRACT_TEXT, content: bytes | None = None
+) -> Project:
+    """Contract, settings and source; nothing is run."""
+    project = Project(root)
+    for folder in (project.contract.parent, root / "data" / "source"):
+        folder.mkdir(parents=True, exist_ok=True)
+    project.contract.write_text(contract)
+    project.params.write_text(yaml.safe_dump(PARAMS))
+    (root / "data" / "source" / "rents.csv").write_bytes(
+        csv(*LINES) if content is None else content
+    )
+    return project
+
+
+def run_all(project: Project) -> None:
+    """The three stages of data."""
+    for stage in (ingest, validate, split):
+        stage.run(project)
+
+
+def contents(project: Project) -> dict[str, bytes]:
+    """Bytes of what the stages wrote."""
+    paths = {name: getattr(project, name) for name in OUTPUTS}
+    return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
+
+
+@pytest.fixture
+def rents(tmp_path: Path) -> Callable[..., Project]:
+    """Makes a project of rents."""
+
+    def make(contract: str = CONTRACT_TEXT, content: bytes | None = None) -> Project:
+        return make_project(tmp_path / "clone", contract, content)
+
+    return make

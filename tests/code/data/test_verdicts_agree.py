@@ -1,0 +1,158 @@
+"""The test that matters most: both judges of data refuse the same cells.
+
+Great Expectations judges the dataset at ingestion, ``rows.judge`` the rows of the service, of batch
+and of labels. What one accepts and the other refuses would be learned and never served, or served
+and never learned.
+"""
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from mlref.contract import parse
+from mlref.data import validate
+from mlref.data.tables import decode
+from mlref.rows import judge
+
+CONTRACT = parse("""\
+name: everything
+title: A column of every kind
+task: regression
+source: {kind: file, path: data/source/x.csv}
+homepage: https://example.org
+licence: CC0
+citation: Made up.
+target: {name: y, title: Y, meaning: Y., type: number, valid: [0, 100], example: 1}
+features:
+- {name: number, title: N, meaning: N., type: number, valid: [-5, 1000], example: 1}
+- {name: integer, title: I, meaning: I., type: integer, valid: [-9, 1.0e+20], example: 1}
+- {name: text, title: T, meaning: T., type: category, allowed: [gas, "1", "nan"], example: gas}
+- {name: code, title: C, meaning: C., type: category, allowed: [1, 2, 30], example: 1}
+- {name: maybe, title: X, meaning: X., type: number, valid: [0, 9], nullable: true, example: 1}
+- {name: count, title: X, meaning: X., type: integer, valid: [0, 9], nullable: true, example: 1}
+- {name: word, title: X, meaning: X., type: category, allowed: [a, b], nullable: true, example: a}
+- {name: flag, title: X, meaning: X., type: category, allowed: [0, 1], nullable: true, example: 1}
+""")
+VALID = {
+    "number": st.floats(-5, 1000) | st.integers(-5, 1000),
+    "integer": st.integers(-9, 10**20) | st.integers(0, 99).map(float),
+    "text": st.sampled_from(["gas", "1", "nan"]),
+    "code": st.sampled_from([1, 2, 30, 1.0, "2", "30.0"]),
+    "maybe": st.floats(0, 9) | st.none(),
+    "count": st.integers(0, 9) | st.none() | st.just(math.nan),
+    "word": st.sampled_from(["a", "b", None, math.nan]),
+    "flag": st.sampled_from([0, 1, 1.0, None, "0"]),
+    "y": st.floats(0, 100),
+}
+MUTATIONS: list[object] = [
+    None, math.nan, math.inf, -math.inf, "tall", "", " ", "7", "7.0", " 8 ", "7.5", "1e1", "1_0", "inf",
+    "nan", "None", "True", True, False, 0, 1, 1.0, "1.0", 2.5, -1, -10, 0.5, 1000.5, 1e16, 1e17 + 16,
+    1e300, 1e-300, -0.0, 5e-324, 10**30, 10**400, -(10**400), "gas", "Gas", "gas ", "a",
+]  # fmt: skip
+"""Nulls, text, text of numbers, booleans, out of range, no whole number, unknown categories, huge."""
+
+ROW = st.fixed_dictionaries(
+    {name: valid | valid | st.sampled_from(MUTATIONS) for name, valid in VALID.items()}
+)
+TABLES = st.lists(ROW, min_size=1, max_size=30)
+FEW = settings(max_examples=25, phases=[Phase.generate])
+"""Great Expectations takes a quarter of a second for a table, whatever its length: too long to shrink."""
+
+Cell = tuple[int | None, str | None]
+
+
+def verdicts(rows: list[dict[str, object]]) -> tuple[set[Cell], set[Cell]]:
+    """The cells that each judge refuses, after the one decoding of files."""
+    raw = pd.DataFrame({
+        name: pd.Series([row[name] for row in rows], dtype=object) for name in VALID
+    })  # fmt: skip
+    frame = decode(raw, CONTRACT.columns)
+    table = {column.name: frame[column.name].to_numpy() for column in CONTRACT.columns}
+    findings, _ = validate.validate(CONTRACT, frame)
+    judged = judge(CONTRACT.columns, table).refused
+    return (
+        {(finding.row, finding.column) for finding in findings},
+        {(finding.row, finding.column) for finding in judged},
+    )
+
+
+def agree(rows: list[dict[str, object]]) -> None:
+    """Fail where one judge refuses a cell that the other accepts."""
+    expectations, judged = verdicts(rows)
+    only = {"Great Expectations": expectations - judged, "rows.judge": judged - expectations}
+    shown = {who: [(at, rows[at[0] or 0].get(at[1] or "")) for at in x] for who, x in only.items()}
+    assert expectations == judged, f"refused by one judge only: {shown}"
+
+
+GOOD: dict[str, object] = {column.name: column.example for column in CONTRACT.columns}
+
+
+@FEW
+@given(TABLES)
+def test_generated_tables_get_the_same_verdict(rows: list[dict[str, object]]) -> None:
+    """Cell for cell, whatever stands in the other cells of the column."""
+    agree(rows)
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_each_mutation_alone_in_a_column_gets_the_same_verdict(name: str) -> None:
+    """One table a column, and each mutation in it once, among sound rows."""
+    agree([GOOD, *(GOOD | {name: cell} for cell in MUTATIONS), GOOD])
+
+
+@pytest.mark.parametrize("kind", [float, str], ids=["numbers only", "text too"])
+def test_a_column_of_one_kind_gets_the_same_verdict(kind: type) -> None:
+    """A column without stray text is kept as float64 and judged another way."""
+    cells = [cell for cell in MUTATIONS if isinstance(cell, (kind, int, float))]
+    cells = [cell for cell in cells if kind is str or not isinstance(cell, bool)]
+    cells = [cell for cell in cells if not (isinstance(cell, int) and abs(cell) > 10**300)]
+    agree([dict.fromkeys(VALID, cell) for cell in cells])
+
+
+def test_rows_of_valid_values_are_accepted_by_both() -> None:
+    """So that agreement is not agreement to refuse everything."""
+    assert verdicts([GOOD, GOOD]) == (set(), set())
+
+
+@settings(FEW, max_examples=5)
+@given(st.lists(st.fixed_dictionaries(VALID), min_size=1, max_size=30))
+def test_generated_valid_rows_are_accepted_by_both(rows: list[dict[str, object]]) -> None:
+    """As the strategy of valid values intends."""
+    assert verdicts(rows) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    "forgotten",
+    [
+        "expect_column_values_to_not_be_null",
+        "expect_column_values_to_be_of_type",
+        "expect_column_values_to_be_in_set",
+        "expect_column_values_to_match_regex",
+        "expect_column_values_to_be_between",
+    ],
+)
+def test_a_forgotten_expectation_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, forgotten: str
+) -> None:
+    """The property above fails when the suite lacks any one kind of expectation."""
+    whole = validate.suite
+
+    def lacking(contract: Any) -> Any:
+        suite = whole(contract)
+        kept = [item for item in suite.expectations if item.expectation_type != forgotten]
+        assert len(kept) < len(suite.expectations)
+        suite.expectations = kept
+        return suite
+
+    @settings(FEW, report_multiple_bugs=False)
+    @given(TABLES)
+    def judged(rows: list[dict[str, object]]) -> None:
+        agree(rows)
+
+    monkeypatch.setattr(validate, "suite", lacking)
+    with pytest.raises(AssertionError, match=r"'rows\.judge': \["):
+        judged()

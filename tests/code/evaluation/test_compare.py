@@ -1,0 +1,47 @@
+"""Two models on the same rows."""
+
+import numpy as np
+import pytest
+
+from mlref.evaluation.compare import rmse_difference
+from mlref.settings import Bootstrap
+
+KNOBS = Bootstrap(seed=0, resamples=500, confidence=0.95)
+GENERATOR = np.random.default_rng(0)
+ACTUAL = GENERATOR.normal(100, 20, 80)
+NOISE = GENERATOR.normal(0, 10, 80)
+
+
+def test_a_clearly_better_model_has_an_interval_below_zero() -> None:
+    """Negative: the first is better."""
+    found = rmse_difference(ACTUAL, ACTUAL + NOISE / 2, ACTUAL + NOISE, KNOBS)
+    assert found["lower"] < found["value"] < found["upper"] < 0
+
+
+def test_the_difference_turns_with_the_models() -> None:
+    """The same figures with the other sign."""
+    one, other = ACTUAL + NOISE / 2, ACTUAL + NOISE
+    forth = rmse_difference(ACTUAL, one, other, KNOBS)
+    back = rmse_difference(ACTUAL, other, one, KNOBS)
+    assert back["value"] == -forth["value"]
+    assert back["lower"] == pytest.approx(-forth["upper"])
+
+
+def test_a_model_equals_itself() -> None:
+    """Without any uncertainty."""
+    found = rmse_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + NOISE, KNOBS)
+    assert found == {"value": 0, "lower": 0, "upper": 0}
+
+
+def test_two_models_of_equal_quality_cannot_be_told_apart() -> None:
+    """The interval holds zero."""
+    other = np.random.default_rng(1).normal(0, 10, 80)
+    found = rmse_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + other, KNOBS)
+    assert found["lower"] < 0 < found["upper"]
+
+
+def test_pairing_tells_what_separate_intervals_cannot() -> None:
+    """Two models that err on the same rows differ by little and surely."""
+    found = rmse_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + 1.05 * NOISE, KNOBS)
+    assert found["upper"] < 0
+    assert found["value"] == pytest.approx(-0.05 * np.sqrt(np.mean(NOISE**2)))

@@ -1,0 +1,276 @@
+"""Every mistake in a contract is named, with its key and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from mlref.contract import Column, FileSource, SklearnSource, SqlSource, load, parse
+from mlref.errors import ContractError
+from tests.fakes import CONTRACT_TEXT
+
+SOUND = CONTRACT_TEXT + """\
+identity: [flat]
+slices:
+  - {column: heating, reason: Wood is rare.}
+  - {column: area, edges: [100, 200], reason: Small and large homes.}
+promises:
+  - {kind: monotone, column: area, direction: increasing, reason: More costs more.}
+  - {kind: invariant, column: balcony, tolerance: 80, reason: A balcony is no home.}
+  - {kind: bounded, range: [0, 20000], reason: The market.}
+"""
+SOURCE = "{kind: file, path: data/source/rents.csv}"
+TARGET = "type: number\n  valid: [0, 20000]\n  example: 900"
+
+
+def mistakes_of(text: str) -> tuple[str, ...]:
+    """The mistakes for which a contract is refused; none when it is sound."""
+    try:
+        parse(text, "x.yaml")
+    except ContractError as refusal:
+        return refusal.mistakes
+    return ()
+
+
+def planted(old: str, new: str) -> str:
+    """The sound contract with one passage replaced."""
+    assert old in SOUND
+    return SOUND.replace(old, new, 1)
+
+
+def test_a_sound_contract_becomes_objects() -> None:
+    """Order is the file's; the target comes last; keys are what only names a row."""
+    contract = parse(SOUND)
+    assert contract.names == ("area", "rooms", "heating", "balcony")
+    assert [column.name for column in contract.columns] == [*contract.names, "rent"]
+    assert contract.example == {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": 4}
+    assert contract.keys == ("flat",)
+    assert [promise.kind for promise in contract.promises] == ["monotone", "invariant", "bounded"]
+    assert contract.slices[1].edges == (100, 200)
+
+
+def test_a_feature_in_the_identity_is_no_extra_column() -> None:
+    """Only what is neither feature nor target is a key of its own."""
+    assert parse(planted("[flat]", "[flat, area]")).keys == ("flat",)
+
+
+def test_a_contract_cannot_be_changed() -> None:
+    """It is frozen at every level."""
+    with pytest.raises(ValidationError, match="frozen"):
+        parse(SOUND).features[0].name = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("area", "a number from 5 to 1000 (m²)"),
+        ("rooms", "a whole number from 1 to 20"),
+        ("heating", "one of gas, oil, wood"),
+        ("balcony", "a number from 0 to 100 or null"),
+    ],
+)
+def test_a_column_says_what_it_accepts(name: str, words: str) -> None:
+    """In words that a message can end with."""
+    (column,) = (column for column in parse(SOUND).columns if column.name == name)
+    assert column.accepts == words
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("{kind: file, path: data/source/a/rents.parquet}", FileSource),
+        ("{kind: scikit-learn, loader: load_diabetes, options: {scaled: false}}", SklearnSource),
+        ("{kind: sql, url_from: CLINIC_URL, query: select 1}", SqlSource),
+        ('{kind: sql, url_from: URL, query: "select 1\\nfrom x"}', SqlSource),
+    ],
+)
+def test_three_kinds_of_source_are_known(source: str, kind: type) -> None:
+    """A query may have several lines."""
+    assert isinstance(parse(planted(SOURCE, source)).source, kind)
+
+
+MISTAKES = [
+    ("nullable: true", "nullabel: true", "features[3] (balcony).nullabel: unknown key (did you mean "
+     "'nullable'?); allowed: allowed, example"),
+    ("licence:", "license:", "license: unknown key (did you mean 'licence'?); allowed: citation"),
+    ("licence: CC0\n", "", "licence: is missing"),
+    ("    meaning: Living area.\n", "", "features[0] (area).meaning: is missing"),
+    ("title: Monthly rents", "title: 7", "title: got 7; allowed: a valid string"),
+    ("title: Monthly rents", "title: ''", "title: got ''; allowed: "),
+    ("name: rents", "name: My Rents", "name: got 'My Rents'; allowed: "),
+    ("task: regression", "task: classification",
+     "task: got 'classification'; allowed: 'regression'"),
+    ("type: integer", "type: float",
+     "features[1] (rooms).type: got 'float'; allowed: 'number', 'integer' or 'category'"),
+    ("valid: [5, 1000]", "valid: [1000, 5]",
+     "features[0] (area).valid: [lo, hi] with lo < hi, not [1000.0, 5.0]"),
+    ("expected: [20, 300]", "expected: [300, 300]",
+     "features[0] (area).expected: [lo, hi] with lo < hi, not [300.0, 300.0]"),
+    ("valid: [5, 1000]", "valid: [.nan, 5]",
+     "features[0] (area).valid[0]: got nan; allowed: a finite number"),
+    ("valid: [5, 1000]", "valid: [a, 5]",
+     "features[0] (area).valid[0]: got 'a'; allowed: a valid number"),
+    ("    valid: [5, 1000]\n", "",
+     "features[0] (area): a column of type number needs `valid`: [lo, hi]"),
+    ("valid: [5, 1000]", "allowed: [5, 1000]",
+     "features[0] (area): `allowed` is for a category; a column of type number takes `valid`"),
+    ("expected: [20, 300]", "expected: [2, 300]",
+     "features[0] (area): expected: inside `valid` [5.0, 1000.0], not [2.0, 300.0]"),
+    ("example: 70.5", "example: 4",
+     "features[0] (area): example: a number inside `valid` [5.0, 1000.0], not 4"),
+    ("example: 70.5", "example: '70.5'",
+     "features[0] (area): example: a number inside `valid` [5.0, 1000.0], not '70.5'"),
+    ("example: 70.5", "example: .nan",
+     "features[0] (area): example: a number inside `valid` [5.0, 1000.0], not nan"),
+    ("example: 70.5", "example: true", "features[0] (area).example"),
+    ("example: 3\n", "example: 3.5\n",
+     "features[1] (rooms): example: a whole number, not 3.5"),
+    ("example: oil", "example: coal",
+     "features[2] (heating): example: one of `allowed`, not 'coal'"),
+    ("    allowed: [gas, oil, wood]\n", "",
+     "features[2] (heating): a category needs `allowed`: the list of its values"),
+    ("allowed: [gas, oil, wood]", "allowed: [gas, oil]\n    valid: [0, 2]",
+     "features[2] (heating): a category takes `allowed`, not `valid` or `expected`"),
+    ("name: area", "name: rent",
+     "features: holds the target 'rent'; a model would be given its answer"),
+    ("name: rooms", "name: area", "features: the name 'area' is there more than once"),
+    ("example: 900", "example: 900\n  nullable: true",
+     "target: a regression needs a target of type number or integer that is not nullable"),
+    (TARGET, "type: category\n  allowed: [1, 2]\n  example: 1",
+     "target: a regression needs a target of type number or integer that is not nullable"),
+    ("kind: invariant", "kind: constant",
+     "promises[1] (balcony).kind: got 'constant'; allowed: 'monotone', 'invariant', 'bounded'"),
+    ("direction: increasing", "direction: up",
+     "promises[0] (area).direction: got 'up'; allowed: 'increasing' or 'decreasing'"),
+    ("tolerance: 80", "tolerance: -1",
+     "promises[1] (balcony).tolerance: got -1; allowed: greater than or equal to 0"),
+    ("kind: monotone, column: area", "kind: monotone, column: heating",
+     "promises[0] (heating): monotone needs a column of type number or integer"),
+    ("column: balcony", "column: balkony", "promises[1] (balkony).column: no such feature; "
+     "allowed: area, rooms, heating, balcony"),
+    ("{column: heating", "{column: rent", "slices[0] (rent).column: no such feature; "
+     "allowed: area, rooms, heating, balcony"),
+    ("column: heating, ", "column: heating, edges: [1], ",
+     "slices[0] (heating): `edges` for a number, none for a category"),
+    ("edges: [100, 200], ", "", "slices[1] (area): `edges` for a number, none for a category"),
+    ("edges: [100, 200]", "edges: [200, 100]",
+     "slices[1] (area).edges: rising numbers inside `valid`, not [200.0, 100.0]"),
+    ("edges: [100, 200]", "edges: [100, 100]",
+     "slices[1] (area).edges: rising numbers inside `valid`, not [100.0, 100.0]"),
+    ("edges: [100, 200]", "edges: [1, 200]",
+     "slices[1] (area).edges: rising numbers inside `valid`, not [1.0, 200.0]"),
+    ("data/source/rents.csv", "rents.xlsx", "source.path: got 'rents.xlsx'; allowed: "),
+    (SOURCE, "{kind: excel}", "source.kind: got 'excel'; allowed: 'scikit-learn', 'file', 'sql'"),
+    (SOURCE, "{kind: sql, url_from: sqlite:///x, query: select 1}",
+     "source.url_from: got 'sqlite:///x'; allowed: "),
+    (SOURCE, "{kind: scikit-learn, loader: fetch_openml}", "source.loader: got 'fetch_openml'"),
+    ("title: Monthly rents", "title: a\ntitle: b", "is not YAML: line 3: the key 'title' is there"),
+    ("title: Area", "title: a\n    title: b", "is not YAML: line 19: the key 'title' is there twice"),
+    ("title: Monthly rents", "title: [a", "is not YAML: while parsing a flow sequence"),
+    ("features:\n", "features: []\nx:\n", "features: needs at least one column"),
+    ("features:\n", "features: area\nx:\n", "features: got 'area'; allowed: a valid array"),
+    ("features:\n", "features:\n  - area\n", "features[0]: got 'area'; allowed: an object"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"), MISTAKES, ids=[row[2][:60] for row in MISTAKES]
+)
+def test_a_planted_mistake_is_named(old: str, new: str, sentence: str) -> None:
+    """With its key, what it holds and what is allowed."""
+    found = mistakes_of(planted(old, new))
+    assert any(line.startswith(sentence) for line in found), found
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "[true, false]",
+        "[gas, on]",
+        "[1, oil]",
+        "[1.5, 2.5]",
+        "[gas, gas]",
+        "[oil]",
+        "[]",
+        "[1, null]",
+    ],
+)
+def test_categories_are_different_and_of_one_kind(values: str) -> None:
+    """Whole numbers or text; YAML turns a bare on, off, yes or no into a boolean."""
+    (line,) = mistakes_of(planted("[gas, oil, wood]", values))
+    assert line.startswith(
+        "features[2] (heating).allowed: two or more different values, all whole numbers or all text"
+        " (quote yes, no, on and off), not ["
+    )
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b", "just text"])
+def test_a_document_that_is_no_mapping_is_refused(text: str) -> None:
+    """In one sentence."""
+    assert mistakes_of(text) == ("must be a mapping of keys to values",)
+
+
+def test_all_mistakes_of_a_file_are_listed_at_once() -> None:
+    """Whoever repairs the file sees the whole list, not one mistake a run."""
+    rows = [
+        ("task: regression", "task: ranking", "task: got 'ranking'"),
+        ("licence:", "license:", "license: unknown key"),
+        ("licence:", "license:", "licence: is missing"),
+        ("valid: [0, 20000]", "valid: [20000, 0]", "target.valid: [lo, hi]"),
+        ("valid: [5, 1000]", "valid: [1000, 5]", "features[0] (area).valid: [lo, hi]"),
+        ("example: 3\n", "example: 30\n", "features[1] (rooms): example: a number inside"),
+        ("example: oil", "example: coal", "features[2] (heating): example: one of"),
+        ("nullable: true", "nullabel: true", "features[3] (balcony).nullabel: unknown key"),
+        ("{column: heating", "{column: heatng", "slices[0] (heatng).column: no such feature"),
+        ("column: balcony, t", "column: balkony, t", "promises[1] (balkony).column: no such"),
+        ("kind: monotone", "kind: constant", "promises[0] (area).kind: got 'constant'"),
+    ]
+    text = SOUND
+    for old, new, _ in rows:
+        text = text.replace(old, new, 1)
+    found = mistakes_of(text)
+    assert len(found) == len(rows), found
+    for _, _, sentence in rows:
+        assert any(line.startswith(sentence) for line in found), sentence
+
+
+@pytest.mark.parametrize("identity", ["[rent]", "[flat, flat]"])
+def test_an_identity_names_no_target_and_nothing_twice(identity: str) -> None:
+    """Either would put a column into the validated file twice."""
+    found = mistakes_of(planted("[flat]", identity))
+    assert any(line.startswith("identity") for line in found), found
+
+
+def test_a_source_stays_inside_the_folder_of_sources() -> None:
+    """DVC watches that folder only; a path must not climb out of it."""
+    assert mistakes_of(planted("source/rents", "source/../../rents"))
+
+
+def test_a_mistake_in_a_column_hides_no_mistake_about_its_name() -> None:
+    """The target among the features is seen also when that feature is wrong in itself."""
+    text = planted("name: area", "name: rent").replace("valid: [5, 1000]", "valid: [9, 1]")
+    found = " ".join(mistakes_of(text))
+    assert "features: holds the target 'rent'" in found
+    assert "features[0] (rent).valid" in found
+
+
+def test_a_contract_is_read_from_its_file(tmp_path: Path) -> None:
+    """And the file is named where it has mistakes."""
+    path = tmp_path / "dataset.yaml"
+    path.write_text(SOUND)
+    assert load(path) == parse(SOUND)
+    path.write_text(planted("task: regression", "task: x"))
+    with pytest.raises(ContractError, match=r"dataset\.yaml has 1 mistake"):
+        load(path)
+
+
+def test_a_missing_contract_is_named(tmp_path: Path) -> None:
+    """As a mistake of the contract."""
+    with pytest.raises(ContractError, match="cannot be read"):
+        load(tmp_path / "dataset.yaml")
+
+
+def test_a_column_can_be_made_without_a_file() -> None:
+    """For a doctest or a test; the same rules hold."""
+    with pytest.raises(ValidationError, match="needs `valid`"):
+        Column(name="a", title="A", meaning="A", type="number", example=1)

@@ -1,0 +1,333 @@
+"""The one judge of a row: what it accepts, refuses and finds unusual."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlref.contract import Column, Contract, parse
+from mlref.errors import Finding
+from mlref.rows import generate, judge, judge_records
+from tests.fakes import CONTRACT
+
+ABOUT: dict[str, Any] = {"title": "X", "meaning": "X."}
+COLUMNS = {
+    "number": Column(
+        name="x", type="number", valid=(0, 120), expected=(18, 80), example=50, **ABOUT
+    ),
+    "integer": Column(name="x", type="integer", valid=(0, 120), example=50, **ABOUT),
+    "nullable": Column(name="x", type="number", valid=(0, 9), nullable=True, example=5, **ABOUT),
+    "text": Column(name="x", type="category", allowed=("1", "true", "b"), example="b", **ABOUT),
+    "codes": Column(name="x", type="category", allowed=(1, 2), example=2, **ABOUT),
+    "maybe": Column(
+        name="x", type="category", allowed=("a", "b"), nullable=True, example="a", **ABOUT
+    ),
+    "maybe code": Column(
+        name="x", type="category", allowed=(1, 2), nullable=True, example=1, **ABOUT
+    ),
+}
+GOOD = {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": 4}
+NULL = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "code"),
+    [
+        ("number", 59, 59.0),
+        ("number", 59.5, 59.5),
+        ("number", np.float32(59.5), 59.5),
+        ("number", np.int64(59), 59.0),
+        ("number", 0, 0.0),
+        ("number", 120, 120.0),
+        ("number", -0.0, 0.0),
+        ("integer", 59, 59.0),
+        ("integer", 59.0, 59.0),
+        ("nullable", None, NULL),
+        ("nullable", NULL, NULL),
+        ("nullable", np.float64("nan"), NULL),
+        ("nullable", 5, 5.0),
+        ("text", "1", 0.0),
+        ("text", "b", 2.0),
+        ("codes", 1, 0.0),
+        ("codes", 2.0, 1.0),
+        ("codes", np.int8(2), 1.0),
+        ("maybe", "b", 1.0),
+        ("maybe", None, NULL),
+        ("maybe", NULL, NULL),
+        ("maybe code", 2, 1.0),
+        ("maybe code", None, NULL),
+    ],
+)
+def test_a_value_of_the_columns_type_is_encoded(kind: str, cell: object, code: float) -> None:
+    """Numbers as they are, a category as its index, null as NaN; both ends of `valid` belong to it."""
+    verdict = judge([COLUMNS[kind]], {"x": [cell]})
+    assert verdict.refused == []
+    np.testing.assert_equal(verdict.array, [[code]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "shown"),
+    [
+        ("number", True, "True"),
+        ("number", np.True_, "True"),
+        ("number", "59", "'59'"),
+        ("number", "", "''"),
+        ("number", None, "null"),
+        ("number", NULL, "null"),
+        ("number", math.inf, "inf"),
+        ("number", -math.inf, "-inf"),
+        ("number", 10**400, "1000000000000000"),
+        ("number", -(10**400), "-100000000000000"),
+        ("number", -0.001, "-0.001"),
+        ("number", 120.5, "120.5"),
+        ("number", [59], "[59]"),
+        ("number", {}, "{}"),
+        ("number", 59 + 0j, "(59+0j)"),
+        ("integer", 59.5, "59.5"),
+        ("integer", math.inf, "inf"),
+        ("integer", True, "True"),
+        ("nullable", math.inf, "inf"),
+        ("nullable", "", "''"),
+        ("nullable", False, "False"),
+        ("nullable", 10, "10"),
+        ("text", 1, "1"),
+        ("text", 1.0, "1"),
+        ("text", True, "True"),
+        ("text", "B", "'B'"),
+        ("text", "b ", "'b '"),
+        ("text", None, "null"),
+        ("codes", "1", "'1'"),
+        ("codes", True, "True"),
+        ("codes", 1.5, "1.5"),
+        ("codes", 0, "0"),
+        ("codes", None, "null"),
+        ("maybe", "c", "'c'"),
+        ("maybe", False, "False"),
+        ("maybe code", 3, "3"),
+        ("maybe code", True, "True"),
+    ],
+)
+def test_any_other_value_is_refused(kind: str, cell: object, shown: str) -> None:
+    """Nothing is converted; the finding shows the value and what is allowed."""
+    column = COLUMNS[kind]
+    (finding,) = judge([column], {"x": [cell]}).refused
+    assert (finding.row, finding.column, finding.allowed) == (0, "x", column.accepts)
+    assert finding.got.startswith(shown)
+    assert len(finding.got) < 80
+
+
+@pytest.mark.parametrize(
+    ("cell", "usual"), [(17.9, False), (18, True), (80, True), (80.1, False), (121, True)]
+)
+def test_a_value_outside_expected_is_unusual_but_accepted(cell: float, usual: bool) -> None:
+    """Both ends are usual; what is refused is not also unusual."""
+    verdict = judge([COLUMNS["number"]], {"x": [50, cell]})
+    expected = [] if usual else [Finding(1, "x", f"{cell:.6g}", "18 to 80")]
+    assert verdict.unusual == expected
+    assert len(verdict.refused) == (cell == 121)
+
+
+def test_the_usual_range_is_shown_with_its_unit() -> None:
+    """As a reader of a warning needs it."""
+    table = {name: [value] for name, value in (GOOD | {"area": 400.0}).items()}
+    (finding,) = judge(CONTRACT.features, table).unusual
+    assert finding == Finding(0, "area", "400", "20 to 300 m²")
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "int64", "uint8"])
+def test_an_array_of_numbers_gets_the_verdict_of_its_values(kind: str) -> None:
+    """The quick way for arrays and the careful way for lists agree."""
+    cells = np.array([0, 17, 50, 121, 200]).astype(kind)
+    fast, slow = (judge([COLUMNS["number"]], {"x": x}) for x in (cells, cells.tolist()))
+    assert (fast.refused, fast.unusual) == (slow.refused, slow.unusual)
+    np.testing.assert_equal(fast.array, slow.array)
+
+
+def test_an_array_of_booleans_holds_no_numbers() -> None:
+    """Each of them is refused, as in a list."""
+    verdict = judge([COLUMNS["number"]], {"x": np.array([True, False])})
+    assert [finding.row for finding in verdict.refused] == [0, 1]
+
+
+def test_refused_cells_are_nan_in_the_array() -> None:
+    """As `Verdict` says: no refused value can be taken for a code or a number."""
+    for kind, cell in [("text", "z"), ("codes", 9), ("number", 700), ("number", "59")]:
+        assert np.isnan(judge([COLUMNS[kind]], {"x": [cell]}).array).all(), (kind, cell)
+
+
+def test_the_array_is_in_the_order_of_the_columns() -> None:
+    """Whatever the order of the table's or a record's keys."""
+    backwards = dict(reversed(GOOD.items()))
+    expected = [[70.5, 3.0, 1.0, 4.0]]
+    table = {name: [value] for name, value in backwards.items()}
+    assert judge(CONTRACT.features, table).array.tolist() == expected
+    assert judge_records(CONTRACT, [backwards]).array.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "findings"),
+    [
+        (
+            {"area": 70.5, "rooms": 3, "heating": "oil"},
+            [("balcony", "nothing", "a number from 0 to 100 or null")],
+        ),
+        (
+            GOOD | {"garden": 1, "attic": 2},
+            [
+                ("attic", "an unknown column", "area, rooms, heating, balcony"),
+                ("garden", "an unknown column", "area, rooms, heating, balcony"),
+            ],
+        ),
+        (
+            {"Area": 70.5, "rooms": 3, "heating": "oil", "balcony": 4},
+            [
+                ("area", "nothing", "a number from 5 to 1000 (m²)"),
+                ("Area", "an unknown column", "area, rooms, heating, balcony"),
+            ],
+        ),
+        (GOOD | {7: 1}, [("7", "an unknown column", "area, rooms, heating, balcony")]),
+        ({}, [(name, "nothing", None) for name in GOOD]),
+        ([70.5], [(None, "a list", "an object of column names to values")]),
+        ("area", [(None, "text", None)]),
+        (None, [(None, "null", None)]),
+        (True, [(None, "a boolean", None)]),
+        (3, [(None, "a number", None)]),
+    ],
+)
+def test_a_record_of_another_shape_is_refused_and_the_others_are_judged(
+    record: object, findings: list[tuple[str, str, str | None]]
+) -> None:
+    """Row numbers are those of the request, also of the rows after it."""
+    late = GOOD | {"area": 2000, "rooms": 9}
+    verdict = judge_records(CONTRACT, [GOOD, record, late])
+    bad = [finding for finding in verdict.refused if finding.row == 1]
+    assert [(finding.column, finding.got) for finding in bad] == [row[:2] for row in findings]
+    for finding, (_, _, allowed) in zip(bad, findings, strict=True):
+        assert allowed in (None, finding.allowed)
+    others = [finding for finding in verdict.refused if finding.row != 1]
+    assert [(finding.row, finding.column) for finding in others] == [(2, "area")]
+    assert [(finding.row, finding.column) for finding in verdict.unusual] == [(2, "rooms")]
+    assert verdict.array.shape == (3, 4)
+
+
+def test_a_row_that_lacks_a_column_is_judged_in_the_others() -> None:
+    """Its reader sees all that is wrong with it, and each place once."""
+    refused = judge_records(CONTRACT, [{"area": 2000, "heating": "dung", "attic": 1}]).refused
+    found = sorted((finding.column or "", finding.got) for finding in refused)
+    assert found == [
+        ("area", "2000"),
+        ("attic", "an unknown column"),
+        ("balcony", "nothing"),
+        ("heating", "'dung'"),
+        ("rooms", "nothing"),
+    ]
+
+
+@pytest.mark.parametrize("records", [[], [None, 3]])
+def test_the_array_has_a_row_for_each_record(records: list[object]) -> None:
+    """Whatever their shape; a record that is no object is one finding."""
+    verdict = judge_records(CONTRACT, records)
+    assert verdict.array.shape == (len(records), 4)
+    assert [finding.column for finding in verdict.refused] == [None] * len(records)
+
+
+CELLS = st.sampled_from(
+    [None, NULL, math.inf, True, "gas", "dung", "3", "", -1, 0, 1, 3, 3.5, 20, 50.0, 999, 10**400]
+)
+RECORDS = st.lists(st.fixed_dictionaries({name: CELLS for name in GOOD}), min_size=1, max_size=8)
+
+
+@given(RECORDS, st.randoms(use_true_random=False))
+def test_a_rows_verdict_does_not_depend_on_its_place(records: list[Any], random: Any) -> None:
+    """Shuffled rows get the same codes and findings, at their new places."""
+    order = list(range(len(records)))
+    random.shuffle(order)
+    straight = judge_records(CONTRACT, records)
+    shuffled = judge_records(CONTRACT, [records[place] for place in order])
+    np.testing.assert_equal(shuffled.array, straight.array[order])
+    for name in ("refused", "unusual"):
+        found = {
+            (order[finding.row or 0], finding.column, finding.got)
+            for finding in getattr(shuffled, name)
+        }
+        assert found == {(item.row, item.column, item.got) for item in getattr(straight, name)}
+
+
+@given(RECORDS)
+def test_rows_judged_together_or_alone_get_the_same_verdict(records: list[Any]) -> None:
+    """No row is judged by its neighbours."""
+    together = judge_records(CONTRACT, records)
+    alone = [
+        (row, finding.column)
+        for row, record in enumerate(records)
+        for finding in judge_records(CONTRACT, [record]).refused
+    ]
+    assert {(finding.row, finding.column) for finding in together.refused} == set(alone)
+
+
+def decoded(contract: Contract, array: np.ndarray[Any, Any]) -> list[dict[str, object]]:
+    """Encoded rows as the records that they came from."""
+    return [
+        {
+            column.name: (
+                None if np.isnan(x) else column.allowed[int(x)] if column.allowed else float(x)
+            )
+            for column, x in zip(contract.features, row, strict=True)
+        }
+        for row in array
+    ]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_generated_rows_are_accepted_and_encode_to_themselves(seed: int) -> None:
+    """Decoding and judging them again gives the same array: encoding loses nothing."""
+    array = generate(CONTRACT, 20, seed)
+    verdict = judge_records(CONTRACT, decoded(CONTRACT, array))
+    assert verdict.refused == []
+    np.testing.assert_equal(verdict.array, array)
+
+
+@given(st.floats(-50, 50), st.floats(1, 5), st.integers(0, 99))
+def test_generated_integers_stay_inside_a_range_with_any_ends(
+    low: float, width: float, seed: int
+) -> None:
+    """Also where the ends are fractions or negative."""
+    inside = math.ceil(low)
+    column = Column(name="x", type="integer", valid=(low, low + width), example=inside, **ABOUT)
+    contract = CONTRACT.model_copy(update={"features": (column,)})
+    assert judge([column], {"x": generate(contract, 50, seed)[:, 0]}).refused == []
+
+
+def test_generated_rows_depend_on_the_seed_alone_and_hold_nulls() -> None:
+    """About a tenth of a nullable column is null, and nothing of the others."""
+    first, again, other = (generate(CONTRACT, 1000, seed) for seed in (1, 1, 2))
+    np.testing.assert_equal(first, again)
+    assert not np.array_equal(first, other, equal_nan=True)
+    share = np.isnan(first).mean(axis=0)
+    assert share[:3].tolist() == [0, 0, 0]
+    assert 0.05 < share[3] < 0.15
+
+
+def test_integers_are_encoded_without_loss_as_far_as_a_float_goes() -> None:
+    """A contract's example is accepted by the judge of its own columns."""
+    text = CONTRACT_WITH_CODES
+    contract = parse(text)
+    assert judge_records(contract, [contract.example]).refused == []
+
+
+CONTRACT_WITH_CODES = """\
+name: codes
+title: Codes
+task: regression
+source: {kind: file, path: data/source/codes.csv}
+homepage: https://example.org
+licence: CC0
+citation: Made up.
+target: {name: y, title: Y, meaning: Y., type: number, valid: [0, 1], example: 0.5}
+features:
+  - {name: big, title: B, meaning: B., type: integer, valid: [0, 9007199254740992], example: 7}
+  - {name: code, title: C, meaning: C., type: category, allowed: [30, 10, 20], example: 10}
+"""

@@ -1,0 +1,123 @@
+"""The settings refuse what they do not know."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from mlref.errors import SettingsError
+from mlref.settings import load
+
+SOUND: dict[str, Any] = {
+    "validate": {"max_correlation": 0.99},
+    "split": {"seed": 1, "holdout": 0.2, "bins": 5},
+    "tune": {"seed": 1, "folds": 5, "repeats": 3, "candidates": {"mean": {}}},
+    "train": {"seed": 1, "folds": 10, "coverage": 0.9},
+    "package": {"seed": 1, "generated_rows": 10, "golden_rows": 2, "tolerance": 1e-5},
+    "evaluate": {"seed": 1, "resamples": 200, "confidence": 0.95},
+    "register": {"seed": 1, "resamples": 200, "confidence": 0.9},
+}
+
+
+def write(folder: Path, change: dict[str, Any]) -> Path:
+    """Params with some knobs of some stages changed; a knob of None is left out."""
+    document = {stage: knobs | change.get(stage, {}) for stage, knobs in SOUND.items()}
+    document |= {key: value for key, value in change.items() if key not in SOUND}
+    kept = {
+        stage: (
+            {knob: value for knob, value in knobs.items() if value is not None}
+            if isinstance(knobs, dict)
+            else knobs
+        )
+        for stage, knobs in document.items()
+    }
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(kept))
+    return path
+
+
+def test_each_stage_gets_its_knobs(tmp_path: Path) -> None:
+    """`validate` and `register` too, whose names mean something else in Python and here."""
+    read = load(write(tmp_path, {}))
+    assert read.model_dump(by_alias=True) == SOUND
+    assert (read.validate_.max_correlation, read.gate.confidence) == (0.99, 0.9)
+
+
+def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
+    """They are frozen."""
+    knobs = load(write(tmp_path, {})).split
+    with pytest.raises(ValidationError, match="frozen"):
+        knobs.seed = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("stage", "knob", "value", "allowed"),
+    [
+        ("validate", "max_correlation", 1, "less than 1"),
+        ("validate", "max_correlation", 0, "greater than 0"),
+        ("split", "seed", -1, "greater than or equal to 0"),
+        ("split", "seed", 2**32, f"less than {2**32}"),
+        ("split", "seed", True, "a valid integer"),
+        ("split", "seed", "40", "a valid integer"),
+        ("split", "holdout", 0.01, "greater than or equal to 0.05"),
+        ("split", "holdout", 0.6, "less than or equal to 0.5"),
+        ("split", "bins", 0, "greater than or equal to 1"),
+        ("tune", "folds", 1, "greater than or equal to 2"),
+        ("tune", "repeats", 0, "greater than or equal to 1"),
+        ("tune", "candidates", {}, "at least 1"),
+        ("tune", "candidates", ["mean"], "an object"),
+        ("train", "folds", 1, "greater than or equal to 2"),
+        ("train", "coverage", 1, "less than 1"),
+        ("train", "coverage", 0.4, "greater than or equal to 0.5"),
+        ("package", "generated_rows", 0, "greater than or equal to 1"),
+        ("package", "golden_rows", 0, "greater than or equal to 1"),
+        ("package", "tolerance", 0, "greater than 0"),
+        ("package", "tolerance", 0.1, "less than or equal to 0.01"),
+        ("evaluate", "resamples", 99, "greater than or equal to 100"),
+        ("evaluate", "confidence", 95, "less than 1"),
+        ("register", "confidence", 0.1, "greater than or equal to 0.5"),
+    ],
+)
+def test_a_knob_outside_its_range_is_refused(
+    tmp_path: Path, stage: str, knob: str, value: object, allowed: str
+) -> None:
+    """With the file, the key, the value and what is allowed."""
+    with pytest.raises(SettingsError) as refusal:
+        load(write(tmp_path, {stage: {knob: value}}))
+    (line,) = refusal.value.mistakes
+    assert line.startswith(f"{stage}.{knob}: got {value!r}; allowed: ")
+    assert allowed in line
+    assert "params.yaml has 1 mistake" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"split": {"holdout": None}}, "split.holdout: is missing"),
+        ({"split": {"houldout": 0.2}}, "split.houldout: unknown key (did you mean 'holdout'?)"),
+        ({"splitt": {}}, "splitt: unknown key (did you mean 'split'?)"),
+    ],
+)
+def test_a_missing_or_unknown_knob_is_named(
+    tmp_path: Path, change: dict[str, Any], line: str
+) -> None:
+    """An unknown one with the nearest that exists."""
+    with pytest.raises(SettingsError) as refusal:
+        load(write(tmp_path, change))
+    assert refusal.value.mistakes[0].startswith(line)
+
+
+def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
+    """One a stage here."""
+    change = {stage: {"sede": 1} for stage in SOUND}
+    with pytest.raises(SettingsError) as refusal:
+        load(write(tmp_path, change))
+    assert len(refusal.value.mistakes) == len(SOUND)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """As a mistake of the settings."""
+    with pytest.raises(SettingsError, match="params.yaml has 1 mistake:\n  cannot be read"):
+        load(tmp_path / "params.yaml")

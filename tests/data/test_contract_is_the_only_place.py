@@ -1,0 +1,99 @@
+"""No module names a column or the dataset: they ask the contract.
+
+A literal in the code would survive a fork with other data and be wrong there.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlref.contract import Contract, load
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "src" / "mlref").rglob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def contract() -> Contract:
+    """The repository's contract."""
+    return load(ROOT / "config" / "dataset.yaml")
+
+
+def literals(code: str) -> Iterator[tuple[int, str]]:
+    """Line and value of each string in code, parts of f-strings included, docstrings not.
+
+    A string that stands alone as a statement is a docstring or documents the line above.
+    """
+    tree = ast.parse(code)
+    documentation = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and id(node) not in documentation:
+            yield node.lineno, node.value
+
+
+def named(code: str, contract: Contract) -> list[tuple[int, str]]:
+    """The words of the contract that stand in the literals of code, with their lines.
+
+    Longer than two letters or purely of letters: as a whole word in a literal. A letter and digits,
+    such as a format's field may be called: as the whole literal.
+    """
+    words = {contract.name, *(column.name for column in contract.columns)}
+    found = []
+    for line, text in literals(code):
+        for word in words:
+            exact = re.fullmatch(r"[a-z]{1,2}\d+", word) is not None
+            pattern = rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])"
+            if text == word if exact else re.search(pattern, text, re.IGNORECASE):
+                found.append((line, word))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+def test_no_module_names_a_column_or_the_dataset(module: Path, contract: Contract) -> None:
+    """In any literal that is not documentation."""
+    assert named(module.read_text(encoding="utf-8"), contract) == []
+
+
+def test_there_are_modules_to_look_at() -> None:
+    """A check of nothing would pass."""
+    assert {"contract.py", "rows.py", "validate.py"} <= {path.name for path in MODULES}
+
+
+PLANTS = [
+    ('frame["{name}"]', True),
+    ("frame['{name}'].mean()", True),
+    ('print(f"mean {name}: {{x}}")', True),
+    ('def f(x="{name}"): ...', True),
+    ('"""The {name}."""', False),
+    ('def f():\n    """About {name}."""', False),
+    ("x = 1  # {name}", False),
+    ('LIMIT = 1\n"""Of {name}."""', False),
+    ('x = "{name}s{name}"', False),
+]
+
+
+@pytest.mark.parametrize(("code", "seen"), PLANTS)
+def test_a_planted_name_is_seen_where_it_is_no_documentation(
+    code: str, seen: bool, contract: Contract
+) -> None:
+    """The dataset's name, the target's and a feature's; a longer word that holds one is another."""
+    first = next(name for name in contract.names if re.fullmatch("[a-z]+", name))
+    for name in (contract.name, contract.target.name, first):
+        assert bool(named(code.format(name=name), contract)) == seen, name
+
+
+def test_a_name_like_a_code_is_seen_when_it_is_the_whole_literal() -> None:
+    """`s1` may be a part of anything else."""
+    contract = load(ROOT / "config" / "dataset.yaml")
+    column = contract.features[0].model_copy(update={"name": "s1"})
+    coded = contract.model_copy(update={"features": (column,)})
+    assert named('frame["s1"]', coded) == [(1, "s1")]
+    assert named('x = "s1 and s2"', coded) == []

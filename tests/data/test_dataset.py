@@ -1,0 +1,131 @@
+"""The data as it is: the repository's own dataset keeps its contract.
+
+A fork's data is judged by the same tests; nothing here names a column.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlref import rows, settings
+from mlref.contract import Contract, load
+from mlref.data import ingest, split, tables, validate
+from mlref.storage import Project, read_json
+
+ROOT = Path(__file__).parents[2]
+FEWEST = 10
+"""Held-out rows that a slice needs before its error says anything."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The repository's configuration and source, after the three stages of data."""
+    folder = tmp_path_factory.mktemp("dataset")
+    for name in ("config", "data/source"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(ROOT / name)
+    project = Project(folder)
+    for stage in (ingest, validate, split):
+        stage.run(project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def contract(project: Project) -> Contract:
+    """The repository's contract."""
+    return load(project.contract)
+
+
+@pytest.fixture(scope="module")
+def validated(project: Project) -> pd.DataFrame:
+    """All rows."""
+    return tables.read_parquet(project.validated)
+
+
+def test_the_dataset_keeps_its_contract(project: Project, validated: pd.DataFrame) -> None:
+    """Every row of the source passed validation; none was dropped."""
+    assert len(validated) == len(tables.read_csv(project.raw))
+
+
+def test_no_value_is_outside_what_is_expected(contract: Contract, validated: pd.DataFrame) -> None:
+    """So that a warning of the service means: unlike all rows that were seen."""
+    table = {column.name: validated[column.name].to_numpy() for column in contract.columns}
+    verdict = rows.judge(contract.columns, table)
+    assert (verdict.refused, verdict.unusual) == ([], [])
+
+
+def test_what_is_expected_is_close_to_what_was_seen(
+    contract: Contract, validated: pd.DataFrame
+) -> None:
+    """A range that holds everything because it is far too wide would never warn."""
+    for column in contract.columns:
+        if column.expected is not None:
+            seen = np.ptp(validated[column.name].to_numpy())
+            assert seen > 0.6 * (column.expected[1] - column.expected[0]), column.name
+
+
+def test_the_splits_are_disjoint_and_together_everything(
+    project: Project, contract: Contract, validated: pd.DataFrame
+) -> None:
+    """No row, and no two rows that name the same thing, on both sides."""
+    train, holdout = (tables.read_parquet(path) for path in (project.train, project.holdout))
+    assert len(train) + len(holdout) == len(validated)
+    identity = list(contract.identity or contract.names)
+    assert train[identity].merge(holdout[identity], on=identity).empty
+    order = list(validated)
+    both = pd.concat([train, holdout]).sort_values(order, ignore_index=True)
+    pd.testing.assert_frame_equal(both, validated.sort_values(order, ignore_index=True))
+
+
+def test_the_held_out_share_is_what_the_settings_say(project: Project) -> None:
+    """Within a row for each bin."""
+    knobs = settings.load(project.params).split
+    train, holdout = (len(tables.read_parquet(path)) for path in (project.train, project.holdout))
+    assert abs(holdout - knobs.holdout * (train + holdout)) <= knobs.bins
+
+
+def test_no_feature_follows_the_target_too_closely(
+    project: Project, contract: Contract, validated: pd.DataFrame
+) -> None:
+    """The largest correlation is far below the limit, and the limit lets it pass."""
+    limit = settings.load(project.params).validate_.max_correlation
+    validate.check_leakage(contract, validated, limit)
+    features, target = tables.encode(contract, validated)
+    assert np.abs(np.corrcoef(features.T, target)[-1, :-1]).max() < limit - 0.1
+
+
+def test_the_example_row_is_accepted_without_a_warning(contract: Contract) -> None:
+    """It is what the documentation sends to the service."""
+    verdict = rows.judge_records(contract, [contract.example])
+    assert (verdict.refused, verdict.unusual) == ([], [])
+
+
+def test_only_nullable_columns_hold_nulls(contract: Contract, validated: pd.DataFrame) -> None:
+    """In this dataset none at all."""
+    nullable = {column.name for column in contract.columns if column.nullable}
+    assert set(validated.columns[validated.isna().any()]) <= nullable
+
+
+def test_every_slice_has_enough_held_out_rows(project: Project, contract: Contract) -> None:
+    """Each category and each interval between edges."""
+    holdout = tables.read_parquet(project.holdout)
+    columns = {column.name: column for column in contract.features}
+    for part in contract.slices:
+        values = holdout[part.column]
+        allowed = columns[part.column].allowed
+        groups = (
+            [(values == value).sum() for value in allowed]
+            if allowed
+            else np.bincount(
+                np.digitize(values, part.edges), minlength=len(part.edges) + 1
+            ).tolist()
+        )
+        assert min(groups) >= FEWEST, (part.column, groups)
+
+
+def test_the_committed_profile_is_of_these_rows(project: Project) -> None:
+    """What the clone ships is what its stages write."""
+    committed = read_json(ROOT / "reports" / "profile.json")
+    assert committed == read_json(project.profile)

@@ -1,0 +1,95 @@
+"""What the trained model of this repository must do, whatever its figures; through its bundle."""
+
+import numpy as np
+import pytest
+
+from mlref.bundle.predictor import Predictor
+from mlref.contract import load
+from mlref.data.tables import encode, read_parquet
+from mlref.evaluation.promises import check
+from mlref.registry.gate import decide
+from mlref.rows import Array, generate, judge_records
+from mlref.storage import Project, read_json
+from mlref.training.candidates import BASELINES
+
+
+@pytest.fixture(scope="module")
+def predictor(real: Project) -> Predictor:
+    """The bundle of the real dataset."""
+    return Predictor(real.bundle)
+
+
+@pytest.fixture(scope="module")
+def rows(real: Project) -> Array:
+    """All real rows, encoded."""
+    return encode(load(real.contract), read_parquet(real.validated))[0]
+
+
+def test_the_promises_of_the_contract_hold_on_all_rows(predictor: Predictor, rows: Array) -> None:
+    """Not only on the held-out ones."""
+    found = check(predictor.contract, predictor.values, rows)
+    assert len(found) == len(predictor.contract.promises) > 0
+    assert [promise["promise"] for promise in found if not promise["passed"]] == []
+
+
+def test_the_gate_would_promote_it(real: Project) -> None:
+    """It beats the simpler models out of fold and keeps its promises."""
+    decision = decide(read_json(real.metrics), BASELINES, None)
+    assert decision.verdict == "promote", decision.reasons
+
+
+def test_the_order_of_the_rows_does_not_matter(predictor: Predictor, rows: Array) -> None:
+    """To the bit."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    assert predictor.values(rows[order]).tolist() == predictor.values(rows)[order].tolist()
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_batches_do_not_matter(predictor: Predictor, rows: Array, size: int) -> None:
+    """Only the last bits of a sum may differ with the size of a batch."""
+    batches = [predictor.values(rows[start : start + size]) for start in range(0, len(rows), size)]
+    assert np.concatenate(batches) == pytest.approx(predictor.values(rows), rel=1e-9)
+
+
+def test_the_example_lies_in_its_interval(predictor: Predictor) -> None:
+    """The row of the README."""
+    verdict = judge_records(predictor.contract, [predictor.contract.example])
+    assert verdict.refused == verdict.unusual == []
+    value, lower, upper = (float(figure[0]) for figure in predictor.predict(verdict.array))
+    assert lower < value < upper
+    assert lower < float(predictor.contract.target.example) < upper
+
+
+def test_every_row_that_the_contract_accepts_gets_a_finite_value(predictor: Predictor) -> None:
+    """Also far outside what is usual."""
+    value, lower, upper = predictor.predict(generate(predictor.contract, 2000, seed=3))
+    assert np.isfinite([value, lower, upper]).all()
+
+
+def test_the_intervals_hold_about_what_they_promise(real: Project) -> None:
+    """On the held-out rows, within what chance explains."""
+    coverage = read_json(real.metrics)["coverage"]
+    assert coverage["lower"] <= coverage["promised"] <= coverage["upper"]
+
+
+def test_the_model_knows_more_than_noise(real: Project) -> None:
+    """The interval of R² on the held-out rows is above zero."""
+    assert read_json(real.metrics)["r2"]["lower"] > 0
+
+
+def test_a_null_is_answered_where_the_contract_allows_it(trained: Project) -> None:
+    """As a value near that of the training mean, not as an error."""
+    predictor = Predictor(trained.bundle)
+    examples = [predictor.contract.example | {"balcony": cell} for cell in (None, 0, 20)]
+    verdict = judge_records(predictor.contract, examples)
+    assert verdict.refused == []
+    null, low, high = predictor.predict(verdict.array).value
+    assert min(low, high) <= null <= max(low, high)
+
+
+def test_a_null_is_refused_where_the_contract_does_not_allow_it(predictor: Predictor) -> None:
+    """Before the model sees it."""
+    name = next(column.name for column in predictor.contract.features if not column.nullable)
+    example = predictor.contract.example | {name: None}
+    verdict = judge_records(predictor.contract, [example])
+    assert [(finding.column, finding.got) for finding in verdict.refused] == [(name, "null")]
