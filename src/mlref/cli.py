@@ -44,7 +44,6 @@ app = typer.Typer(
         "  mlref contract show          what the dataset promises\n\n"
         "  mlref tune                   one stage\n\n"
         "  mlref register               publish, judge and promote\n\n"
-        "  mlref serve --port 8080      answer predictions\n\n"
         "Exit codes: 0 done, 1 your data, configuration or request was refused, 2 wrong usage, 3 alert,"
         " 4 disk, network or database."
     ),

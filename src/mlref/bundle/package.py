@@ -74,6 +74,9 @@ def _canonical(proto: ModelProto, trees: bool, width: int) -> bytes:
     del graph.input[:], graph.output[:]
     graph.input.append(helper.make_tensor_value_info("rows", TensorProto.DOUBLE, [None, width]))
     graph.output.append(helper.make_tensor_value_info("value", TensorProto.DOUBLE, [None, 1]))
+    opsets = sorted(proto.opset_import, key=lambda opset: str(opset.domain))  # comes out of a set
+    del proto.opset_import[:]
+    proto.opset_import.extend(opsets)
     graph.name, proto.producer_name, proto.producer_version = "model", "", ""
     proto.ir_version = 8
     return proto.SerializeToString(deterministic=True)  # type: ignore[no-any-return]

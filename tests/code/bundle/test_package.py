@@ -78,6 +78,25 @@ def test_converting_twice_gives_equal_bytes(name: str) -> None:
     assert convert(fitted(CONTRACT, name), 4) == convert(fitted(CONTRACT, name), 4)
 
 
+def test_the_order_in_which_operator_sets_are_listed_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The converter takes them out of a set, so in some processes they come the other way round."""
+    model, plain = fitted(CONTRACT, "ridge"), package.to_onnx
+    expected = convert(model, 4)
+
+    def backwards(*given: Any, **options: Any) -> Any:
+        proto = plain(*given, **options)
+        listed = list(proto.opset_import)
+        del proto.opset_import[:]
+        proto.opset_import.extend(reversed(listed))
+        assert list(proto.opset_import) != listed
+        return proto
+
+    monkeypatch.setattr(package, "to_onnx", backwards)
+    assert convert(model, 4) == expected
+
+
 @pytest.mark.parametrize("estimator", [KernelRidge(), HistGradientBoostingRegressor(max_iter=3)])
 def test_an_estimator_that_does_not_convert_is_refused_with_those_that_do(estimator: Any) -> None:
     """And the list does not name the one that has just been refused."""
