@@ -50,7 +50,7 @@ serve: $(READY) ## Serve the champion on 127.0.0.1:8000 (ARGS="--port 9000")
 	@mlref serve $(ARGS)
 
 test: $(READY) ## Run the tests and print their coverage
-	@pytest -n auto --cov --cov-report=term --durations=10 $(ARGS)
+	@pytest -n auto --dist loadgroup --cov --cov-report=term --durations=10 $(ARGS)
 
 test-load: $(READY) ## Run the load tests
 	@pytest -m load $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "There are no load tests."; }
