@@ -73,20 +73,19 @@ def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Finding], An
     result : ExpectationSuiteValidationResult
         What Great Expectations found, for its Data Docs.
     """
-    result = _judged(contract, frame)
+    result = judged = _judged(contract, frame)
     found = _found(contract, frame, result)
-    if found and all(row is not None for row, _ in found):
+    if any(row is None for row, _ in found):  # other columns than the contract's: no more to judge
+        return sorted(found.values(), key=_order), result
+    if found:
         # A comparison stops at the first stray text in its column, and would hide what is out of range
         # beside it. So the cells that are refused already are emptied, and the rest is judged again.
         rest = frame.astype(object)
         for row, name in found:
-            if row is not None and name is not None:
-                rest.loc[rest.index[row], name] = None
-        again = _judged(contract, rest)
-        _complete(again)
-        found = _found(contract, rest, again) | found
-    elif not found:
-        _complete(result)
+            rest.loc[rest.index[row or 0], name] = None
+        judged = _judged(contract, rest)
+        found = _found(contract, rest, judged) | found
+    _complete(judged)
     return sorted(found.values(), key=_order), result
 
 
