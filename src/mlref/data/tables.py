@@ -105,8 +105,8 @@ def decode(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     Examples
     --------
     >>> from mlref.contract import Column
-    >>> bmi = Column(name="bmi", title="B", meaning="B", type="number", valid=(10, 80), example=25)
-    >>> decode(pd.DataFrame({"bmi": ["21.5", "tall", None]}), [bmi])["bmi"].tolist()
+    >>> size = Column(name="size", title="S", meaning="S", type="number", valid=(10, 80), example=25)
+    >>> decode(pd.DataFrame({"size": ["21.5", "tall", None]}), [size])["size"].tolist()
     [21.5, 'tall', nan]
     """
     decoded = frame.copy()
