@@ -22,6 +22,9 @@ def read_text(path: Path, refusal: type[ContractError]) -> str:
     """Read a document's text, or raise ``refusal``."""
     try:
         return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        mistake = "cannot be read: no such file; run the command inside a clone of this repository"
+        raise refusal(str(path), [mistake]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise refusal(str(path), [f"cannot be read: {error}"]) from error
 

@@ -90,9 +90,14 @@ def uri(project: Project) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or _embedded(project)
 
 
+def server(project: Project) -> str | None:
+    """Address of the tracking store that the user chose; None for the embedded one."""
+    return None if uri(project) == _embedded(project) else uri(project)
+
+
 def holds(project: Project, run_id: str) -> bool:
     """Whether the store has the run, asked without importing MLflow; a server is taken at its word."""
-    if uri(project) != _embedded(project):
+    if server(project):
         return True
     try:
         with contextlib.closing(
@@ -152,7 +157,7 @@ def open_store(project: Project, contract: Contract) -> "tuple[MlflowClient, str
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     local = None
-    if uri(project) == _embedded(project):
+    if server(project) is None:
         local = (project.root / "mlartifacts").as_uri()
         if not _database(project).exists():
             with replacing(_database(project)) as fresh:  # a kill would leave half the tables

@@ -23,5 +23,5 @@ def test_without_the_service_lint_and_tests_pass(tmp_path: Path) -> None:
     commit(clone, "without the service")
     run(clone, "pre-commit", "run", "--all-files")
     assert run(clone, "mlref", "serve", check=False).returncode == 2, "no such command"
-    said = run(clone, "pytest", "-q", "-p", "no:cacheprovider", "--ignore=tests/system").stdout
+    said = run(clone, "pytest", "-q", "-n", "2", "--ignore=tests/system").stdout
     assert " passed" in said and "failed" not in said

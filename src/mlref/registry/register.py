@@ -40,12 +40,11 @@ def warm_up(project: Project) -> None:
 
 
 def fingerprint(project: Project) -> str:
-    """Digest of all that decides what is published: bundle, evaluation, trials, gate's knobs."""
+    """Digest of all that decides what is published where: bundle, evaluation, trials, knobs, server."""
     knobs = settings.load(project.params).gate.model_dump()
     files = (project.bundle / "MANIFEST.json", project.metrics, project.tuning)
-    return digest(
-        to_json({"knobs": knobs, "files": [to_json(read_json(f)).decode() for f in files]})
-    )
+    content = [to_json(read_json(file)).decode() for file in files]
+    return digest(to_json([knobs, content, tracking.server(project)]))
 
 
 def _current(project: Project) -> dict[str, Any] | None:
