@@ -15,7 +15,9 @@ from mlref.errors import EnvironmentFault, GateBlocked, MlrefError
 from mlref.storage import Project
 from tests.fakes import CONTRACT_TEXT
 
-COMMANDS = [*cli.STAGES, "register", "pipeline", "serve", "contract show", "contract check"]
+SOURCE = Path(cli.__file__).parent
+PLANES = [name for name, folder in {"serve": "serving"}.items() if (SOURCE / folder).is_dir()]
+COMMANDS = [*cli.STAGES, "register", "pipeline", *PLANES, "contract show", "contract check"]
 STEP = "mlref.data.split.run"
 """Stands for any command."""
 
@@ -76,8 +78,6 @@ def test_the_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -
         ["train", "extra"],
         ["contract"],
         ["contract", "print"],
-        ["serve", "--port", "http"],
-        ["serve", "--port", "65536"],
         [],
     ],
     ids=" ".join,
@@ -273,26 +273,6 @@ def test_every_mistake_in_a_contract_is_printed(
     assert len(err.splitlines()) == 4
     for key in ("task: ", "target.unti: ", r"features\[0\] \(area\)"):
         assert re.search(f"(?m)^  {key}", err)
-
-
-def test_serve_without_a_model_says_what_makes_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """No traceback, exit code 1."""
-    assert main(["serve"]) == 1
-    assert "make train" in capsys.readouterr().err
-
-
-def test_serve_takes_host_port_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From options, or the model from the environment; on this machine only unless told otherwise."""
-    seen: list[dict[str, Any]] = []
-    monkeypatch.setattr("mlref.serving.server.serve", lambda **given: seen.append(given))
-    monkeypatch.delenv("MLREF_MODEL", raising=False)
-    assert main(["serve"]) == 0
-    monkeypatch.setenv("MLREF_MODEL", "challenger")
-    assert main(["serve", "--host", "::1", "--port", "0"]) == 0
-    assert seen == [
-        {"host": "127.0.0.1", "port": 8000, "reference": "champion"},
-        {"host": "::1", "port": 0, "reference": "challenger"},
-    ]
 
 
 def test_the_module_is_the_command() -> None:

@@ -1,0 +1,42 @@
+"""The command that starts the service."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlref.cli import main
+
+
+@pytest.fixture(autouse=True)
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without a model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLREF_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("MLREF_MODEL", raising=False)
+
+
+def test_without_a_model_it_says_what_makes_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback, exit code 1."""
+    assert main(["serve"]) == 1
+    assert "make train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["http", "65536"])
+def test_a_port_that_is_none_is_wrong_usage(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the usage, and no traceback."""
+    assert main(["serve", "--port", port]) == 2
+    assert "Usage: " in capsys.readouterr().err
+
+
+def test_it_takes_host_port_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From options, or the model from the environment; on this machine only unless told otherwise."""
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr("mlref.serving.server.serve", lambda **given: seen.append(given))
+    assert main(["serve"]) == 0
+    monkeypatch.setenv("MLREF_MODEL", "challenger")
+    assert main(["serve", "--host", "::1", "--port", "0"]) == 0
+    assert seen == [
+        {"host": "127.0.0.1", "port": 8000, "reference": "champion"},
+        {"host": "::1", "port": 0, "reference": "challenger"},
+    ]
