@@ -84,7 +84,9 @@ def candidates(tuning: dict[str, Any], unit: str) -> Figure:
     """The ladder: cross-validated RMSE of each candidate's best setting, and the rule's limit."""
     best = [tuning["trials"][trial] for trial in tuning["best"].values()]
     best.sort(key=lambda trial: trial["trial"], reverse=True)
-    figure, axes = _axes("Candidates by cross-validated RMSE, the chosen one in orange", height=3.2)
+    figure, axes = _axes(
+        "Cross-validated candidates, the chosen one in orange", width=7.5, height=3.2
+    )
     for place, trial in enumerate(best):
         colour = ORANGE if trial["model"] == tuning["model"] else BLUE
         axes.errorbar(
@@ -93,7 +95,7 @@ def candidates(tuning: dict[str, Any], unit: str) -> Figure:
     axes.axvline(tuning["limit"], color=GREY, linestyle="--", linewidth=1)
     axes.annotate("limit", (tuning["limit"], len(best) - 0.6), fontsize=8, color=GREY)
     axes.set_yticks(range(len(best)), [trial["model"] for trial in best])
-    axes.set(xlabel=f"mean ± standard deviation over folds: {unit}", ylim=(-0.6, len(best) - 0.3))
+    axes.set(xlabel=f"RMSE ± deviation over folds: {unit}", ylim=(-0.6, len(best) - 0.3))
     return figure
 
 

@@ -76,13 +76,13 @@ def _register(project: Project) -> dict[str, Any]:
     from mlref.registry.publish import judge, publish
 
     store, name = Store(project.store), digest_of(project)
-    record, print_ = store.record(name), fingerprint(project)
-    if record is None or record["fingerprint"] != print_ or store.alias("champion") != name:
+    record, mark = store.record(name), fingerprint(project)
+    if record is None or record["fingerprint"] != mark or store.alias("champion") != name:
         gate = judge(project, store)
     else:  # a crash came after the decision, which stands
         gate = record["gate"]
     made_by = commit(project)
-    run_id, version = publish(project, print_, gate, made_by)
+    run_id, version = publish(project, mark, gate, made_by)
     metrics = read_json(project.metrics)
     tuning = read_json(project.tuning)
     manifest = read_json(project.bundle / "MANIFEST.json")
@@ -97,7 +97,7 @@ def _register(project: Project) -> dict[str, Any]:
         "parameters": tuning["parameters"],
         "metrics": metrics,
         "gate": gate,
-        "fingerprint": print_,
+        "fingerprint": mark,
         "libraries": tracking.libraries(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
