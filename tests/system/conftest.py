@@ -27,7 +27,7 @@ def environment(clone: Path) -> dict[str, str]:
 def run(clone: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command in a clone; where it should succeed and does not, show what it said."""
     done = subprocess.run(
-        command, cwd=clone, env=environment(clone), capture_output=True, text=True, timeout=300
+        command, cwd=clone, env=environment(clone), capture_output=True, text=True, timeout=900
     )
     assert not check or done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
     return done
