@@ -204,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         code = int(app(rest, standalone_mode=False) or 0)
-    except Exception as error:
+    except Exception as error:  # the last resort: one sentence, with --debug the traceback
         return _failed(error, debug="debug" in flags)
     if code == 130:
         print("Stopped.", file=sys.stderr)

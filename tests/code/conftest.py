@@ -1,23 +1,11 @@
 """One small project, trained and registered once a session; a test that changes it takes a copy."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mlref.storage import Project
 from tests.projects import copy, forget_mlflow, run_data, run_model, write_project
-
-
-@pytest.fixture(scope="session", autouse=True)
-def plain_environment() -> Iterator[None]:
-    """No variable of the developer's shell reaches a test."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [*os.environ]:
-            if name.startswith(("MLREF_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY")):
-                patch.delenv(name)
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,6 @@
 """Models to judge: of the real dataset, trained once through the stages, and of small planted data."""
 
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,16 +9,6 @@ from mlref.storage import Project
 from tests.projects import copy, run_data, run_model, write_project
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def plain_environment() -> Iterator[None]:
-    """No variable of the developer's shell reaches a test."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [*os.environ]:
-            if name.startswith(("MLREF_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY")):
-                patch.delenv(name)
-        yield
 
 
 @pytest.fixture(scope="session")

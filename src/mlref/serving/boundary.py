@@ -110,7 +110,7 @@ class Boundary:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
             return  # nobody is left to answer
-        except Exception as error:
+        except Exception as error:  # whatever it is, the client gets the one error body
             if started:
                 raise
             await refuse(error, request_id)(scope, receive, send_with_id)
