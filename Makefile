@@ -29,7 +29,7 @@ ifeq ($(origin PYTHON),command line)
 .PHONY: $(READY)
 endif
 
-.PHONY: help setup lock train serve test test-load lint format ui bench ci clean
+.PHONY: help setup lock train serve test test-docs test-load lint format docs reference ui bench ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ serve: $(READY) ## Serve the champion on 127.0.0.1:8000 (ARGS="--port 9000")
 test: $(READY) ## Run the tests and print their coverage
 	@pytest -n auto --dist loadgroup --cov --cov-report=term --durations=10 $(ARGS)
 
+test-docs: $(READY) ## Run README, lessons, how-tos and notebooks as they are written
+	@pytest -m docs --durations=5 $(ARGS)
+
 test-load: $(READY) ## Run the load tests
 	@pytest -m load $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "There are no load tests."; }
 
@@ -61,6 +64,14 @@ lint: $(READY) ## Check style, types, layers, docstrings, secrets and the freshn
 format: $(READY) ## Sort imports and format the code
 	@isort --quiet .
 	@black --quiet .
+
+docs: $(READY) ## Build the documentation into docs/_build/html; a warning is an error
+	@python tools/write_reference.py --check
+	@sphinx-build --fail-on-warning --keep-going --quiet --jobs auto docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
+reference: $(READY) ## Write the generated pages of the documentation and the JSON Schemas of config/
+	@python tools/write_reference.py
 
 ui: $(READY) ## Show the runs in MLflow on 127.0.0.1:5000 (PORT=5001)
 	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
@@ -73,7 +84,7 @@ ci: ## Do what the build machine does
 
 # Only what git ignores in these places, so neither your data nor a committed report can be lost; .venv and the cache of DVC stay.
 GENERATED := data models reports mlartifacts mlruns dvc_plots dist ':(glob)mlflow.db*' ':(glob).coverage*' \
-	.hypothesis .import_linter_cache .mypy_cache .pytest_cache benchmarks src tests tools
+	docs .hypothesis .import_linter_cache .mypy_cache .pytest_cache benchmarks src tests tools
 
 clean: ## Remove what was generated: data, models, runs, reports, caches (asks first; YES=1 does not)
 	@git clean -ndX -- $(GENERATED)

@@ -32,7 +32,7 @@ def _categories(values: tuple[Any, ...]) -> tuple[int | str, ...]:
 
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
-Lines = Annotated[str, Field(pattern=r"(?s)^\s*\S.*$")]
+Lines = Annotated[str, Field(pattern=r"\S")]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 Range = Annotated[tuple[Bound, Bound], AfterValidator(_ordered)]
 Categories = Annotated[tuple[Any, ...], AfterValidator(_categories)]
@@ -46,16 +46,27 @@ class Column(Frozen):
     """
 
     name: Text
+    """Name of the column in files and requests."""
     title: Text
+    """Name for people: in tables, plots and the service's documentation."""
     meaning: Text
+    """What was measured, and how."""
     unit: Text | None = None
+    """Unit of the values; leave it out where there is none."""
     type: Literal["number", "integer", "category"]
+    """`number`, `integer`, or `category`, one of a few values."""
     nullable: bool = False
+    """Whether a value may be missing."""
     allowed: Categories | None = None
+    """For a category: all its values, whole numbers or text."""
     valid: Range | None = None
+    """For a number: `[lo, hi]`; a value outside is impossible and its row is refused."""
     expected: Range | None = None
+    """For a number: `[lo, hi]`; a value outside is unusual and its row accepted with a warning."""
     example: Value
+    """A usual value; the examples of all features make the example request."""
     sensitive: bool = False
+    """Whether it is about a person's protected characteristics."""
 
     @property
     def accepts(self) -> str:
@@ -106,7 +117,9 @@ class SklearnSource(Frozen):
 
     kind: Literal["scikit-learn"]
     loader: Annotated[str, Field(pattern=r"^load_\w+$")]
+    """Name of a function in `sklearn.datasets`."""
     options: Mapping[str, Any] = {}
+    """Its keyword arguments."""
 
 
 class FileSource(Frozen):
@@ -114,6 +127,7 @@ class FileSource(Frozen):
 
     kind: Literal["file"]
     path: SourcePath
+    """Under `data/source/`, ending in `.csv` or `.parquet`."""
 
 
 class SqlSource(Frozen):
@@ -121,15 +135,20 @@ class SqlSource(Frozen):
 
     kind: Literal["sql"]
     url_from: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    """Name of the environment variable; the URL itself, with its password, is never in a file."""
     query: Lines
+    """A `SELECT` whose columns are the contract's."""
 
 
 class Slice(Frozen):
     """A division of the rows by one column: by its categories, or at ``edges`` of a number."""
 
     column: Text
+    """A feature."""
     edges: tuple[Bound, ...] = ()
+    """For a number: where to cut, rising; each part includes its lower end."""
     reason: Text
+    """Why the model must be judged on these groups."""
 
 
 class Monotone(Frozen):
@@ -137,9 +156,13 @@ class Monotone(Frozen):
 
     kind: Literal["monotone"]
     column: Text
+    """A feature of type number or integer."""
     direction: Literal["increasing", "decreasing"]
+    """Where the prediction goes when the column rises."""
     tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """Largest step the other way that is forgiven, in units of the target."""
     reason: Text
+    """Why every model must keep it."""
 
 
 class Invariant(Frozen):
@@ -147,8 +170,11 @@ class Invariant(Frozen):
 
     kind: Literal["invariant"]
     column: Text
+    """A feature."""
     tolerance: Annotated[float, Field(ge=0)]
+    """Largest move of the prediction that is forgiven, in units of the target."""
     reason: Text
+    """Why every model must keep it."""
 
 
 class Bounded(Frozen):
@@ -156,8 +182,11 @@ class Bounded(Frozen):
 
     kind: Literal["bounded"]
     range: Range
+    """`[lo, hi]`, in units of the target."""
     tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """How far outside is forgiven, in units of the target."""
     reason: Text
+    """Why every model must keep it."""
 
 
 Source = Annotated[SklearnSource | FileSource | SqlSource, Field(discriminator="kind")]
@@ -168,17 +197,29 @@ class Contract(Frozen):
     """Everything that is declared about the dataset."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    """Name of the dataset and of its model, in lower case."""
     title: Text
+    """Name for people."""
     task: Literal["regression"]
+    """What is learned; only `regression` so far."""
     source: Source
+    """Where the rows come from."""
     homepage: Text
+    """Where the dataset is described."""
     licence: Text
+    """What may be done with the data, or that nothing is stated."""
     citation: Text
+    """How to cite the data."""
     identity: tuple[Text, ...] = ()
+    """Columns that name a row, so that its copies land on one side of the split; empty: all features."""
     target: Column
+    """The column to predict."""
     features: Annotated[tuple[Column, ...], Field(min_length=1)]
+    """The columns to predict from, in the order of the encoded array."""
     slices: tuple[Slice, ...] = ()
+    """Groups of rows in which the model is judged by itself."""
     promises: tuple[Promise, ...] = ()
+    """What every model must keep, whatever its error."""
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -55,7 +55,10 @@ class MlrefError(Exception):
 
 
 class ContractError(MlrefError):
-    """The contract has mistakes; all of them are listed."""
+    """The contract has mistakes; all of them are listed.
+
+    Remedy: correct the named keys of config/dataset.yaml and ask `mlref contract check` again.
+    """
 
     def __init__(self, source: str, mistakes: Sequence[str]) -> None:
         self.mistakes = tuple(mistakes)
@@ -64,11 +67,18 @@ class ContractError(MlrefError):
 
 
 class SettingsError(ContractError):
-    """The settings have mistakes; all of them are listed."""
+    """The settings have mistakes; all of them are listed.
+
+    Remedy: correct the named keys of config/params.yaml, or the environment variable that is named.
+    """
 
 
 class DataError(MlrefError):
-    """A file cannot be read as the table that it should be."""
+    """A file cannot be read as the table that it should be.
+
+    Remedy: bring the file into the form that the sentence names, or let the contract's `source` name
+    the right one.
+    """
 
     def __init__(self, source: Path | str, problem: str, remedy: str = "") -> None:
         super().__init__(f"{source}: {problem}" + (f"\n  {remedy}" if remedy else ""))
@@ -76,6 +86,9 @@ class DataError(MlrefError):
 
 class RowsRefused(MlrefError):
     """Rows break the contract; ``findings`` has all of them, the message the first twenty.
+
+    Remedy: correct the values, or, if they are possible after all, widen the column's `valid` range
+    or its `allowed` values in the contract.
 
     Parameters
     ----------
@@ -101,11 +114,18 @@ class RowsRefused(MlrefError):
 
 
 class BundleError(MlrefError):
-    """A bundle is incomplete, altered, of another contract, or cannot be made."""
+    """A bundle is incomplete, altered, of another contract, or cannot be made.
+
+    Remedy: `make train` makes it again; for an estimator that does not convert, choose one of those
+    that are listed.
+    """
 
 
 class ModelNotFound(MlrefError):
-    """The bundle store has no such version, alias or digest."""
+    """The bundle store has no such version, alias or digest.
+
+    Remedy: name one of those that are listed; where there is none, run `make train` first.
+    """
 
     def __init__(self, reference: str, known: Sequence[str]) -> None:
         have = f"It has: {', '.join(known)}." if known else "It is empty: run `make train` first."
@@ -113,11 +133,18 @@ class ModelNotFound(MlrefError):
 
 
 class PipelineFailed(MlrefError):
-    """A stage of the pipeline stopped; its own message came before."""
+    """A stage of the pipeline stopped; its own message came before.
+
+    Remedy: follow that message, then run `make train` again; finished stages are not run twice.
+    """
 
 
 class GateBlocked(MlrefError):
-    """The gate refused to promote the new model."""
+    """The gate refused to promote the new model.
+
+    Remedy: read the reasons; the champion goes on serving while the data, the features or the
+    candidates are mended.
+    """
 
     def __init__(self, reasons: Sequence[str]) -> None:
         super().__init__(
@@ -127,7 +154,11 @@ class GateBlocked(MlrefError):
 
 
 class EnvironmentFault(MlrefError):
-    """Disk, network or database refused; nothing that was there before is lost."""
+    """Disk, network or database refused; nothing that was there before is lost.
+
+    Remedy: make room, grant the permission or start the server that is named, then run the same
+    command again.
+    """
 
     exit_code: ClassVar[int] = 4
 

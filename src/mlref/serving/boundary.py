@@ -30,7 +30,10 @@ _LOG = logging.getLogger("mlref.serving")
 
 
 class InvalidJson(MlrefError):
-    """The body of a request cannot be read as JSON."""
+    """The body of a request cannot be read as JSON.
+
+    Remedy: mend the body at the line and column that the sentence names.
+    """
 
 
 STATUS: tuple[tuple[type[MlrefError], int, str], ...] = (

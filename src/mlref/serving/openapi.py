@@ -48,8 +48,8 @@ def document(contract: Contract, version: int | str) -> Schema:
         "paths": {
             "/v1/predict": {"post": predict},
             "/v1/model": _get("model", "describe", "Show the model's record and contract", "Model"),
-            "/health/live": _get("health", "live", "Does the process run?", "Health"),
-            "/health/ready": _get("health", "ready", "Are predictions answered?", "Health"),
+            "/health/live": _get("health", "live", "Say whether the process runs", "Health"),
+            "/health/ready": _get("health", "ready", "Say whether predictions are answered", "Health"),
         },
         "components": {"schemas": _schemas(contract)},
     }
@@ -185,5 +185,5 @@ def _response(description: str, name: str, example: Schema | None = None) -> Sch
 
 
 def _get(tag: str, name: str, summary: str, schema: str) -> Schema:
-    responses = {"200": _response(f"The schema `{schema}`.", schema)}
+    responses = {"200": _response("The answer.", schema)}
     return {"get": {"tags": [tag], "operationId": name, "summary": summary, "responses": responses}}

@@ -1,0 +1,56 @@
+"""How Sphinx builds the documentation: `make docs`."""
+
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+import mlref  # noqa: E402
+
+for module in pkgutil.walk_packages(
+    mlref.__path__, "mlref."
+):  # as users do, before autodoc's own way
+    importlib.import_module(module.name)
+
+project = "mlref"
+author = "The mlref authors"
+copyright = "The mlref authors, MIT licence"
+version = release = mlref.__version__
+
+extensions = [
+    "myst_nb",  # Markdown pages and notebooks
+    "sphinx.ext.apidoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build"]
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!mlref\.(?!.*\._)).*")
+]  # other projects' names: no network, no index
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # shown as committed; `make test-docs` executes them
+
+apidoc_modules = [
+    {"path": "../src/mlref", "destination": "reference/api", "separate_modules": True,
+     "module_first": True, "automodule_options": {"members", "show-inheritance"}},
+]  # fmt: skip
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_google_docstring = False
+
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+copybutton_line_continuation_character = "\\"
+
+html_theme = "furo"
+html_title = "mlref"
+html_static_path = ["_static"]
+html_show_sphinx = False
