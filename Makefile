@@ -18,6 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export GX_ANALYTICS_ENABLED := false
 export DVC_NO_ANALYTICS := 1
+export ORT_DISABLE_TELEMETRY := 1
 
 # The environment is ready when the stamp is newer than the lock and was written for this folder (a virtual environment does
 # not survive a move). Naming a PYTHON on the command line asks for a check of that too.
@@ -29,7 +30,7 @@ ifeq ($(origin PYTHON),command line)
 .PHONY: $(READY)
 endif
 
-.PHONY: help setup lock train serve test test-docs test-load lint format docs reference ui bench ci clean
+.PHONY: help setup lock train serve test test-docs test-load lint format docs reference notebooks ui bench image sbom ci clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -73,11 +74,20 @@ docs: $(READY) ## Build the documentation into docs/_build/html; a warning is an
 reference: $(READY) ## Write the generated pages of the documentation and the JSON Schemas of config/
 	@python tools/write_reference.py
 
+notebooks: $(READY) ## Execute the notebooks and store their outputs
+	@python tools/run_notebooks.py
+
 ui: $(READY) ## Show the runs in MLflow on 127.0.0.1:5000 (PORT=5001)
 	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quick)
 	@for file in benchmarks/*.py; do [ ! -e "$$file" ] || python "$$file" $(ARGS) || exit 1; done
+
+image: $(READY) ## Build the image of the service, the champion inside, with Docker or Podman
+	@python tools/image.py build $(ARGS)
+
+sbom: $(READY) ## List what the image holds, in CycloneDX: dist/sbom.cdx.json
+	@python tools/sbom.py
 
 ci: ## Do what the build machine does
 	@.ci/run

@@ -53,4 +53,5 @@ copybutton_line_continuation_character = "\\"
 html_theme = "furo"
 html_title = "mlref"
 html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_show_sphinx = False

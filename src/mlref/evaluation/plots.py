@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -10,11 +11,23 @@ from mlref.contract import Contract
 from mlref.data.tables import read_csv
 from mlref.storage import Project, read_json, replacing
 
-BLUE, ORANGE, GREY = (
-    "#0072B2",
-    "#E69F00",
-    "#777777",
-)  # distinct for colour-blind readers (Okabe and Ito)
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#777777"
+"""Distinct for colour-blind readers (Okabe and Ito)."""
+
+STYLE: Any = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 120,
+    "figure.titlesize": 11,
+    "figure.titleweight": "bold",
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+}
+"""Matplotlib's settings for all pictures, here and in the notebooks."""
 
 
 def draw(project: Project, contract: Contract) -> list[Path]:
@@ -22,28 +35,26 @@ def draw(project: Project, contract: Contract) -> list[Path]:
     table = read_csv(project.predictions).astype(float)
     unit = contract.target.title + (f" ({contract.target.unit})" if contract.target.unit else "")
     metrics, tuning = read_json(project.metrics), read_json(project.tuning)
-    figures = {
-        "predicted_vs_actual.png": predicted_vs_actual(table, metrics, unit),
-        "residuals.png": residuals(table, unit),
-        "candidates.png": candidates(tuning, unit),
-        "slices.png": slices(metrics, unit),
-    }
+    with rc_context(STYLE):
+        figures = {
+            "predicted_vs_actual.png": predicted_vs_actual(table, metrics, unit),
+            "residuals.png": residuals(table, unit),
+            "candidates.png": candidates(tuning, unit),
+            "slices.png": slices(metrics, unit),
+        }
     paths = []
     for name, figure in figures.items():
         path = project.pictures / name
         with replacing(path) as fresh:
-            figure.savefig(fresh, dpi=120, metadata={"Software": None})
+            figure.savefig(fresh, metadata={"Software": None})
         paths.append(path)
     return paths
 
 
 def _axes(title: str, width: float = 6.0, height: float = 5.0) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return figure, figure.add_subplot(title=title)
 
 
 def predicted_vs_actual(table: Any, metrics: dict[str, Any], unit: str) -> Figure:
@@ -67,7 +78,7 @@ def predicted_vs_actual(table: Any, metrics: dict[str, Any], unit: str) -> Figur
     ends = [table["actual"].min(), table["actual"].max()]
     axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="perfect")
     axes.set(xlabel=f"actual: {unit}", ylabel=f"predicted: {unit}")
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.legend(loc="upper left")
     return figure
 
 
@@ -93,7 +104,10 @@ def candidates(tuning: dict[str, Any], unit: str) -> Figure:
             trial["rmse"], place, xerr=trial["rmse_std"], fmt="o", color=colour, capsize=3
         )
     axes.axvline(tuning["limit"], color=GREY, linestyle="--", linewidth=1)
-    axes.annotate("limit", (tuning["limit"], len(best) - 0.6), fontsize=8, color=GREY)
+    axes.annotate(
+        "limit", (tuning["limit"], len(best) - 0.6), (3, 0), textcoords="offset points",
+        fontsize=8, color=GREY,
+    )  # fmt: skip
     axes.set_yticks(range(len(best)), [trial["model"] for trial in best])
     axes.set(xlabel=f"RMSE ± deviation over folds: {unit}", ylim=(-0.6, len(best) - 0.3))
     return figure
@@ -113,5 +127,5 @@ def slices(metrics: dict[str, Any], unit: str) -> Figure:
     names = [f"{name} (n = {found['rows']})" for name, found in reversed(judged.items())]
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel=f"RMSE: {unit}")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend()
     return figure

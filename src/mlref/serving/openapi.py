@@ -49,7 +49,9 @@ def document(contract: Contract, version: int | str) -> Schema:
             "/v1/predict": {"post": predict},
             "/v1/model": _get("model", "describe", "Show the model's record and contract", "Model"),
             "/health/live": _get("health", "live", "Say whether the process runs", "Health"),
-            "/health/ready": _get("health", "ready", "Say whether predictions are answered", "Health"),
+            "/health/ready": _get(
+                "health", "ready", "Say whether predictions are answered", "Health"
+            ),
         },
         "components": {"schemas": _schemas(contract)},
     }
