@@ -162,11 +162,13 @@ def contract_check() -> None:
 
     Example:  mlref contract check
     """
-    from mlref.contract import load
+    from mlref.contract import parse
+    from mlref.documents import read_text
+    from mlref.errors import ContractError
     from mlref.storage import Project
 
     project = Project.here()
-    contract = load(project.contract)
+    contract = parse(read_text(project.contract, ContractError), project.show(project.contract))
     found = f"{len(contract.features)} features, target {contract.target.name}"
     say(f"{project.show(project.contract)} is sound: {found}.")
 

@@ -146,7 +146,11 @@ def _mlflow_errors(project: Project) -> Iterator[None]:
     try:
         yield
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        reason = RuntimeError(str(error).splitlines()[0])
+        root: BaseException = error
+        while (deeper := root.__cause__ or root.__context__) is not None:
+            root = deeper
+        plain = getattr(root, "strerror", None) or str(error).splitlines()[0]
+        reason = RuntimeError(plain)
         raise EnvironmentFault(f"MLflow at {uri(project)} failed", reason) from error
 
 
@@ -157,7 +161,9 @@ def open_store(project: Project, contract: Contract) -> "tuple[MlflowClient, str
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     local = None
-    if server(project) is None:
+    if server(project):  # MLflow's own seven tries say nothing for minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    else:
         local = (project.root / "mlartifacts").as_uri()
         if not _database(project).exists():
             with replacing(_database(project)) as fresh:  # a kill would leave half the tables

@@ -1,5 +1,6 @@
 """What a person sees in MLflow, and what happens when it cannot be reached."""
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,18 @@ def test_libraries_are_those_that_shape_a_model() -> None:
     """With their versions."""
     assert set(tracking.libraries()) == set(tracking.LIBRARIES)
     assert tracking.libraries()["numpy"] == np.__version__
+
+
+def test_a_server_that_is_away_is_named_with_the_reason(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, after few tries."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(EnvironmentFault, match=f"MLflow at {address} failed: Connection refused"):
+        tracking.mirror(project, load_contract(project.contract), {})
 
 
 def test_the_tracking_store_is_a_file_in_the_clone_unless_a_server_is_named(

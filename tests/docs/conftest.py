@@ -13,9 +13,16 @@ from tests.system.conftest import OWN, git, make_clone, run
 def ready(clone: Path) -> dict[str, str]:
     """Lend a clone this environment as its .venv; give the variables of a newcomer's shell."""
     (clone / ".venv").mkdir(exist_ok=True)
-    (clone / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
-    (clone / ".venv" / ".synced").write_text(f"{clone}\n")  # newer than the lock, of this folder
+    for part in ("bin", "lib", "pyvenv.cfg"):
+        (clone / ".venv" / part).symlink_to(Path(sys.prefix) / part)
+    stamp = clone / ".venv" / ".synced"
+    stamp.write_text(f"{clone}\n")
+    os.utime(
+        stamp, (2**32, 2**32)
+    )  # newer than any lock: nothing may be installed into what is lent
     plain = {key: value for key, value in os.environ.items() if key not in OWN | {"MAKEFLAGS"}}
+    plain |= {f"GIT_{role}_NAME": "A reader" for role in ("AUTHOR", "COMMITTER")}
+    plain |= {f"GIT_{role}_EMAIL": "reader@example.org" for role in ("AUTHOR", "COMMITTER")}
     return plain | {
         "PATH": f"{clone}/.venv/bin{os.pathsep}{plain['PATH']}",
         "PYTHONPATH": str(clone / "src"),  # the clone's own code, not this tree's

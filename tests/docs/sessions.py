@@ -1,7 +1,7 @@
 """Console sessions of a Markdown page, run in a clone and compared with what the page shows.
 
-A fenced block of language ``console`` is a session: a line that starts with ``$ `` is a command, the
-lines beneath are its output. In the output ``…`` stands for any text, and alone on a line for any
+A fenced block of language ``console`` is a session: a line that starts with ``$ `` is a command, with
+``> `` before the further lines of an open quote; the lines beneath are its output. In the output ``…`` stands for any text, and alone on a line for any
 lines. A command must succeed, unless the page shows its output, which then must be right. A block in
 another language is not run.
 """
@@ -20,7 +20,7 @@ from typing import Self
 
 from markdown_it import MarkdownIt
 
-SERVES = re.compile(r"(make|mlref) (serve|ui)\b")
+SERVES = re.compile(r"(make|mlref) (serve|ui)\b[^;]*$|mlflow server\b")
 """Commands that go on until they are stopped; the session continues once their output is there."""
 
 PATIENCE, SERVER_PATIENCE = 900, 60
@@ -53,7 +53,7 @@ def steps(text: str) -> Iterator[Step]:
 
     Examples
     --------
-    >>> list(steps("```console\\n$ echo 'a\\nb'\\na\\n…\\n```"))
+    >>> list(steps("```console\\n$ echo 'a\\n> b'\\na\\n…\\n```"))
     [Step(line=2, command="echo 'a\\nb'", expected='a\\n…')]
     """
     for token in MarkdownIt().parse(text):
@@ -64,7 +64,7 @@ def steps(text: str) -> Iterator[Step]:
             if line.startswith("$ "):
                 found.append((number, [line[2:]], []))
             elif found and _goes_on(found[-1][1]):
-                found[-1][1].append(line)
+                found[-1][1].append(line.removeprefix("> "))
             elif found:
                 found[-1][2].append(line)
             else:

@@ -1,5 +1,6 @@
 """Stage 6: turn the fitted Pipeline into a bundle, and measure that both predict the same."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from sklearn.dummy import DummyRegressor
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
+from sklearn.utils import all_estimators
+from skops.io.exceptions import UntrustedTypesFoundException
 
 from mlref import settings
 from mlref.bundle.predictor import FILES, MANIFEST, Predictor
@@ -50,13 +53,13 @@ def convert(model: Pipeline, width: int) -> bytes:
         with_converters()
         proto = to_onnx(model, initial_types=[("rows", kind([None, width]))], target_opset=OPSET)
     except (MissingConverter, MissingShapeCalculator, ValueError) as error:
-        names = [name for name in supported_converters() if name.endswith("Regressor")]
-        known = sorted(
-            {name.removeprefix("Sklearn") for name in names} - {type(model[-1]).__name__}
-        )
+        named = re.search(r"<class '[\w.]*\.(\w+)'>", str(error))
+        culprit = named[1] if named else type(model[-1]).__name__
+        real = {name for name, _ in all_estimators(type_filter="regressor")}
+        names = {name.removeprefix("Sklearn") for name in supported_converters()} & real - {culprit}
         raise BundleError(
-            f"{type(model[-1]).__name__} cannot be converted to ONNX. Regressors that can:"
-            f" LinearRegression, Ridge, Lasso, ElasticNet, {', '.join(known)}."
+            f"{culprit} cannot be converted to ONNX. Regressors that can: LinearRegression, Ridge,"
+            f" Lasso, ElasticNet, {', '.join(sorted(names))}."
         ) from error
     return _canonical(proto, trees, width)
 
@@ -158,7 +161,13 @@ def _golden(
 def run(project: Project) -> str:
     """Package the trained model of this clone."""
     contract, knobs = load(project.contract), settings.load(project.params).package
-    model = skops.io.load(project.model, trusted=TRUSTED)
+    try:
+        model = skops.io.load(project.model, trusted=TRUSTED)
+    except UntrustedTypesFoundException as error:
+        raise BundleError(
+            f"The fitted model holds types that are not known to be safe: {error}. Leave them out, or add"
+            " them to TRUSTED in bundle/package.py."
+        ) from error
     onnx = convert(model, len(contract.features))
     lo, hi = contract.target.valid or (0.0, 1.0)
     tolerance = knobs.tolerance * (hi - lo)

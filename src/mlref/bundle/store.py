@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlref.errors import EnvironmentFault, ModelNotFound
+from mlref.errors import BundleError, EnvironmentFault, ModelNotFound
 from mlref.storage import digest, read_json, replacing, write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Store:
         ------
         ModelNotFound
             When nothing, or more than one model, has that name.
+        BundleError
+            When an alias points to a bundle whose record is missing.
         """
         records = self.records()
         if reference in ALIASES:
@@ -65,6 +67,11 @@ class Store:
             found = {r["digest"] for r in records if reference == str(r["version"])}
             if re.fullmatch(r"[0-9a-f]{6,64}", reference):
                 found |= {r["digest"] for r in records if r["digest"].startswith(reference)}
+        if not found and reference in ALIASES and (name := self.alias(reference)):
+            raise BundleError(
+                f"{reference} points to {name[:12]}…, whose record {name[:12]}….json is missing from"
+                f" {self.folder}. `make train` registers it again."
+            )
         if len(found) != 1:
             known = [str(record["version"]) for record in records]
             raise ModelNotFound(reference, [*(a for a in ALIASES if self.alias(a)), *known])

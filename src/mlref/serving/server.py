@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import signal
 import socket
 import sys
@@ -61,6 +62,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         busy = error.errno == errno.EADDRINUSE
         remedy = "Stop what listens there, or take another port: `mlref serve --port PORT`."
+        plain = OSError(error.errno, os.strerror(error.errno)) if error.errno else error
         raise EnvironmentFault(
-            f"{host}:{port} cannot be listened on", error, remedy if busy else ""
+            f"{host}:{port} cannot be listened on", plain, remedy if busy else ""
         ) from error

@@ -22,9 +22,11 @@ from mlref.training.candidates import build
 def conformal_width(residuals: Array, coverage: float) -> float:
     """Half the width of an interval that holds a new value with probability ``coverage``.
 
-    The ceil((n + 1) · coverage)-th smallest absolute out-of-fold residual: cross-conformal prediction
-    (Vovk 2015) with one width for all rows. The residuals come from models fitted without their
-    row, so the width does not shrink with over-fitting.
+    The ceil((n + 1) · coverage)-th smallest absolute out-of-fold residual, around the model of all
+    rows: the K-fold form of the jackknife (Barber, Candès, Ramdas and Tibshirani 2021), with one width
+    for all rows. The residuals come from models fitted without their row, so the width does not
+    shrink with over-fitting. The coverage is not guaranteed for every distribution; evaluate
+    measures it on held-out rows.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def run(project: Project) -> str:
         {
             "coverage": knobs.coverage,
             "half_width": width,
-            "method": "cross-conformal",
+            "method": "jackknife, K-fold",
             "rows": len(target),
         },
     )

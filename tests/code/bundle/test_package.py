@@ -11,7 +11,9 @@ import pytest
 import skops.io
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import SplineTransformer
 
 from mlref.bundle import package
 from mlref.bundle.package import TRUSTED, convert, parity
@@ -190,6 +192,23 @@ def test_a_model_that_predicts_otherwise_only_off_the_golden_rows_is_refused(
 
     monkeypatch.setattr(Predictor, "values", rarely_wrong)
     with pytest.raises(BundleError, match="by up to 1 over 220 rows; allowed: 0.2"):
+        package.run(project)
+
+
+def test_the_step_that_does_not_convert_is_named() -> None:
+    """Not the estimator behind it, which does."""
+    rows = np.linspace(0, 1, 20).reshape(-1, 1)
+    model = make_pipeline(SplineTransformer(), Ridge()).fit(rows, rows.ravel())
+    with pytest.raises(BundleError, match=r"SplineTransformer cannot be converted .* ElasticNet"):
+        convert(model, 1)
+
+
+def test_a_type_that_is_not_known_to_be_safe_is_refused(project: Project) -> None:
+    """Before it is loaded, with where to add it."""
+    model = Pipeline([("spline", SplineTransformer()), ("line", Ridge())])
+    rows = np.linspace(0, 1, 20).reshape(-1, 1)
+    project.model.write_bytes(skops.io.dumps(model.fit(rows, rows.ravel())))
+    with pytest.raises(BundleError, match=r"not known to be safe: .*bundle/package\.py"):
         package.run(project)
 
 

@@ -86,9 +86,9 @@ def test_an_empty_store_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_a_pointer_to_a_model_that_is_not_registered_is_refused(store: Store) -> None:
-    """Without its record a model does not count."""
+    """Without its record a model does not count, and the sentence says what is missing."""
     store.point("champion", "c3" * 32)
-    with pytest.raises(ModelNotFound, match="champion"):
+    with pytest.raises(BundleError, match=r"champion points to c3.*record c3.* is missing"):
         store.resolve("champion")
 
 

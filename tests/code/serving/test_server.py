@@ -69,7 +69,10 @@ def test_a_busy_port_is_said_plainly(run: dict[str, Any], tmp_path: Path) -> Non
     write_store(tmp_path / "store")
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(EnvironmentFault, match=rf"127\.0\.0\.1:{port} cannot .*--port"):
+        with pytest.raises(
+            EnvironmentFault,
+            match=rf"127\.0\.0\.1:{port} cannot be listened on: Address already in use\. Stop .*--port",
+        ):
             server.serve(host="127.0.0.1", port=port, reference="champion")
 
 

@@ -119,7 +119,7 @@ def test_the_intervals_say_how_they_were_made(trained: Project) -> None:
     """Coverage, width, method and number of rows."""
     intervals = read_json(trained.intervals)
     assert intervals.pop("half_width") == pytest.approx(120, rel=0.3)
-    assert intervals == {"coverage": 0.9, "method": "cross-conformal", "rows": 90}
+    assert intervals == {"coverage": 0.9, "method": "jackknife, K-fold", "rows": 90}
 
 
 def test_a_coverage_that_the_rows_cannot_give_is_refused(project: Project) -> None:
