@@ -73,30 +73,35 @@ def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Finding], An
     result : ExpectationSuiteValidationResult
         What Great Expectations found, for its Data Docs.
     """
-    result = judged = _judged(contract, frame)
+    result = _judged(suite(contract), frame)
     found = _found(contract, frame, result)
     if any(row is None for row, _ in found):  # other columns than the contract's: no more to judge
         return sorted(found.values(), key=_order), result
-    if found:
+    unjudged = _unjudged(result)
+    if found and unjudged:
         # A comparison stops at the first stray text in its column, and would hide what is out of range
-        # beside it. So the cells that are refused already are emptied, and the rest is judged again.
+        # beside it. So the cells that are refused already are emptied, and it judges the rest.
         rest = frame.astype(object)
         for row, name in found:
             rest.loc[rest.index[row or 0], name] = None
-        judged = _judged(contract, rest)
-        found = _found(contract, rest, judged) | found
-    _complete(judged)
+        again = _judged(gx.ExpectationSuite(contract.name, expectations=unjudged), rest)
+        found = _found(contract, rest, again) | found
+        unjudged = _unjudged(again)
+    for expectation in unjudged:
+        raise DataError(
+            "data/raw/dataset.csv", f"{expectation.type} is not met {expectation.kwargs}"
+        )
     return sorted(found.values(), key=_order), result
 
 
-def _judged(contract: Contract, frame: pd.DataFrame) -> Any:
-    """Run the suite on a frame."""
+def _judged(expectations: "gx.ExpectationSuite", frame: pd.DataFrame) -> Any:
+    """Run a suite on a frame."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    source = context.data_sources.add_pandas(contract.name)
+    source = context.data_sources.add_pandas(expectations.name)
     batch = source.add_dataframe_asset("dataset").add_batch_definition_whole_dataframe("all rows")
     definition = gx.ValidationDefinition(
-        name="dataset", data=batch, suite=context.suites.add(suite(contract))
+        name="dataset", data=batch, suite=context.suites.add(expectations)
     )
     # As objects, one expectation fits all: a clean column and one with stray text get equal treatment.
     return definition.run(
@@ -134,15 +139,13 @@ def _found(
     return {(finding.row, finding.column): finding for finding in findings}
 
 
-def _complete(result: Any) -> None:
-    """Refuse a dataset of which an expectation failed or could not be judged without naming a cell."""
-    for item in result.results:
-        named = item.result.get("unexpected_index_list") or item.result.get("details")
-        if not item.success and not named:
-            raise DataError(
-                "data/raw/dataset.csv",
-                f"{item.expectation_config.type} is not met {item.expectation_config.kwargs}",
-            )
+def _unjudged(result: Any) -> list[Any]:
+    """The expectations that failed or could not be judged, and name no cell."""
+    return [
+        item.expectation_config
+        for item in result.results
+        if not (item.success or item.result.get("unexpected_index_list"))
+    ]
 
 
 def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
