@@ -9,7 +9,7 @@ import yaml
 from mlref.data import ingest, split, validate
 from mlref.storage import Project
 from tests.fakes import CONTRACT_TEXT
-from tests.projects import PARAMS
+from tests.projects import PARAMS, copy
 
 OUTPUTS = ("raw", "validated", "validation", "train", "holdout", "profile")
 """What the three stages of data write."""
@@ -67,3 +67,17 @@ def rents(tmp_path: Path) -> Callable[..., Project]:
         return make_project(tmp_path / "clone", contract, content)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of rents after the three stages; not to be changed."""
+    project = make_project(tmp_path_factory.mktemp("sound"))
+    run_all(project)
+    return project
+
+
+@pytest.fixture
+def judged(sound: Project, tmp_path: Path) -> Project:
+    """A project of rents after the three stages, to change."""
+    return copy(sound, tmp_path / "judged")

@@ -1,7 +1,5 @@
 """Held-out rows share nothing with the rows to train on."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,30 +84,24 @@ def test_too_few_different_rows_are_refused(areas: list[float]) -> None:
         split(CONTRACT, frame, settings.Split(seed=1, holdout=0.05, bins=1))
 
 
-def test_too_few_rows_leave_the_earlier_split_as_it_was(
-    rents: Callable[..., Project],
-) -> None:
+def test_too_few_rows_leave_the_earlier_split_as_it_was(judged: Project) -> None:
     """The stage writes nothing."""
-    project = rents()
-    run_all(project)
-    before = contents(project)
-    (project.root / "data" / "source" / "rents.csv").write_bytes(csv(LINES[0]))
+    before = contents(judged)
+    (judged.root / "data" / "source" / "rents.csv").write_bytes(csv(LINES[0]))
     with pytest.raises(DataError, match="too few"):
-        run_all(project)
-    after = contents(project)
+        run_all(judged)
+    after = contents(judged)
     for name in ("train", "holdout", "profile"):
         assert after[name] == before[name]
 
 
-def test_the_stage_divides_the_validated_rows(rents: Callable[..., Project]) -> None:
+def test_the_stage_divides_the_validated_rows(judged: Project) -> None:
     """All of them, once, with their types; the profile is of the training rows alone."""
-    project = rents()
-    run_all(project)
-    train, holdout = pd.read_parquet(project.train), pd.read_parquet(project.holdout)
+    train, holdout = pd.read_parquet(judged.train), pd.read_parquet(judged.holdout)
     both = pd.concat([train, holdout]).sort_values("area", ignore_index=True)
-    validated = pd.read_parquet(project.validated).sort_values("area", ignore_index=True)
+    validated = pd.read_parquet(judged.validated).sort_values("area", ignore_index=True)
     pd.testing.assert_frame_equal(both, validated)
-    measured = read_json(project.profile)
+    measured = read_json(judged.profile)
     assert measured["rows"] == len(train)
     assert measured["columns"]["area"]["quantiles"]["1.0"] == train["area"].max()
 

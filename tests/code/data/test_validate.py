@@ -43,13 +43,11 @@ def test_a_sound_dataset_is_typed_and_ordered_by_the_contract(rents: MakeProject
     assert {item["column"] for item in report["expectations"]} == {None, *frame}
 
 
-def test_validating_twice_writes_the_same_bytes(rents: MakeProject) -> None:
+def test_validating_twice_writes_the_same_bytes(judged: Project) -> None:
     """A stage is a function of its files."""
-    project = rents()
-    run_all(project)
-    before = contents(project)
-    run_all(project)
-    assert contents(project) == before
+    before = contents(judged)
+    run_all(judged)
+    assert contents(judged) == before
 
 
 BAD_CELLS = [
@@ -75,24 +73,22 @@ BAD_CELLS = [
 
 @pytest.mark.parametrize(("line", "column", "got", "allowed"), BAD_CELLS)
 def test_a_bad_cell_is_named_and_the_earlier_outputs_stay(
-    rents: MakeProject, line: str, column: str, got: str, allowed: str
+    judged: Project, line: str, column: str, got: str, allowed: str
 ) -> None:
     """By file, line, column and value, with what is allowed; only Data Docs are written."""
-    project = rents()
-    run_all(project)
-    source = project.root / "data" / "source" / "rents.csv"
+    source = judged.root / "data" / "source" / "rents.csv"
     source.write_bytes(csv(*LINES, line))
-    ingest.run(project)
-    before = contents(project)
+    ingest.run(judged)
+    before = contents(judged)
     with pytest.raises(RowsRefused) as refusal:
-        validate.run(project)
+        validate.run(judged)
     assert str(refusal.value) == (
         "data/raw/dataset.csv: 1 value refused\n"
         f"  row 10, column {column!r}: got {got}; allowed: {allowed}"
     )
-    assert contents(project) == before
+    assert contents(judged) == before
     assert {"validated", "validation", "train", "holdout", "profile"} <= before.keys()
-    assert column in project.data_docs.read_text()
+    assert column in judged.data_docs.read_text()
 
 
 BAD_HEADERS = [
@@ -260,7 +256,7 @@ def test_an_allowed_value_with_an_exponent_is_whole() -> None:
 
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The repository's own contract and data, with the source in a file."""
+    """The repository's own contract and data, with the source in a file, after the three stages."""
     project = Project(tmp_path_factory.mktemp("patients"))
     contract = load(ROOT / "config" / "dataset.yaml")
     document = yaml.safe_load((ROOT / "config" / "dataset.yaml").read_text())
@@ -270,6 +266,7 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.contract.parent.mkdir()
     project.contract.write_text(yaml.safe_dump(document))
     project.params.write_text(yaml.safe_dump(PARAMS))
+    run_all(project)
     return project
 
 
@@ -277,9 +274,8 @@ def refused(project: Project, frame: pd.DataFrame) -> RowsRefused:
     """The refusal of a changed source; whatever was validated before has to stay."""
     source = project.root / "data" / "source" / "x.csv"
     kept = source.read_bytes()
+    before = contents(project)
     try:
-        run_all(project)
-        before = contents(project)
         frame.to_csv(source, index=False)
         ingest.run(project)
         with pytest.raises(RowsRefused) as refusal:
