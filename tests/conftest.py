@@ -1,5 +1,6 @@
 """What holds for every test: hypothesis draws the same examples on every machine, without a clock."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -8,6 +9,14 @@ from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.load_profile("ci")
+
+# As in ``mlref.cli.main``: what the libraries' imports leave behind is not searched for garbage all the time.
+gc.set_threshold(100_000)
+
+
+def pytest_collection_finish() -> None:
+    """Nor at the end, when pytest looks five times for what tests have left open."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
