@@ -1,9 +1,9 @@
 """Console sessions of a Markdown page, run in a clone and compared with what the page shows.
 
 A fenced block of language ``console`` is a session: a line that starts with ``$ `` is a command, with
-``> `` before the further lines of an open quote; the lines beneath are its output. In the output ``…`` stands for any text, and alone on a line for any
-lines. A command must succeed, unless the page shows its output, which then must be right. A block in
-another language is not run.
+``> `` before the further lines of an open quote; the lines beneath are its output. In the output
+``…`` stands for any text, and alone on a line for any lines. A command must succeed, unless the page
+shows its output, which then must be right. A block in another language is not run.
 """
 
 import os

@@ -1,0 +1,171 @@
+"""The package as it would be published: built, installed into an empty environment, and used there."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+import mlref
+from tests.system.conftest import environment, git, make_clone, run
+
+Content = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with an sdist and a wheel in dist/."""
+    clone = make_clone(tmp_path_factory.mktemp("package") / "clone")
+    build(clone)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def wheel(clone: Path) -> Path:
+    """The wheel."""
+    return only(clone / "dist", "*.whl")
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the dependencies, found where the tests have them, and without mlref."""
+    folder = tmp_path_factory.mktemp("empty") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    site = only(folder / "lib", "python*/site-packages")
+    # Of a folder that a .pth file names, Python reads no .pth files: not the one of the editable install.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    assert "No module named 'mlref'" in use(folder, "python", "-c", "import mlref").stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(empty: Path, wheel: Path) -> Path:
+    """The environment with the wheel in it."""
+    command = ("uv", "pip", "install", "--offline", "--no-deps", "--python", empty, wheel)
+    subprocess.run(command, check=True, capture_output=True)
+    return empty
+
+
+@pytest.fixture
+def folder(clone: Path, tmp_path: Path) -> Path:
+    """A folder that holds config/ and nothing else."""
+    shutil.copytree(clone / "config", tmp_path / "config")
+    return tmp_path
+
+
+def build(source: Path) -> None:
+    """Build sdist and wheel with the hatchling of this environment."""
+    run(source, "hatchling", "build")
+
+
+def only(folder: Path, pattern: str) -> Path:
+    """The one path that matches."""
+    [path] = folder.glob(pattern)
+    return path
+
+
+def content(archive: Path) -> Content:
+    """Every file of a wheel or of an sdist, in the latter below its top folder."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return {name: wheel.read(name) for name in wheel.namelist()}
+    with tarfile.open(archive) as sdist:
+        files = [member for member in sdist.getmembers() if member.isfile()]
+        return {
+            member.name.partition("/")[2]: file.read()
+            for member in files
+            if (file := sdist.extractfile(member))
+        }
+
+
+def tracked(clone: Path, *folders: str) -> Content:
+    """Every file that git knows."""
+    names = git(clone, "ls-files", "-z", *folders).rstrip("\0").split("\0")
+    return {name: (clone / name).read_bytes() for name in names}
+
+
+def use(
+    environment_folder: Path, command: str, *arguments: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of an environment, without the source on its path."""
+    plain = environment(Path()) | {"PYTHONPATH": ""}
+    return subprocess.run(
+        [environment_folder / "bin" / command, *arguments],
+        cwd=cwd or environment_folder, env=plain, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_the_wheel_holds_the_package_its_licence_and_nothing_else(clone: Path, wheel: Path) -> None:
+    """No tests, no data, no config: each file of src/mlref as it is, py.typed among them."""
+    packed = content(wheel)
+    metadata = {name for name in packed if ".dist-info/" in name}
+    package = {name: packed[name] for name in packed.keys() - metadata}
+    expected = tracked(clone, "src/mlref")
+    assert {f"src/{name}": text for name, text in package.items()} == expected
+    assert "mlref/py.typed" in package
+    assert {name.partition(".dist-info/")[2] for name in metadata} == {
+        "METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE",
+    }  # fmt: skip
+
+
+def test_the_sdist_holds_all_that_git_does(clone: Path) -> None:
+    """So whoever has only the sdist can test, change and build it."""
+    packed = content(only(clone / "dist", "*.tar.gz"))
+    assert packed.pop("PKG-INFO")
+    assert packed == tracked(clone)
+
+
+def test_the_wheel_from_the_sdist_is_the_same(clone: Path, wheel: Path, tmp_path: Path) -> None:
+    """To the byte."""
+    with tarfile.open(only(clone / "dist", "*.tar.gz")) as sdist:
+        sdist.extractall(tmp_path, filter="data")
+    source = only(tmp_path, "mlref-*")
+    build(source)
+    assert only(source / "dist", "*.whl").read_bytes() == wheel.read_bytes()
+
+
+def test_the_version_comes_from_one_place(clone: Path, wheel: Path) -> None:
+    """The wheel says what src/mlref/__init__.py says, also after that has changed."""
+    assert version(wheel) == mlref.__version__
+    shutil.copytree(clone, other := clone.parent / "next", ignore=shutil.ignore_patterns("dist"))
+    module = other / "src" / "mlref" / "__init__.py"
+    module.write_text(module.read_text().replace(mlref.__version__, "98.7.6"))
+    build(other)
+    assert version(only(other / "dist", "*.whl")) == "98.7.6"
+
+
+def version(wheel: Path) -> str:
+    """The version in a wheel's metadata."""
+    [metadata] = [text for name, text in content(wheel).items() if name.endswith("/METADATA")]
+    return str(message_from_bytes(metadata)["Version"])
+
+
+def test_the_installed_package_is_the_wheel(installed: Path) -> None:
+    """The editable install beside it, through which the other tests import, is not seen."""
+    done = use(installed, "python", "-c", "import mlref; print(mlref.__file__)")
+    assert Path(done.stdout.strip()).is_relative_to(installed)
+    assert use(installed, "mlref", "--version").stdout == f"mlref {mlref.__version__}\n"
+
+
+def test_it_works_in_a_folder_with_only_a_contract(installed: Path, folder: Path) -> None:
+    """Check the contract, bring the data, judge them and split them."""
+    said = use(installed, "mlref", "contract", "check", cwd=folder)
+    assert (said.returncode, said.stderr) == (0, "") and "is sound" in said.stdout
+    for stage in ("ingest", "validate", "split"):
+        done = use(installed, "mlref", stage, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert (folder / "data" / "split" / "holdout.parquet").is_file()
+
+
+def test_it_refuses_there_as_it_does_in_a_clone(installed: Path, folder: Path) -> None:
+    """One sentence and the exit code for the user's own mistakes."""
+    (folder / "config" / "dataset.yaml").write_text("name: 3\n")
+    done = use(installed, "mlref", "contract", "check", cwd=folder)
+    assert done.returncode == 1
+    assert "config/dataset.yaml has 9 mistakes:" in done.stderr
+    assert "Traceback" not in done.stderr
