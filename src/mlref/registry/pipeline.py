@@ -2,6 +2,8 @@
 
 import subprocess
 
+import yaml
+
 from mlref.errors import EnvironmentFault, PipelineFailed
 from mlref.storage import Project
 
@@ -20,6 +22,7 @@ def run(project: Project, quiet: bool = False) -> str:
     PipelineFailed
         When a stage failed; it has said why.
     """
+    _drop_torn_lock(project)
     command = ["dvc", "repro", *(["--quiet"] if quiet else [])]
     try:
         stages = subprocess.Popen(command, cwd=project.root)
@@ -36,3 +39,18 @@ def run(project: Project, quiet: bool = False) -> str:
     if code:
         raise PipelineFailed("A stage failed, and nothing was registered; its reason stands above.")
     return register.run(project)
+
+
+def _drop_torn_lock(project: Project) -> None:
+    """Delete a dvc.lock that a kill left empty or cut off: DVC 3.67 writes it in place.
+
+    Nothing is lost: the stages are deterministic, and DVC has their outputs in its cache.
+    """
+    try:
+        content = yaml.load(project.lock.read_bytes(), yaml.CSafeLoader)
+    except FileNotFoundError:
+        return
+    except yaml.YAMLError:
+        content = None
+    if not isinstance(content, dict) or "stages" not in content:
+        project.lock.unlink()

@@ -73,3 +73,24 @@ def test_a_machine_without_dvc_is_a_fault_of_the_environment(
     with pytest.raises(EnvironmentFault, match="`dvc repro` cannot be started: No such file"):
         pipeline.run(Project(tmp_path))
     assert calls == []
+
+
+@pytest.mark.parametrize(
+    "torn", ["", "schema: '2.0'\n", "schema: '2.0'\nstages:\n  ingest:\n    cmd: [", "\x00"]
+)
+def test_a_lock_that_a_kill_has_torn_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[str], torn: str
+) -> None:
+    """DVC would refuse it at every later run."""
+    install_dvc(tmp_path, monkeypatch, "test ! -e dvc.lock")
+    (tmp_path / "dvc.lock").write_text(torn)
+    assert pipeline.run(Project(tmp_path)) == "summary"
+
+
+def test_a_sound_lock_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[str]
+) -> None:
+    """It is what tells DVC that nothing is to be done."""
+    install_dvc(tmp_path, monkeypatch, "test -e dvc.lock")
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    assert pipeline.run(Project(tmp_path)) == "summary"
