@@ -106,9 +106,11 @@ NULLABLE_TEXT = CONTRACT_TEXT.replace(
 )
 """The rents with a nullable category beside the nullable number."""
 
-BETTER: dict[str, Any] = {"ridge": {"alpha": [0.1]}}
-TIED: dict[str, Any] = {"elastic_net": {"alpha": [3.0], "l1_ratio": [0.999]}}
-WORSE: dict[str, Any] = {"ridge": {"alpha": [20]}}
+RIVALS: dict[str, dict[str, Any]] = {
+    "better": {"ridge": {"alpha": [0.1]}},
+    "tied": {"elastic_net": {"alpha": [3.0], "l1_ratio": [0.999]}},
+    "worse": {"ridge": {"alpha": [20]}},
+}
 """Candidates for ``retrain``: better, about as good, and worse than the project's own."""
 
 
@@ -130,3 +132,12 @@ def retrain(project: Project, **candidates: dict[str, list[Any]]) -> None:
     ladder: dict[str, Any] = {"mean": {}, "single_feature": {}}
     set_params(project, tune={"candidates": ladder | candidates})
     run_model(project)
+
+
+Rivals = dict[str, Project]
+
+
+def adopt(project: Project, other: Project) -> None:
+    """Take over settings, models and reports, as if they had been made here."""
+    for name in ("config", "models", "reports"):
+        shutil.copytree(other.root / name, project.root / name, dirs_exist_ok=True)

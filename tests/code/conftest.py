@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from mlref.storage import Project
-from tests.projects import copy, forget_mlflow, run_data, run_model, write_project
+from tests.projects import (
+    RIVALS,
+    Rivals,
+    copy,
+    forget_mlflow,
+    retrain,
+    run_data,
+    run_model,
+    write_project,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +30,16 @@ def trained(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -
     run_data(project)
     run_model(project)
     return project
+
+
+@pytest.fixture(scope="session")
+def rivals(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Rivals:
+    """The same project with better, tied and worse models; not to be changed."""
+    made = {}
+    for name, candidates in RIVALS.items():
+        made[name] = copy(trained, tmp_path_factory.mktemp("rival") / name)
+        retrain(made[name], **candidates)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,7 @@ from mlref.registry.publish import judge
 from mlref.storage import Project, digest
 from tests.projects import (
     RENTS_TEXT,
-    TIED,
-    WORSE,
+    RIVALS,
     rents,
     retrain,
     run_data,
@@ -126,7 +125,7 @@ def test_a_baseline_is_blocked(
 def test_a_worse_model_is_blocked(project: Project) -> None:
     """The champion stays."""
     crown(project)
-    retrain(project, **WORSE)
+    retrain(project, **RIVALS["worse"])
     verdict, reasons = judged(project)
     assert verdict == "block"
     assert "It is worse than the champion by" in reasons
@@ -135,7 +134,7 @@ def test_a_worse_model_is_blocked(project: Project) -> None:
 def test_a_model_that_is_better_by_luck_is_not_promoted(project: Project) -> None:
     """Equal but for chance: the champion stays, and the reason says that the rows cannot tell."""
     crown(project)
-    retrain(project, **TIED)
+    retrain(project, **RIVALS["tied"])
     verdict, reasons = judged(project)
     assert verdict == "keep"
     assert "The held-out rows cannot tell it from the champion" in reasons
@@ -143,7 +142,7 @@ def test_a_model_that_is_better_by_luck_is_not_promoted(project: Project) -> Non
 
 def test_two_equal_models_do_not_take_turns(project: Project) -> None:
     """Neither replaces the other."""
-    retrain(project, **TIED)
+    retrain(project, **RIVALS["tied"])
     crown(project)
     run_model(project)
     assert judged(project)[0] == "keep"

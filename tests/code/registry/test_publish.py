@@ -5,7 +5,7 @@ import pytest
 from mlref.bundle.store import Store
 from mlref.registry.publish import judge
 from mlref.storage import Project, digest
-from tests.projects import BETTER, RENTS_TEXT, TIED, WORSE, rents, retrain, run_data, run_model
+from tests.projects import RENTS_TEXT, Rivals, adopt, rents, run_data, run_model
 
 
 def crown(project: Project) -> str:
@@ -34,49 +34,51 @@ def test_the_champion_itself_is_kept(project: Project) -> None:
     assert gate["reasons"] == ["It predicts the same as the champion."]
 
 
-def test_a_worse_model_is_blocked(project: Project) -> None:
+def test_a_worse_model_is_blocked(project: Project, rivals: Rivals) -> None:
     """On the same held-out rows, with confidence."""
     crown(project)
-    retrain(project, **WORSE)
+    adopt(project, rivals["worse"])
     gate = judge(project, Store(project.store))
     assert gate["verdict"] == "block"
     assert any("It is worse than the champion by" in reason for reason in gate["reasons"])
 
 
-def test_a_better_model_is_promoted(project: Project) -> None:
+def test_a_better_model_is_promoted(project: Project, rivals: Rivals) -> None:
     """The other way round."""
-    retrain(project, **WORSE)
+    adopt(project, rivals["worse"])
     crown(project)
-    retrain(project, **BETTER)
+    adopt(project, rivals["better"])
     gate = judge(project, Store(project.store))
     assert gate["verdict"] == "promote"
     assert any("It beats the champion by" in reason for reason in gate["reasons"])
 
 
-def test_a_model_that_the_rows_cannot_tell_apart_is_kept(project: Project) -> None:
+def test_a_model_that_the_rows_cannot_tell_apart_is_kept(project: Project, rivals: Rivals) -> None:
     """Another model of the same quality."""
     crown(project)
-    retrain(project, **TIED)
+    adopt(project, rivals["tied"])
     gate = judge(project, Store(project.store))
     assert gate["verdict"] == "keep"
     assert "cannot tell it from the champion" in gate["reasons"][0]
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "MANIFEST.json"])
-def test_a_champion_that_was_tampered_with_is_replaced(project: Project, name: str) -> None:
+def test_a_champion_that_was_tampered_with_is_replaced(
+    project: Project, name: str, rivals: Rivals
+) -> None:
     """With a sentence that names the file."""
     champion = crown(project)
-    retrain(project, **BETTER)
+    adopt(project, rivals["better"])
     (project.store / champion / name).write_bytes(b"x")
     gate = judge(project, Store(project.store))
     assert gate["verdict"] == "promote"
     assert f"so this model replaces it: The bundle's {name} was altered" in gate["reasons"][-1]
 
 
-def test_a_champion_that_is_not_registered_is_replaced(project: Project) -> None:
+def test_a_champion_that_is_not_registered_is_replaced(project: Project, rivals: Rivals) -> None:
     """Somebody deleted its record: that must not stop every model after it."""
     champion = crown(project)
-    retrain(project, **BETTER)
+    adopt(project, rivals["better"])
     (project.store / f"{champion}.json").unlink()
     gate = judge(project, Store(project.store))
     assert gate["verdict"] == "promote"

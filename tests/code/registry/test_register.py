@@ -16,7 +16,7 @@ from mlref.contract import load as load_contract
 from mlref.errors import GateBlocked, MlrefError
 from mlref.registry import register
 from mlref.storage import Project, digest, read_json
-from tests.projects import BETTER, TIED, WORSE, copy, retrain, set_params
+from tests.projects import Rivals, adopt, copy, set_params
 
 
 class Crash(BaseException):
@@ -238,11 +238,11 @@ def test_a_tracking_store_that_was_deleted_is_noticed(published: Project) -> Non
 
 
 def test_versions_stay_what_they_were_after_the_tracking_store_was_deleted(
-    registered: Project, opened: Project, tmp_path: Path
+    registered: Project, opened: Project, tmp_path: Path, rivals: Rivals
 ) -> None:
     """Two registered models never share a version number."""
     first = copy(registered, tmp_path / "first")
-    retrain(first, **TIED)
+    adopt(first, rivals["tied"])
     register.run(first)
     versions = {record["digest"]: record["version"] for record in Store(first.store).records()}
     assert sorted(versions.values()) == ["1", "2"]
@@ -297,11 +297,13 @@ def test_a_deleted_pointer_is_rebuilt(published: Project, alias: str) -> None:
     assert_whole(published)
 
 
-def test_a_worse_model_is_blocked_and_the_champion_stays(published: Project) -> None:
+def test_a_worse_model_is_blocked_and_the_champion_stays(
+    published: Project, rivals: Rivals
+) -> None:
     """Everything is written first: the record, gate.json, the challenger's pointer."""
     champion = Store(published.store).alias("champion")
     pointer = (published.store / "champion").stat().st_mtime_ns
-    retrain(published, **WORSE)
+    adopt(published, rivals["worse"])
     for _ in range(2):
         with pytest.raises(GateBlocked, match="It is worse than the champion by"):
             register.run(published)
@@ -314,24 +316,27 @@ def test_a_worse_model_is_blocked_and_the_champion_stays(published: Project) -> 
     assert mlflow_state(published)["aliases"] == {"champion": "1", "challenger": "2"}
 
 
-def test_a_tied_model_is_registered_and_the_champion_stays(published: Project) -> None:
+def test_a_tied_model_is_registered_and_the_champion_stays(
+    published: Project, rivals: Rivals
+) -> None:
     """It is the challenger."""
     champion = Store(published.store).alias("champion")
-    retrain(published, **TIED)
+    adopt(published, rivals["tied"])
     said = register.run(published)
     assert said.startswith("Model version 2 (challenger) · elastic_net")
     assert "Verdict: keep" in said
     assert Store(published.store).alias("champion") == champion
 
 
-@pytest.fixture
-def succeeded(unregistered: Project) -> Project:
-    """A worse model was champion first; a better one followed it."""
-    project = unregistered
-    retrain(project, **WORSE)
-    register.run(project)
-    retrain(project, **BETTER)
-    assert "Verdict: promote" in register.run(project)
+@pytest.fixture(scope="module")
+def succeeded(opened: Project, rivals: Rivals, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A worse model was champion first; a better one followed it. Not to be changed."""
+    project = copy(opened, tmp_path_factory.mktemp("succeeded") / "clone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlref.registry.publish.draw", lambda *_: [])
+        for name in ("worse", "better"):
+            adopt(project, rivals[name])
+            assert "Verdict: promote" in register.run(project)
     return project
 
 
@@ -343,13 +348,16 @@ def test_a_better_model_replaces_the_champion(succeeded: Project) -> None:
     assert len(store.records()) == 2
 
 
-def test_an_earlier_model_is_judged_anew_when_it_comes_back(succeeded: Project) -> None:
+def test_an_earlier_model_is_judged_anew_when_it_comes_back(
+    succeeded: Project, rivals: Rivals, tmp_path: Path
+) -> None:
     """It was promoted when there was no champion; now there is a better one."""
-    champion = Store(succeeded.store).alias("champion")
-    retrain(succeeded, **WORSE)
+    project = copy(succeeded, tmp_path / "clone")
+    champion = Store(project.store).alias("champion")
+    adopt(project, rivals["worse"])
     with pytest.raises(GateBlocked, match="It is worse than the champion"):
-        register.run(succeeded)
-    assert Store(succeeded.store).alias("champion") == champion
+        register.run(project)
+    assert Store(project.store).alias("champion") == champion
 
 
 def test_another_evaluation_of_the_same_model_is_another_run_of_the_same_version(
@@ -365,7 +373,9 @@ def test_another_evaluation_of_the_same_model_is_another_run_of_the_same_version
     assert state["versions"] == {"1": register.digest_of(published)}
 
 
-def test_a_clone_that_was_moved_goes_on(registered: Project, tmp_path: Path) -> None:
+def test_a_clone_that_was_moved_goes_on(
+    registered: Project, tmp_path: Path, rivals: Rivals
+) -> None:
     """Its runs, old and new, have their artefacts in the new place; the old one is gone."""
     import mlflow
 
@@ -374,7 +384,7 @@ def test_a_clone_that_was_moved_goes_on(registered: Project, tmp_path: Path) -> 
     new = copy(old, tmp_path / "new")
     shutil.rmtree(old.root)
     assert register.run(new).startswith("Model version 1 (champion)")
-    retrain(new, **TIED)
+    adopt(new, rivals["tied"])
     assert register.run(new).startswith("Model version 2 (challenger)")
     client, experiment = tracking.open_store(new, load_contract(new.contract))
     parents = [
