@@ -131,11 +131,13 @@ def publish(project: Project, contract: Contract, publication: Publication) -> t
 
 
 def mirror(project: Project, contract: Contract, aliases: dict[str, str]) -> None:
-    """Copy the bundle store's aliases, alias to version, to MLflow's registered model."""
+    """Copy the bundle store's aliases, alias to digest, to MLflow's registered model."""
     with _mlflow_errors(project):
         client, _ = open_store(project, contract)
-        for alias, version in aliases.items():
-            client.set_registered_model_alias(contract.name, alias, version)
+        versions = _versions(client, contract.name)
+        for alias, digest in aliases.items():
+            if digest in versions:
+                client.set_registered_model_alias(contract.name, alias, versions[digest])
 
 
 @contextlib.contextmanager
@@ -163,6 +165,7 @@ def open_store(project: Project, contract: Contract) -> "tuple[MlflowClient, str
     local = None
     if server(project):  # MLflow's own seven tries say nothing for minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     else:
         local = (project.root / "mlartifacts").as_uri()
         if not _database(project).exists():
@@ -275,6 +278,12 @@ def _log(
     return client.get_run(parent_id)
 
 
+def _versions(client: "MlflowClient", name: str) -> dict[str, str]:
+    """Digest to version of every registered model."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return {version.tags.get("digest", ""): str(version.version) for version in found}
+
+
 def _version(
     client: "MlflowClient", contract: Contract, publication: Publication, run: "Run"
 ) -> str:
@@ -284,8 +293,7 @@ def _version(
         client.create_registered_model(
             name, description=f"{contract.title}. {contract.target.meaning}"
         )
-    versions = client.search_model_versions(f"name = '{name}'")
-    known = {version.tags.get("digest"): str(version.version) for version in versions}
+    known = _versions(client, name)
     assert run.outputs is not None, "a finished run of ours has logged its model"
     own = {
         "source": f"models:/{run.outputs.model_outputs[0].model_id}",
@@ -297,7 +305,8 @@ def _version(
     for number, digest in [*sorted(publication.registered), (0, publication.digest)]:
         if digest in known:
             continue
-        forgotten = {"source": f"bundle store: {digest}", "description": "Only its bundle is left."}
+        # A server takes no source without a scheme and an absolute path.
+        forgotten = {"source": f"bundle-store:/{digest}", "description": "Only its bundle is left."}
         about: dict[str, Any] = own if digest == publication.digest else forgotten
         made = client.create_model_version(name, tags={"digest": digest}, **about)
         while int(made.version) < number:

@@ -15,11 +15,7 @@ def ready(clone: Path) -> dict[str, str]:
     (clone / ".venv").mkdir(exist_ok=True)
     for part in ("bin", "lib", "pyvenv.cfg"):
         (clone / ".venv" / part).symlink_to(Path(sys.prefix) / part)
-    stamp = clone / ".venv" / ".synced"
-    stamp.write_text(f"{clone}\n")
-    os.utime(
-        stamp, (2**32, 2**32)
-    )  # newer than any lock: nothing may be installed into what is lent
+    (clone / ".venv" / ".synced").write_text(f"{clone}\n")  # newer than the lock, of this folder
     plain = {key: value for key, value in os.environ.items() if key not in OWN | {"MAKEFLAGS"}}
     plain |= {f"GIT_{role}_NAME": "A reader" for role in ("AUTHOR", "COMMITTER")}
     plain |= {f"GIT_{role}_EMAIL": "reader@example.org" for role in ("AUTHOR", "COMMITTER")}
@@ -27,6 +23,7 @@ def ready(clone: Path) -> dict[str, str]:
         "PATH": f"{clone}/.venv/bin{os.pathsep}{plain['PATH']}",
         "PYTHONPATH": str(clone / "src"),  # the clone's own code, not this tree's
         "COLUMNS": "100",
+        "PYTHON": "true",  # sets up nothing: a page that changes the lock may not change what is lent
     }
 
 

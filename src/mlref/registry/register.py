@@ -115,8 +115,7 @@ def mirror(project: Project, store: Store, challenger: str) -> None:
     from mlref import contract
 
     aliases = {"challenger": challenger, "champion": store.alias("champion")}
-    versions = {record["digest"]: record["version"] for record in store.records()}
-    known = {alias: versions[name] for alias, name in aliases.items() if name in versions}
+    known = {alias: name for alias, name in aliases.items() if name}
     tracking.mirror(project, contract.load(project.contract), known)
 
 

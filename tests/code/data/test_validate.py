@@ -269,6 +269,8 @@ def patients(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The repository's own contract and data, with the source in a file, after the three stages."""
     project = Project(tmp_path_factory.mktemp("patients"))
     contract = load(ROOT / "config" / "dataset.yaml")
+    if contract.name != "diabetes":
+        pytest.skip("the mistakes that people make with the diabetes data")
     document = yaml.safe_load((ROOT / "config" / "dataset.yaml").read_text())
     source = project.root / "data" / "source" / "x.csv"
     tables.write_csv(source, ingest.ingest(contract, project.root))

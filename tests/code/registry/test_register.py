@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,7 +17,7 @@ from mlref.contract import load as load_contract
 from mlref.errors import GateBlocked, MlrefError
 from mlref.registry import register
 from mlref.storage import Project, digest, read_json
-from tests.projects import Rivals, adopt, copy, set_params
+from tests.projects import Rivals, adopt, copy, forget_mlflow, set_params
 
 
 class Crash(BaseException):
@@ -251,6 +252,30 @@ def test_versions_stay_what_they_were_after_the_tracking_store_was_deleted(
     found = {record["digest"]: record["version"] for record in Store(project.store).records()}
     assert found == versions
     assert Store(project.store).resolve("2") == register.digest_of(project)
+
+
+def test_in_a_shared_tracking_store_the_aliases_follow_the_bundles(
+    registered: Project, opened: Project, rivals: Rivals, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Another clone's model has taken version 1 there, which is the champion's number here."""
+    other, mine = copy(registered, tmp_path / "other"), copy(registered, tmp_path / "mine")
+    adopt(mine, rivals["tied"])
+    register.run(mine)  # a challenger; the champion stays
+    adopt(other, rivals["worse"])
+    shutil.rmtree(other.store)
+    shared = f"sqlite:///{copy(opened, tmp_path / 'shared').root}/mlflow.db"
+    for project in (other, mine):
+        forget_mlflow()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", shared)
+        register.run(project)
+    client, _ = tracking.open_store(mine, load_contract(mine.contract))
+    for alias in ("champion", "challenger"):
+        shown = client.get_model_version_by_alias("rents", alias)
+        assert shown.tags["digest"] == Store(mine.store).alias(alias)
+    forgotten = client.get_model_version_by_alias("rents", "champion").source
+    place = urlsplit(forgotten)
+    assert place.scheme and place.path.startswith("/"), "or a server refuses it"
 
 
 def test_a_deleted_bundle_store_is_rebuilt(published: Project) -> None:
