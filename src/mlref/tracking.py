@@ -130,6 +130,12 @@ def publish(project: Project, contract: Contract, publication: Publication) -> t
         return run.info.run_id, version
 
 
+def warm_up(project: Project, contract: Contract) -> None:
+    """Import MLflow and open the store ahead of time; what is wrong with it is said by ``publish``."""
+    with contextlib.suppress(EnvironmentFault), _mlflow_errors(project):
+        open_store(project, contract)
+
+
 def mirror(project: Project, contract: Contract, aliases: dict[str, str]) -> None:
     """Copy the bundle store's aliases, alias to digest, to MLflow's registered model."""
     with _mlflow_errors(project):

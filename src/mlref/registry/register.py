@@ -36,7 +36,7 @@ def warm_up(project: Project) -> None:
     from mlref.registry import publish  # noqa: F401
 
     with locked(project.store / ".lock"):
-        tracking.open_store(project, contract.load(project.contract))
+        tracking.warm_up(project, contract.load(project.contract))
 
 
 def fingerprint(project: Project) -> str:
