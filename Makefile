@@ -54,7 +54,7 @@ test: $(READY) ## Run the tests and print their coverage
 	@pytest -n auto --dist loadgroup --cov --cov-report=term --durations=10 $(ARGS)
 
 test-docs: $(READY) ## Run README, lessons, how-tos and notebooks as they are written
-	@pytest -m docs --durations=5 $(ARGS)
+	@pytest -m docs -n auto --dist loadgroup --durations=5 $(ARGS)
 
 test-load: $(READY) ## Run the load tests
 	@pytest -m load $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "There are no load tests."; }

@@ -16,7 +16,7 @@ def ready(clone: Path) -> dict[str, str]:
     for part in ("bin", "lib", "pyvenv.cfg"):
         (clone / ".venv" / part).symlink_to(Path(sys.prefix) / part)
     (clone / ".venv" / ".synced").write_text(f"{clone}\n")  # newer than the lock, of this folder
-    plain = {key: value for key, value in os.environ.items() if key not in OWN | {"MAKEFLAGS"}}
+    plain = {key: value for key, value in os.environ.items() if key not in OWN}
     plain |= {f"GIT_{role}_NAME": "A reader" for role in ("AUTHOR", "COMMITTER")}
     plain |= {f"GIT_{role}_EMAIL": "reader@example.org" for role in ("AUTHOR", "COMMITTER")}
     return plain | {

@@ -13,8 +13,10 @@ from mlref.storage import digest
 from tests.fakes import CONTRACT_TEXT
 
 ROOT = Path(__file__).parents[2]
-OWN = {"MLREF_STORE", "MLREF_MODEL", "MLFLOW_TRACKING_URI"}
-"""Variables of the caller's shell that a new user would not have."""
+OWN = {
+    "MLREF_STORE", "MLREF_MODEL", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MAKELEVEL", "MFLAGS",
+}  # fmt: skip
+"""Variables of the caller's shell, or of the make that runs the tests, that a new user would not have."""
 
 
 def environment(clone: Path) -> dict[str, str]:
