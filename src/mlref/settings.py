@@ -25,11 +25,9 @@ class Split(Frozen):
     """Knobs of the split stage."""
 
     seed: Seed
-    """Decides which rows are held out."""
+    """Decides, with a row's identity, whether it is held out."""
     holdout: Annotated[float, Field(ge=0.05, le=0.5)]
     """Share of the rows that no stage before `evaluate` may read."""
-    bins: Count
-    """Number of quantile bins of the target in which the split is stratified."""
 
 
 class Tune(Frozen):

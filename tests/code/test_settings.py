@@ -12,7 +12,7 @@ from mlref.settings import load
 
 SOUND: dict[str, Any] = {
     "validate": {"max_correlation": 0.99},
-    "split": {"seed": 1, "holdout": 0.2, "bins": 5},
+    "split": {"seed": 1, "holdout": 0.2},
     "tune": {"seed": 1, "folds": 5, "repeats": 3, "candidates": {"mean": {}}},
     "train": {"seed": 1, "folds": 10, "coverage": 0.9},
     "package": {"seed": 1, "generated_rows": 10, "golden_rows": 2, "tolerance": 1e-5},
@@ -63,7 +63,6 @@ def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
         ("split", "seed", "40", "a valid integer"),
         ("split", "holdout", 0.01, "greater than or equal to 0.05"),
         ("split", "holdout", 0.6, "less than or equal to 0.5"),
-        ("split", "bins", 0, "greater than or equal to 1"),
         ("tune", "folds", 1, "greater than or equal to 2"),
         ("tune", "repeats", 0, "greater than or equal to 1"),
         ("tune", "candidates", {}, "at least 1"),

@@ -81,10 +81,12 @@ def test_the_splits_are_disjoint_and_together_everything(
 
 
 def test_the_held_out_share_is_what_the_settings_say(project: Project) -> None:
-    """Within a row for each bin."""
+    """Within three standard errors of a draw by lot."""
     knobs = settings.load(project.params).split
     train, holdout = (len(tables.read_parquet(path)) for path in (project.train, project.holdout))
-    assert abs(holdout - knobs.holdout * (train + holdout)) <= knobs.bins
+    rows = train + holdout
+    spread = (rows * knobs.holdout * (1 - knobs.holdout)) ** 0.5
+    assert abs(holdout - knobs.holdout * rows) <= 3 * spread
 
 
 def test_no_feature_follows_the_target_too_closely(

@@ -73,7 +73,7 @@ MISTAKES = [
     ("dataset", "task", "classification"),
     ("dataset", "features", []),
     ("dataset", "sources", {}),
-    ("params", "split", {"seed": 40, "holdout": 0.9, "bins": 5}),
+    ("params", "split", {"seed": 40, "holdout": 0.9}),
     ("params", "tune", {}),
 ]
 

@@ -9,7 +9,7 @@ from mlref import settings
 from mlref.bundle.predictor import Predictor, load
 from mlref.contract import Contract
 from mlref.contract import load as load_contract
-from mlref.data.tables import encode, read_csv, read_parquet, write_csv
+from mlref.data.tables import encode, read_csv, read_parquet, row_ids, write_csv
 from mlref.errors import DataError
 from mlref.evaluation.compare import rmse_difference
 from mlref.evaluation.metrics import Interval, bootstrap, coverage, errors
@@ -88,14 +88,9 @@ def check_disjoint(contract: Contract, train: pd.DataFrame, holdout: pd.DataFram
     DataError
         Names the first such row.
     """
-    identity = list(contract.identity or contract.names)
-    known, held_out = (
-        frame[identity].astype(object).where(frame[identity].notna(), None)
-        for frame in (train, holdout)  # a null is equal to a null, which NaN is not to NaN
-    )
-    seen = set(known.itertuples(index=False, name=None))
-    for row, key in enumerate(held_out.itertuples(index=False, name=None)):
-        if key in seen:
+    seen = set(row_ids(contract, train))
+    for row, name in enumerate(row_ids(contract, holdout)):
+        if name in seen:
             problem = f"row {row} is also in train.parquet; a model must not be judged on it"
             raise DataError("data/split/holdout.parquet", problem, "Run `dvc repro --force split`.")
 
@@ -137,6 +132,7 @@ def run(project: Project) -> str:
     write_json(project.summary, summarise(metrics))
     columns = {"actual": target} | predictor.predict(features)._asdict()
     table = pd.DataFrame({name: rounded(values.tolist()) for name, values in columns.items()})
+    table.insert(0, "row", row_ids(contract, holdout))
     write_csv(project.predictions, table)
     rmse = metrics["rmse"]
     found = "RMSE {value:.1f} [{lower:.1f}, {upper:.1f}]".format(**rmse)

@@ -32,7 +32,7 @@ STYLE: Any = {
 
 def draw(project: Project, contract: Contract) -> list[Path]:
     """Draw every picture into reports/pictures/ and return the files."""
-    table = read_csv(project.predictions).astype(float)
+    table = read_csv(project.predictions).drop(columns="row").astype(float)
     unit = contract.target.title + (f" ({contract.target.unit})" if contract.target.unit else "")
     metrics, tuning = read_json(project.metrics), read_json(project.tuning)
     with rc_context(STYLE):

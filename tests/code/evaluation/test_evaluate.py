@@ -9,7 +9,7 @@ import pytest
 from mlref.contract import Contract
 from mlref.contract import load as load_contract
 from mlref.contract import parse
-from mlref.data.tables import encode, read_csv, read_parquet, write_parquet
+from mlref.data.tables import encode, read_csv, read_parquet, row_ids, write_parquet
 from mlref.errors import BundleError, DataError, MlrefError
 from mlref.evaluation import evaluate
 from mlref.evaluation.evaluate import baseline_predictions, check_disjoint, ladder
@@ -87,14 +87,14 @@ def test_evaluating_twice_gives_equal_files(project: Project) -> None:
     """To the byte."""
     paths = (project.metrics, project.summary, project.predictions)
     before = [path.read_bytes() for path in paths]
-    assert evaluate.run(project).endswith("on 30 held-out rows")
+    assert evaluate.run(project).endswith("on 31 held-out rows")
     assert [path.read_bytes() for path in paths] == before
 
 
 def test_the_metrics_have_the_shape_that_is_fixed(trained: Project) -> None:
     """Every figure is a value with its interval."""
     metrics = read_json(trained.metrics)
-    assert metrics["rows"] == 30
+    assert metrics["rows"] == 31
     for name in ("rmse", "mae", "r2", "median_error", "bias"):
         assert metrics[name]["lower"] <= metrics[name]["value"] <= metrics[name]["upper"]
     assert set(metrics["coverage"]) == {"value", "lower", "upper", "promised"}
@@ -127,10 +127,13 @@ def test_the_summary_fits_a_line(trained: Project) -> None:
 
 
 def test_the_predictions_are_those_of_the_held_out_rows(trained: Project) -> None:
-    """One line a row, with its interval."""
-    table = read_csv(trained.predictions).astype(float)
-    _, target = encode(load_contract(trained.contract), read_parquet(trained.holdout))
-    assert list(table) == ["actual", "value", "lower", "upper"]
+    """One line a row, with its name and its interval."""
+    table = read_csv(trained.predictions)
+    contract, holdout = load_contract(trained.contract), read_parquet(trained.holdout)
+    _, target = encode(contract, holdout)
+    assert list(table) == ["row", "actual", "value", "lower", "upper"]
+    assert table.pop("row").tolist() == row_ids(contract, holdout)
+    table = table.astype(float)
     assert table["actual"].to_numpy() == pytest.approx(target, rel=1e-5)
     assert ((table["lower"] < table["value"]) & (table["value"] < table["upper"])).all()
 
@@ -140,7 +143,7 @@ def test_training_rows_in_the_holdout_are_refused(project: Project) -> None:
     train, holdout = read_parquet(project.train), read_parquet(project.holdout)
     write_parquet(project.holdout, pd.concat([holdout, train[:1]]))
     before = project.metrics.read_bytes()
-    with pytest.raises(DataError, match="row 30 is also in train.parquet"):
+    with pytest.raises(DataError, match="row 31 is also in train.parquet"):
         evaluate.run(project)
     assert project.metrics.read_bytes() == before
 
