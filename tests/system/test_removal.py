@@ -4,12 +4,18 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.system.conftest import commit, make_clone, run
 
+# Its own coverage is of no interest and would take twice the time.
+PYTEST = ("env", "--unset=COVERAGE_PROCESS_CONFIG", "pytest", "-q")
 
-def test_without_the_service_lint_and_tests_pass(tmp_path: Path) -> None:
-    """What the how-to says: delete src/mlref/serving, its tests, its extra and its lock."""
-    clone = make_clone(tmp_path / "clone")
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone without the service, as the how-to says: without its folder, tests, extra and lock."""
+    clone = make_clone(tmp_path_factory.mktemp("bare") / "clone")
     for name in ("src/mlref/serving", "tests/code/serving"):
         shutil.rmtree(clone / name)
     for name in (
@@ -25,9 +31,23 @@ def test_without_the_service_lint_and_tests_pass(tmp_path: Path) -> None:
     project.write_text(text)
     run(clone, "python", "tools/write_reference.py")
     commit(clone, "without the service")
-    run(clone, "pre-commit", "run", "--all-files")
-    assert run(clone, "mlref", "serve", check=False).returncode == 2, "no such command"
-    # Its own coverage is of no interest and would take twice the time.
-    plain = ("env", "--unset=COVERAGE_PROCESS_CONFIG", "pytest", "-q", "-n", "2")
-    said = run(clone, *plain, "--ignore=tests/system").stdout
+    return clone
+
+
+def test_without_the_service_nothing_asks_for_it(bare: Path) -> None:
+    """No import, no layer, no command, no page; the tests about the whole tree pass."""
+    run(bare, "lint-imports")
+    run(bare, "python", "tools/write_reference.py", "--check")
+    assert run(bare, "mlref", "serve", check=False).returncode == 2, "no such command"
+    run(bare, *PYTEST, "--collect-only")
+    whole = [str(path.relative_to(bare)) for path in sorted(bare.glob("tests/code/test_*.py"))]
+    said = run(bare, *PYTEST, *whole).stdout
+    assert " passed" in said and "failed" not in said
+
+
+@pytest.mark.load
+def test_without_the_service_lint_and_all_tests_pass(bare: Path) -> None:
+    """Everything but the tests of the whole system, which make clones of their own."""
+    run(bare, "pre-commit", "run", "--all-files")
+    said = run(bare, *PYTEST, "-n", "2", "--ignore=tests/system").stdout
     assert " passed" in said and "failed" not in said
