@@ -103,6 +103,7 @@ def publish(
             artifacts=[
                 project.metrics,
                 project.tuning,
+                project.predictions,
                 project.contract,
                 project.params,
                 *pictures,
