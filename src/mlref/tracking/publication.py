@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlref.contract import Contract
 from mlref.errors import EnvironmentFault
 from mlref.storage import Project
-from mlref.tracking.store import faults, open_store
+from mlref.tracking.store import connect, faults, make_experiment, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,6 +63,23 @@ class Publication:
     datasets: dict[str, tuple[Path, str, int]]
     artifacts: list[Path]
     registered: list[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A run that made no model.
+
+    Parameters
+    ----------
+    name, fingerprint : str
+        What people see, and what says that it is there already.
+    parameters, metrics : dict
+    """
+
+    name: str
+    fingerprint: str
+    parameters: dict[str, Any]
+    metrics: dict[str, float]
 
 
 def libraries() -> dict[str, str]:
@@ -124,25 +142,13 @@ def _log(
     client: "MlflowClient", experiment: str, contract: Contract, publication: Publication
 ) -> "Run":
     import mlflow
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-
-    now = int(time.time() * 1000)
-
-    def fill(
-        run_id: str, parameters: dict[str, Any], metrics: dict[str, float], tags: dict[str, str]
-    ) -> None:
-        client.log_batch(
-            run_id,
-            [Metric(name, value, now, 0) for name, value in metrics.items()],
-            [Param(name, str(value)) for name, value in parameters.items()],
-            [RunTag(name, value) for name, value in tags.items()],
-        )
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
     mark = {FINGERPRINT: publication.fingerprint}
     title = f"{publication.tags['model']} {publication.digest[:8]}"
     parent = client.create_run(experiment, tags=mark, run_name=title)
     parent_id = parent.info.run_id
-    fill(parent_id, publication.parameters, publication.metrics, publication.tags)
+    _fill(client, parent_id, publication.parameters, publication.metrics, publication.tags)
     client.log_inputs(parent_id, [
         DatasetInput(
             Dataset(
@@ -160,7 +166,9 @@ def _log(
             run_name=f"{trial['model']} {trial['trial']:02d}",
         )
         measured = {"cv_rmse": trial["rmse"], "cv_rmse_std": trial["rmse_std"]}
-        fill(child.info.run_id, {"model": trial["model"]} | trial["parameters"], measured, {})
+        _fill(
+            client, child.info.run_id, {"model": trial["model"]} | trial["parameters"], measured, {}
+        )
         client.set_terminated(child.info.run_id)
     for path in publication.artifacts:
         client.log_artifact(parent_id, str(path))
@@ -180,6 +188,41 @@ def _log(
             ],
         )
     return client.get_run(parent_id)
+
+
+def _fill(
+    client: "MlflowClient", run_id: str, parameters: dict[str, Any], metrics: dict[str, float],
+    tags: dict[str, str],
+) -> None:  # fmt: skip
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        [Metric(name, value, now, 0) for name, value in metrics.items()],
+        [Param(name, str(value)) for name, value in parameters.items()],
+        [RunTag(name, value) for name, value in tags.items()],
+    )
+
+
+def publish_runs(project: Project, name: str, title: str, figures: Sequence[Figures]) -> None:
+    """Publish runs that made no model, in an experiment of their own; twice changes nothing.
+
+    Raises
+    ------
+    EnvironmentFault
+        When the tracking store cannot be reached or written.
+    """
+    with faults(project):
+        client = connect(project)
+        experiment = make_experiment(project, client, name, title)
+        for run in figures:
+            if _finished(client, experiment, run.fingerprint) is None:
+                made = client.create_run(
+                    experiment, tags={FINGERPRINT: run.fingerprint}, run_name=run.name
+                )
+                _fill(client, made.info.run_id, run.parameters, run.metrics, {})
+                client.set_terminated(made.info.run_id)
 
 
 def _versions(client: "MlflowClient", name: str) -> dict[str, str]:

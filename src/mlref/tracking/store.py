@@ -107,7 +107,7 @@ def faults(project: Project) -> Iterator[None]:
 def open_store(project: Project, contract: Contract) -> "tuple[MlflowClient, str]":
     """Open the tracking store, made where there is none: a client and the experiment's id."""
     client = connect(project)
-    return client, experiment(project, client, contract.name, contract.title)
+    return client, make_experiment(project, client, contract.name, contract.title)
 
 
 def connect(project: Project) -> "MlflowClient":
@@ -127,17 +127,29 @@ def connect(project: Project) -> "MlflowClient":
     return mlflow.MlflowClient()
 
 
-def experiment(project: Project, client: "MlflowClient", name: str, title: str) -> str:
-    """Id of an experiment, made where there is none; its artefacts follow a moved clone."""
-    local = None if server(project) else (project.root / "mlartifacts").as_uri()
+def experiment(project: Project, client: "MlflowClient", name: str) -> str | None:
+    """Id of an experiment, None where there is none; its artefacts follow a moved clone."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        identifier = client.create_experiment(name, artifact_location=local)
-        client.set_experiment_tag(identifier, "mlflow.note.content", title)
-        return identifier
+        return None
+    local = _artifacts(project)
     if local and found.artifact_location != local:
         _move(_database(project), found.artifact_location, local)
     return found.experiment_id
+
+
+def make_experiment(project: Project, client: "MlflowClient", name: str, title: str) -> str:
+    """Id of an experiment, which is made where there is none."""
+    known = experiment(project, client, name)
+    if known is None:
+        known = client.create_experiment(name, artifact_location=_artifacts(project))
+        client.set_experiment_tag(known, "mlflow.note.content", title)
+    return known
+
+
+def _artifacts(project: Project) -> str | None:
+    """Where the embedded store keeps artefacts; a server knows by itself."""
+    return None if server(project) else (project.root / "mlartifacts").as_uri()
 
 
 def _move(database: Path, old: str, new: str) -> None:
