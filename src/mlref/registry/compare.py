@@ -22,6 +22,8 @@ PICTURES = (".pdf", ".png", ".svg")
 FEWEST = 10
 """Common rows below which an interval says more about the rows than about the models."""
 
+NOTHING = "no per-row predictions in common"
+
 
 def compare(
     project: Project, references: Sequence[str], picture: Path | None = None
@@ -63,8 +65,8 @@ def compare(
         rows = _common(predictions[0], predictions[place])
         pair = f"RMSE of {label} minus that of {labels[0]}"
         if len(rows) < FEWEST:
-            count = f"only {len(rows)} rows" if len(rows) else "no per-row predictions"
-            sentences.append(f"{pair}: cannot be told, with {count} in common.")
+            few = f"{len(rows)} rows in common, and it takes {FEWEST}" if len(rows) else NOTHING
+            sentences.append(f"{pair} cannot be told: they have {few}.")
             continue
         actual, one, other = (rows[key].to_numpy() for key in ("actual", "value", "value_other"))
         differences[place] = rmse_difference(actual, other, one, knobs)
@@ -155,23 +157,22 @@ def draw(
     errors = [_error(run) for run in runs]
     if len({name for name, *_ in errors}) > 1 or not errors[0][0]:
         raise MlrefError("There is nothing to draw: the runs have no RMSE of the same kind.")
-    places = range(len(runs))
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, 1.6 + 0.4 * len(runs)))
-        left, right = figure.subplots(1, 2, sharey=True)
+        figure = Figure(figsize=(5 + 4 * bool(differences), 1.2 + 0.4 * len(runs)))
+        left, *right = figure.subplots(1, 1 + bool(differences), sharey=True, squeeze=False)[0]
         for place, (_, value, below, above) in enumerate(errors):
             left.errorbar(value, place, xerr=[[below], [above]], fmt="o", color=BLUE, capsize=3)
-        left.set(title="Each by itself", xlabel=f"{errors[0][0]}{unit}")
-        for place, difference in differences.items():
-            reach = [
-                [difference["value"] - difference["lower"]],
-                [difference["upper"] - difference["value"]],
-            ]
-            right.errorbar(difference["value"], place, xerr=reach, fmt="D", color=ORANGE, capsize=3)
-        right.axvline(0, color=GREY, linestyle="--", linewidth=1)
-        right.set(title="On the same rows, minus the first", xlabel=f"difference of RMSE{unit}")
-        left.set_yticks(places, labels)
-        left.invert_yaxis()
+        left.set(title="Each run by itself", xlabel=f"{errors[0][0]}{unit}")
+        for axes in right:
+            for place, found in differences.items():
+                reach = [[found["value"] - found["lower"]], [found["upper"] - found["value"]]]
+                axes.errorbar(found["value"], place, xerr=reach, fmt="D", color=ORANGE, capsize=3)
+            axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
+            axes.set(
+                title="On the same rows as the first", xlabel=f"its RMSE minus the first's{unit}"
+            )
+        left.set_yticks(range(len(runs)), labels)
+        left.set_ylim(len(runs) - 0.4, -0.6)
     return figure
 
 

@@ -185,3 +185,28 @@ def test_a_store_that_fails_is_a_fault_of_the_environment(
     ):
         register.run(unregistered)
     assert Store(unregistered.store).records() == []
+
+
+def test_runs_without_a_model_are_published_once(published: Project) -> None:
+    """In an experiment of their own; a half-made one is made anew."""
+    figures = [
+        tracking.Figures(f"run {n}", f"mark {n}", {"alpha": n}, {"rmse": 1.5}) for n in (1, 2)
+    ]
+    for _ in range(2):
+        tracking.publish_runs(published, "others", "Runs of others", figures)
+    with tracking.opened(published, "others") as runs:
+        whole = runs.search(order=["run_name"])
+        assert [(run.run_name, run.params, run.metrics) for run in whole] == [
+            ("run 1", {"alpha": "1"}, {"rmse": 1.5}),
+            ("run 2", {"alpha": "2"}, {"rmse": 1.5}),
+        ]
+        runs.client.set_terminated(whole[0].run_id, "FAILED")
+    tracking.publish_runs(published, "others", "Runs of others", figures)
+    with tracking.opened(published, "others") as runs:
+        mended = runs.search(order=["run_name"])
+    assert [(run.run_name, run.status) for run in mended] == [
+        ("run 1", "FINISHED"),
+        ("run 2", "FINISHED"),
+    ]
+    assert mended[0].run_id != whole[0].run_id
+    assert mended[1].run_id == whole[1].run_id
