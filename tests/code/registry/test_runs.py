@@ -51,12 +51,11 @@ def test_a_list_has_the_models_newest_first(two: Project) -> None:
     """With what one asks first; a column that no run has is left out."""
     (head, rows), more = runs.listing(two)
     assert head == [
-        "run_id", "run_name", "start_time", "rmse", "rmse_lower", "rmse_upper", "mae", "r2",
-        "coverage", "verdict",
+        "run_id", "run_name", "verdict", "rmse", "rmse_lower", "rmse_upper", "mae", "r2", "start_time",
     ]  # fmt: skip
     assert [row[1].split()[0] for row in rows] == ["ridge", "elastic_net"]
     verdicts = [record["gate"]["verdict"] for record in Store(two.store).records()]
-    assert [row[-1] for row in rows] == verdicts[::-1]
+    assert [row[2] for row in rows] == verdicts[::-1]
     assert all(len(row[0]) == 32 for row in rows)
     assert not more
 
