@@ -7,6 +7,8 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +29,9 @@ STAGES = {
     "evaluate": ("mlref.evaluation.evaluate", "Judge the bundle on the held-out rows."),
 }
 """The stages of dvc.yaml, in order: command to module and purpose."""
+
+COUNTED = ("tune", "augment")
+"""Commands that count their work, so that it can be shown as a bar."""
 
 FLAGS = {"-q": "quiet", "--quiet": "quiet", "--debug": "debug"}
 """Options of every command; they may stand before or after its name."""
@@ -50,6 +55,8 @@ app = typer.Typer(
 )
 contract_app = typer.Typer(no_args_is_help=True, help="Show or check config/dataset.yaml.")
 app.add_typer(contract_app, name="contract")
+labels_app = typer.Typer(no_args_is_help=True, help="Review labels, or add labelled rows.")
+app.add_typer(labels_app, name="labels")
 
 
 @app.callback()
@@ -84,10 +91,10 @@ def _watched(name: str, run: Callable[..., str], project: Any) -> str:
     from rich.console import Console
 
     console = Console(stderr=True)
-    if name == "tune":
+    if name in COUNTED:
         from rich.progress import track
 
-        return run(project, lambda work: track(work, "tune", console=console, transient=True))
+        return run(project, lambda work: track(work, name, console=console, transient=True))
     with console.status(f"{name} …"):
         return run(project)
 
@@ -171,6 +178,52 @@ def contract_check() -> None:
     contract = parse(read_text(project.contract, ContractError), project.show(project.contract))
     found = f"{len(contract.features)} features, target {contract.target.name}"
     say(f"{project.show(project.contract)} is sound: {found}.")
+
+
+@labels_app.command("issues")
+def labels_issues(
+    output: Annotated[Path | None, typer.Option(help="Where the review list goes.")] = None,
+    rows: Annotated[int, typer.Option(help="Length of the list.", min=1)] = 20,
+) -> None:
+    """List the labels that the other rows contradict, for people to look up.
+
+    Example:  mlref labels issues --rows 50
+    """
+    from mlref.evaluation.labels import review
+    from mlref.storage import Project
+
+    say(_watched("labels", partial(review, output=output, listed=rows), Project.here()))
+
+
+@labels_app.command("import")
+def labels_import(
+    file: Annotated[Path, typer.Argument(help="A CSV file with the columns of the contract.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be added.")
+    ] = False,
+) -> None:
+    """Add labelled rows to the source: all of the file's that are new, or none when one is wrong.
+
+    Example:  mlref labels import march.csv --dry-run
+    """
+    from mlref.evaluation.labels import add
+    from mlref.storage import Project
+
+    say(add(Project.here(), file, dry_run))
+
+
+@app.command()
+def augment(
+    copies: Annotated[int, typer.Option(help="Jittered copies of each row.", min=1)] = 5,
+) -> None:
+    """Measure whether training on jittered copies of the rows would help; nothing is changed.
+
+    Example:  mlref augment --copies 10
+    """
+    from mlref.evaluation.augment import run
+    from mlref.storage import Project
+
+    say(_watched("augment", partial(run, copies=copies), Project.here()))
 
 
 if importlib.util.find_spec("mlref.serving"):

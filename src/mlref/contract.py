@@ -63,6 +63,8 @@ class Column(Frozen):
     """For a number: `[lo, hi]`; a value outside is impossible and its row is refused."""
     expected: Range | None = None
     """For a number: `[lo, hi]`; a value outside is unusual and its row accepted with a warning."""
+    error: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """For a feature that is a number: standard deviation of its measurement error, in its unit."""
     example: Value
     """A usual value; the examples of all features make the example request."""
     sensitive: bool = False
@@ -94,6 +96,8 @@ class Column(Frozen):
                 yield f"example: one of `allowed`, not {self.example!r}"
             if self.valid or self.expected:
                 yield "a category takes `allowed`, not `valid` or `expected`"
+            if self.error is not None:
+                yield "a category takes no `error`: there is no value between two of its values"
             return
         if self.allowed is not None:
             yield f"`allowed` is for a category; a column of type {self.type} takes `valid`"
@@ -107,8 +111,20 @@ class Column(Frozen):
             yield f"expected: inside `valid` {list(self.valid)}, not {list(self.expected)}"
 
 
+LABELS = "data/source/labels"
+"""Folder of the files that `mlref labels import` writes; their rows are added to any source."""
+
+
+def _no_labels(path: str) -> str:
+    if path.startswith(f"{LABELS}/"):
+        raise ValueError(f"a file outside of {LABELS}/, whose files are added to the source")
+    return path
+
+
 SourcePath = Annotated[
-    str, Field(pattern=r"^data/source/([\w -][\w. -]*/)*[\w -][\w. -]*\.(csv|parquet)$")
+    str,
+    Field(pattern=r"^data/source/([\w -][\w. -]*/)*[\w -][\w. -]*\.(csv|parquet)$"),
+    AfterValidator(_no_labels),
 ]
 
 
@@ -279,6 +295,8 @@ def _between(document: dict[str, Any], parts: dict[str, Any]) -> Iterator[str]:
         yield f"features: holds the target {target.name!r}; a model would be given its answer"
     if target is not None and (target.type == "category" or target.nullable):
         yield "target: a regression needs a target of type number or integer that is not nullable"
+    if target is not None and target.error is not None:
+        yield "target: takes no `error`; `mlref augment` varies what is measured, not the answer"
     identity = parts.get("identity") or ()
     if len(set(identity)) < len(identity) or (target is not None and target.name in identity):
         yield f"identity: different names, none of them the target's, not {list(identity)}"

@@ -52,6 +52,7 @@ class Project:
         self.metrics = reports / "metrics.json"
         self.summary = reports / "summary.json"
         self.gate = reports / "gate.json"
+        self.label_issues = reports / "label_issues.csv"
         self.pictures = reports / "pictures"
         self.lock = self.root / "dvc.lock"
         self.requirements = self.root / "requirements" / "train.txt"

@@ -91,7 +91,7 @@ def test_three_kinds_of_source_are_known(source: str, kind: type) -> None:
 
 MISTAKES = [
     ("nullable: true", "nullabel: true", "features[3] (balcony).nullabel: unknown key (did you mean "
-     "'nullable'?); allowed: allowed, example"),
+     "'nullable'?); allowed: allowed, error, example"),
     ("licence:", "license:", "license: unknown key (did you mean 'licence'?); allowed: citation"),
     ("licence: CC0\n", "", "licence: is missing"),
     ("    meaning: Living area.\n", "", "features[0] (area).meaning: is missing"),
@@ -131,6 +131,15 @@ MISTAKES = [
      "features[2] (heating): a category needs `allowed`: the list of its values"),
     ("allowed: [gas, oil, wood]", "allowed: [gas, oil]\n    valid: [0, 2]",
      "features[2] (heating): a category takes `allowed`, not `valid` or `expected`"),
+    ("example: 70.5", "example: 70.5\n    error: -1",
+     "features[0] (area).error: got -1; allowed: greater than 0"),
+    ("example: 70.5", "example: 70.5\n    error: 0",
+     "features[0] (area).error: got 0; allowed: greater than 0"),
+    ("example: 70.5", "example: 70.5\n    error: .inf",
+     "features[0] (area).error: got inf; allowed: a finite number"),
+    ("example: oil", "example: oil\n    error: 1",
+     "features[2] (heating): a category takes no `error`: there is no value between two"),
+    ("example: 900", "example: 900\n  error: 5", "target: takes no `error`; `mlref augment` varies"),
     ("name: area", "name: rent",
      "features: holds the target 'rent'; a model would be given its answer"),
     ("name: rooms", "name: area", "features: the name 'area' is there more than once"),
@@ -160,6 +169,8 @@ MISTAKES = [
     ("edges: [100, 200]", "edges: [1, 200]",
      "slices[1] (area).edges: rising numbers inside `valid`, not [1.0, 200.0]"),
     ("data/source/rents.csv", "rents.xlsx", "source.path: got 'rents.xlsx'; allowed: "),
+    ("data/source/rents.csv", "data/source/labels/rents.csv",
+     "source.path: a file outside of data/source/labels/, whose files are added to the source"),
     (SOURCE, "{kind: excel}", "source.kind: got 'excel'; allowed: 'scikit-learn', 'file', 'sql'"),
     (SOURCE, "{kind: sql, url_from: sqlite:///x, query: select 1}",
      "source.url_from: got 'sqlite:///x'; allowed: "),
