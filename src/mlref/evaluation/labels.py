@@ -127,15 +127,10 @@ def add(project: Project, file: Path, dry_run: bool = False) -> str:
     """
     contract = load(project.contract)
     rows, skipped = unseen(contract, ingest(contract, project.root), [file])
-    there = f"rows that were there already: {skipped}"
-    if rows.empty:
-        return f"Nothing to add; {there}."
+    said = f"New rows: {len(rows)}. Already there: {skipped}."
+    if rows.empty or dry_run:
+        return f"{said} Nothing was written."
     content = rows.to_csv(index=False, lineterminator="\n").encode()
     path = project.root / LABELS / f"{digest(content)[:16]}.csv"
-    if dry_run:
-        return f"{len(rows)} rows would be added; {there}. Nothing was written."
     write_bytes(path, content)
-    return (
-        f"{len(rows)} rows added → {project.show(path)}; {there}.\n"
-        "Next: `make train`, then commit the file with the reports."
-    )
+    return f"{said} Written to {project.show(path)}: run `make train`, and commit the file with the reports."

@@ -161,8 +161,8 @@ def test_new_rows_are_added_to_the_source(project: Project, march: Path) -> None
     """The next run of the pipeline reads them after the others."""
     said = add(project, march)
     (file,) = added(project)
-    assert said.startswith(f"2 rows added → {project.show(file)}; rows that were there already: 2.")
-    assert "Next: `make train`" in said
+    assert said.startswith("New rows: 2. Already there: 2. Written to data/source/labels/")
+    assert f"{project.show(file)}: run `make train`" in said
     assert len(file.stem) == 16
     assert ingest.run(project).startswith("122 rows")
     assert project.raw.read_text().splitlines()[-2:] == file.read_text().splitlines()[-2:]
@@ -174,14 +174,14 @@ def test_adding_the_same_rows_twice_changes_nothing(project: Project, march: Pat
     before = {file: file.read_bytes() for file in added(project)}
     again = march.with_name("again.csv")
     read_csv(march)[::-1].to_csv(again, index=False)
-    assert add(project, again) == "Nothing to add; rows that were there already: 4."
+    assert add(project, again) == "New rows: 0. Already there: 4. Nothing was written."
     assert {file: file.read_bytes() for file in added(project)} == before
 
 
 def test_a_dry_run_writes_nothing(project: Project, march: Path) -> None:
     """It judges all the same."""
     said = add(project, march, dry_run=True)
-    assert said == "2 rows would be added; rows that were there already: 2. Nothing was written."
+    assert said == "New rows: 2. Already there: 2. Nothing was written."
     assert added(project) == []
     march.write_text(f"{HOME}4,3,oil,4,900\n")
     with pytest.raises(RowsRefused, match="row 2, column 'area': got 4"):
