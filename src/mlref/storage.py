@@ -53,6 +53,7 @@ class Project:
         self.summary = reports / "summary.json"
         self.gate = reports / "gate.json"
         self.pictures = reports / "pictures"
+        self.cards = reports / "cards"
         self.lock = self.root / "dvc.lock"
         self.requirements = self.root / "requirements" / "train.txt"
 
