@@ -74,6 +74,12 @@ def say(text: str) -> None:
         typer.echo(text)
 
 
+def _progress(line: str) -> None:
+    """Say on standard error what is done, unless ``-q`` was given."""
+    if not os.environ.get("MLREF_QUIET"):
+        typer.echo(line, err=True)
+
+
 def _stage(name: str, module: str, purpose: str) -> Callable[[], None]:
     def command() -> None:
         from mlref.storage import Project
@@ -127,6 +133,47 @@ def pipeline() -> None:
     from mlref.storage import Project
 
     say(run(Project.here(), quiet=bool(os.environ.get("MLREF_QUIET"))))
+
+
+@app.command(rich_help_panel="Registry")
+def lineage(
+    version: Annotated[str, typer.Argument(help="Version, alias or digest.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    again: Annotated[
+        bool, typer.Option("--verify", help="Train it again in a temporary folder and compare.")
+    ] = False,
+) -> None:
+    """Say what a registered model was made from: run, commit, data, contract, settings, packages.
+
+    Exit code 1 when `--verify` does not give the same bundle again; it names the input that differs.
+
+    Example:  mlref lineage champion --verify
+    """
+    import json
+
+    from rich.console import Console
+    from rich.tree import Tree
+
+    from mlref.bundle.store import Store
+    from mlref.registry.lineage import describe, verify
+    from mlref.storage import Project
+
+    def grow(tree: Tree, parts: dict[str, Any]) -> None:
+        for name, value in parts.items():
+            if isinstance(value, dict) and value:
+                grow(tree.add(name), value)
+            else:
+                tree.add(f"{name}: {value}")
+
+    project = Project.here()
+    model = describe(Store(project.store), version)
+    if again:
+        model["verified"] = verify(project, model, _progress)
+    if as_json:
+        return typer.echo(json.dumps(model, indent=1))
+    tree = Tree(f"version {model.pop('version')} ({', '.join(model.pop('aliases')) or 'no alias'})")
+    grow(tree, model)
+    Console(highlight=False, markup=False).print(tree, soft_wrap=True)
 
 
 @contract_app.command("show")

@@ -32,6 +32,7 @@ def _categories(values: tuple[Any, ...]) -> tuple[int | str, ...]:
 
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
+Sentences = Annotated[tuple[Text, ...], Field(min_length=1)]
 Lines = Annotated[str, Field(pattern=r"\S")]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 Range = Annotated[tuple[Bound, Bound], AfterValidator(_ordered)]
@@ -126,6 +127,17 @@ SourcePath = Annotated[
     Field(pattern=r"^data/source/([\w -][\w. -]*/)*[\w -][\w. -]*\.(csv|parquet)$"),
     AfterValidator(_no_labels),
 ]
+
+
+class Use(Frozen):
+    """What the model is for, whom it serves, and what it must not decide."""
+
+    intended: Text
+    """What a prediction may be used for."""
+    users: Text
+    """Who uses it, and what they have to know."""
+    not_for: Sentences
+    """Uses that are ruled out, each with its reason."""
 
 
 class SklearnSource(Frozen):
@@ -226,6 +238,12 @@ class Contract(Frozen):
     """What may be done with the data, or that nothing is stated."""
     citation: Text
     """How to cite the data."""
+    use: Use
+    """What the model is for, and what it is not."""
+    collection: Text
+    """Who collected the rows, of whom or what, when and how, or that it is not known."""
+    known_issues: Sentences
+    """What is wrong with the data or not known about it; that nothing is known, where that is so."""
     identity: tuple[Text, ...] = ()
     """Columns that name a row, so that its copies land on one side of the split; empty: all features."""
     target: Column
@@ -287,8 +305,6 @@ def _between(document: dict[str, Any], parts: dict[str, Any]) -> Iterator[str]:
     names = [item.get("name") for item in features if isinstance(item, Mapping)]
     columns = {part.name: part for part in parts.get("features") or () if isinstance(part, Column)}
     target = parts.get("target")
-    if document.get("features") == []:
-        yield "features: needs at least one column"
     for twice in sorted({str(name) for name in names if names.count(name) > 1}):
         yield f"features: the name {twice!r} is there more than once; allowed: different names"
     if target is not None and target.name in names:

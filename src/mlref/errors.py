@@ -11,6 +11,7 @@
     ├── ModelNotFound                no such version, alias or digest in the bundle store
     ├── PipelineFailed               a stage of `make train` stopped
     ├── GateBlocked                  the gate refused the new model
+    ├── NotReproduced                a registered model that its recorded inputs do not give again
     └── EnvironmentFault    exit 4   disk, network, database
 
 Each class builds its own sentence: what was seen, what is allowed, what to do next. The command
@@ -151,6 +152,17 @@ class GateBlocked(MlrefError):
             "The gate blocked this model; the champion stays:\n"
             + "\n".join(f"  {reason}" for reason in reasons)
         )
+
+
+class NotReproduced(MlrefError):
+    """A registered model does not come out of its recorded inputs again.
+
+    Remedy: bring back what is named as changed: `git checkout` and `dvc checkout` for files, `make setup`
+    for packages. Where everything is the same, a stage is not deterministic or the machine differs.
+    """
+
+    def __init__(self, what: str, inputs: Sequence[str]) -> None:
+        super().__init__(f"{what}:\n" + "\n".join(f"  {line}" for line in inputs))
 
 
 class EnvironmentFault(MlrefError):

@@ -54,6 +54,7 @@ class Project:
         self.gate = reports / "gate.json"
         self.label_issues = reports / "label_issues.csv"
         self.pictures = reports / "pictures"
+        self.cards = reports / "cards"
         self.lock = self.root / "dvc.lock"
         self.requirements = self.root / "requirements" / "train.txt"
 

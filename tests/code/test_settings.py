@@ -65,7 +65,7 @@ def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
         ("split", "holdout", 0.6, "less than or equal to 0.5"),
         ("tune", "folds", 1, "greater than or equal to 2"),
         ("tune", "repeats", 0, "greater than or equal to 1"),
-        ("tune", "candidates", {}, "at least 1"),
+        ("tune", "candidates", {}, "at least one entry"),
         ("tune", "candidates", ["mean"], "an object"),
         ("train", "folds", 1, "greater than or equal to 2"),
         ("train", "coverage", 1, "less than 1"),

@@ -1,4 +1,4 @@
-"""What `mlref register` does when there is a new model: judge it, draw it, send it to MLflow."""
+"""What `mlref register` does with a new model: judge it, draw it, describe it, send it to MLflow."""
 
 import getpass
 from typing import Any
@@ -15,6 +15,7 @@ from mlref.errors import BundleError, ModelNotFound, RowsRefused
 from mlref.evaluation.compare import rmse_difference
 from mlref.evaluation.metrics import Interval
 from mlref.evaluation.plots import draw
+from mlref.registry.cards import brief, write
 from mlref.registry.gate import decide
 from mlref.rows import judge_records
 from mlref.storage import Project, digest, read_json, rounded
@@ -69,6 +70,8 @@ def publish(
     metrics = read_json(project.metrics)
     pictures = draw(project, contract)
     name = digest(project.bundle / "MANIFEST.json")
+    made = {"digest": name, "commit": commit, "gate": gate, "libraries": tracking.libraries()}
+    write(project, made)
     rmse = metrics["rmse"]
     found = f"RMSE {rmse['value']:.1f} [{rmse['lower']:.1f}, {rmse['upper']:.1f}]"
     knobs = settings.load(project.params)
@@ -87,6 +90,9 @@ def publish(
                 "model": tuning["model"],
                 "digest": name,
                 "verdict": gate["verdict"],
+                "commit": commit or "none",
+                "data": read_json(project.profile)["data"],
+                "contract": digest(project.contract),
                 "summary": f"{tuning['model']}: {found} on {metrics['rows']} held-out rows",
                 "mlflow.note.content": "\n\n".join(gate["reasons"]),
                 "mlflow.source.name": "make train",
@@ -105,8 +111,10 @@ def publish(
                 project.tuning,
                 project.contract,
                 project.params,
+                project.cards,
                 *pictures,
             ],
+            card=brief((project.cards / "model-card.md").read_text(encoding="utf-8")),
         ),
     )
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from mlref import settings, tracking
 from mlref.bundle.store import Store
-from mlref.errors import GateBlocked
+from mlref.documents import read_text, read_yaml
+from mlref.errors import GateBlocked, SettingsError
+from mlref.registry import cards
 from mlref.storage import Project, digest, locked, read_json, to_json, write_json
 
 
@@ -48,7 +50,7 @@ def fingerprint(project: Project) -> str:
 
 
 def _current(project: Project) -> dict[str, Any] | None:
-    """The record of this very model, when nothing is left to do but perhaps to write gate.json."""
+    """The record of this very model, when nothing is left to do but perhaps to write its reports."""
     name, store = digest_of(project), Store(project.store)
     record = store.record(name)
     if (
@@ -62,6 +64,8 @@ def _current(project: Project) -> dict[str, Any] | None:
         return None
     if not project.gate.is_file():
         write_json(project.gate, record["gate"])
+    if not project.cards.is_dir():
+        cards.write(project, record)
     return record
 
 
@@ -95,6 +99,7 @@ def _register(project: Project) -> dict[str, Any]:
         "data": manifest["data"],
         "model": tuning["model"],
         "parameters": tuning["parameters"],
+        "params": read_yaml(read_text(project.params, SettingsError), "params.yaml", SettingsError),
         "metrics": metrics,
         "gate": gate,
         "fingerprint": mark,
