@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,6 +57,8 @@ contract_app = typer.Typer(no_args_is_help=True, help="Show or check config/data
 app.add_typer(contract_app, name="contract")
 labels_app = typer.Typer(no_args_is_help=True, help="Review labels, or add labelled rows.")
 app.add_typer(labels_app, name="labels")
+runs_app = typer.Typer(no_args_is_help=True, help="Search, compare and tidy up the runs in MLflow.")
+app.add_typer(runs_app, name="runs", rich_help_panel="Registry")
 
 
 @app.callback()
@@ -174,6 +176,174 @@ def lineage(
     tree = Tree(f"version {model.pop('version')} ({', '.join(model.pop('aliases')) or 'no alias'})")
     grow(tree, model)
     Console(highlight=False, markup=False).print(tree, soft_wrap=True)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as text: fitted to a terminal, or whole where it goes into a file or a pipe."""
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False)
+    for name in head:
+        shown.add_column(name, no_wrap=True)
+    for row in rows:
+        shown.add_row(*row)
+    width = None if sys.stdout.isatty() else 10_000
+    console = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+Words = Annotated[
+    list[str],
+    typer.Argument(help="Ids or their start, names, versions or aliases.", metavar="RUN..."),
+]
+Experiment = Annotated[
+    str | None, typer.Option(help="Another experiment than that of `mlref register`.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
+
+
+@runs_app.command("list")
+def runs_list(
+    condition: Annotated[
+        str, typer.Option("--filter", help="Condition in MLflow's filter language.")
+    ] = "",
+    sort: Annotated[
+        str, typer.Option(help="Keys to sort by, with commas; `DESC` after a key turns it.")
+    ] = "",
+    columns: Annotated[str, typer.Option(help="Columns to show, with commas.")] = "",
+    limit: Annotated[int, typer.Option(help="Most runs to show.", min=1)] = 20,
+    trials: Annotated[
+        bool, typer.Option("--trials", "--all", help="Show the trials of tuning too.")
+    ] = False,
+    experiment: Experiment = None,
+) -> None:
+    """List runs, newest first.
+
+    Columns and keys are named as in the filter: `run_name`, `start_time`, `metrics.rmse`, `params.model`,
+    `tags.verdict`.
+
+    Example:  mlref runs list --filter 'metrics.rmse < 60 and params.model = "elastic_net"'
+    """
+    from mlref.registry.runs import listing
+    from mlref.storage import Project
+
+    (head, rows), more = listing(
+        Project.here(), condition, _words(sort), _words(columns), limit, trials, experiment,
+        short=sys.stdout.isatty(),
+    )  # fmt: skip
+    say(table(head, rows) if rows else "No run matches.")
+    if more:
+        say(f"These are the first {limit}; --limit shows more.")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+@runs_app.command("compare")
+def runs_compare(
+    runs: Words,
+    plot: Annotated[Path | None, typer.Option(help="Draw it too: a .png, .svg or .pdf.")] = None,
+) -> None:
+    """Show what differs between runs, and whether their held-out rows can tell which is better.
+
+    Example:  mlref runs compare champion challenger --plot compared.png
+    """
+    from mlref.registry.compare import compare
+    from mlref.storage import Project
+
+    (head, rows), sentences = compare(Project.here(), runs, plot)
+    say("\n".join([table(head, rows), "", *sentences]))
+
+
+@runs_app.command("export")
+def runs_export(
+    file: Annotated[Path, typer.Argument(help="A .csv or .parquet.", metavar="FILE")],
+    experiment: Experiment = None,
+) -> None:
+    """Write all runs, trials too, as a table: params, metrics and tags in columns.
+
+    Example:  mlref runs export runs.csv
+    """
+    from mlref.registry.runs import export
+    from mlref.storage import Project
+
+    say(export(Project.here(), file, experiment))
+
+
+@runs_app.command("delete")
+def runs_delete(
+    runs: Words,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a run that a registered model was made by.")
+    ] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete runs with their trials, after a question; `mlref runs restore` takes it back.
+
+    Example:  mlref runs delete 3f2a91 --dry-run
+    """
+    from mlref.registry.runs import delete
+    from mlref.storage import Project
+
+    _done(delete(Project.here(), runs, _agreed("Delete these?", yes, dry_run), force), dry_run)
+
+
+@runs_app.command("restore")
+def runs_restore(runs: Words, yes: Yes = False, dry_run: DryRun = False) -> None:
+    """Restore deleted runs with their trials, after a question.
+
+    Example:  mlref runs restore 3f2a91 --yes
+    """
+    from mlref.registry.runs import restore
+    from mlref.storage import Project
+
+    _done(restore(Project.here(), runs, _agreed("Restore these?", yes, dry_run)), dry_run)
+
+
+def _agreed(question: str, yes: bool, dry_run: bool) -> Callable[[Any], bool]:
+    """Show what is about to change, and ask."""
+
+    def agreed(shown: Any) -> bool:
+        say(table(*shown))
+        if dry_run or yes:
+            return yes and not dry_run
+        if not sys.stdin.isatty():
+            raise MlrefError(
+                f"{question} Nobody is there to answer: add --yes, or --dry-run to look."
+            )
+        return typer.confirm(question)
+
+    return agreed
+
+
+def _done(sentence: str | None, dry_run: bool) -> None:
+    say(sentence or "Nothing was changed.")
+    if not sentence and not dry_run:
+        raise typer.Exit(1)
+
+
+@runs_app.command("reproduce")
+def runs_reproduce() -> None:
+    """Train the runs of config/published_runs.yaml anew and compare every printed digit.
+
+    They are logged to an experiment of their own. Exit code 1 when a figure disagrees.
+
+    Example:  mlref runs reproduce
+    """
+    from mlref.registry.reproduce import check, run, tabulate
+    from mlref.storage import Project
+
+    figures = run(Project.here())
+    say(table(*tabulate(figures)))
+    say(f"\n{check(figures)}")
 
 
 @contract_app.command("show")

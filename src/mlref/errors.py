@@ -9,6 +9,7 @@
     ├── DataError                    a file of data that cannot be read as a table
     ├── BundleError                  a bundle that is incomplete, altered or not convertible
     ├── ModelNotFound                no such version, alias or digest in the bundle store
+    ├── RunNotFound                  no such run in the tracking store, or more than one
     ├── PipelineFailed               a stage of `make train` stopped
     ├── GateBlocked                  the gate refused the new model
     ├── NotReproduced                a registered model that its recorded inputs do not give again
@@ -131,6 +132,25 @@ class ModelNotFound(MlrefError):
     def __init__(self, reference: str, known: Sequence[str]) -> None:
         have = f"It has: {', '.join(known)}." if known else "It is empty: run `make train` first."
         super().__init__(f"The bundle store has no model {reference!r}. {have}")
+
+
+class RunNotFound(MlrefError):
+    """The tracking store has no run of this id, start of an id or name, or has more than one.
+
+    Remedy: take the id of a run from `mlref runs list`; `--trials` lists the trials too.
+    """
+
+    def __init__(self, reference: str, candidates: Sequence[str] = ()) -> None:
+        if candidates:
+            have = "".join(f"\n  {candidate}" for candidate in candidates[:SHOWN])
+            super().__init__(
+                f"{reference!r} names {len(candidates)} runs; take one by its id:{have}"
+            )
+        else:
+            super().__init__(
+                f"There is no run {reference!r}. A run is named by its id or the start of it (from 6"
+                " digits), its name, or the version or alias of its model; `mlref runs list` shows them."
+            )
 
 
 class PipelineFailed(MlrefError):

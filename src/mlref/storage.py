@@ -34,6 +34,7 @@ class Project:
         models, reports = self.root / "models", self.root / "reports"
         self.contract = config / "dataset.yaml"
         self.params = config / "params.yaml"
+        self.published_runs = config / "published_runs.yaml"
         self.raw = data / "raw" / "dataset.csv"
         self.validated = data / "validated" / "dataset.parquet"
         self.train = data / "split" / "train.parquet"

@@ -109,6 +109,7 @@ def publish(
             artifacts=[
                 project.metrics,
                 project.tuning,
+                project.predictions,
                 project.contract,
                 project.params,
                 project.cards,

@@ -50,7 +50,7 @@ def fingerprint(project: Project) -> str:
 
 
 def _current(project: Project) -> dict[str, Any] | None:
-    """The record of this very model, when nothing is left to do but perhaps to write its reports."""
+    """The record of this very model, when nothing is left to do but its reports and MLflow's aliases."""
     name, store = digest_of(project), Store(project.store)
     record = store.record(name)
     if (
@@ -66,6 +66,8 @@ def _current(project: Project) -> dict[str, Any] | None:
         write_json(project.gate, record["gate"])
     if not project.cards.is_dir():
         cards.write(project, record)
+    if not tracking.mirrors(project, _aliases(store, name)):  # someone has moved one by hand
+        mirror(project, store, name)
     return record
 
 
@@ -119,9 +121,12 @@ def mirror(project: Project, store: Store, challenger: str) -> None:
     """Show the store's aliases in MLflow; the pointers in the store stay the truth."""
     from mlref import contract
 
-    aliases = {"challenger": challenger, "champion": store.alias("champion")}
-    known = {alias: name for alias, name in aliases.items() if name}
-    tracking.mirror(project, contract.load(project.contract), known)
+    tracking.mirror(project, contract.load(project.contract), _aliases(store, challenger))
+
+
+def _aliases(store: Store, challenger: str) -> dict[str, str]:
+    champion = store.alias("champion")
+    return {"challenger": challenger} | ({"champion": champion} if champion else {})
 
 
 def commit(project: Project) -> str | None:

@@ -108,6 +108,16 @@ def test_running_it_again_changes_nothing(published: Project) -> None:
     assert first.splitlines()[0].startswith("Model version 1 (champion) · elastic_net · bundle ")
 
 
+def test_an_alias_that_was_taken_away_in_mlflow_is_put_back(published: Project) -> None:
+    """The pointers of the bundle store are the truth; the gate is not asked again for it."""
+    client, _ = tracking.open_store(published, load_contract(published.contract))
+    client.delete_registered_model_alias("rents", "champion")
+    before = snapshot(published.store)
+    register.run(published)
+    assert_whole(published)
+    assert snapshot(published.store) == before
+
+
 def test_the_summary_shows_the_model_beside_its_baselines(registered: Project) -> None:
     """With the verdict, its reasons and the next command."""
     (record,) = Store(registered.store).records()
