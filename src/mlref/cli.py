@@ -111,18 +111,102 @@ for _name, (_module, _purpose) in STAGES.items():
     app.command(_name, rich_help_panel="Stages")(_stage(_name, _module, _purpose))
 
 
+Reason = Annotated[str, typer.Option(help="Why, for the audit trail.", metavar="TEXT")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
+
+
 @app.command(rich_help_panel="Registry")
-def register() -> None:
+def register(
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print every check of the gate as a table.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
     """Publish the trained model, ask the gate, and point the aliases.
 
     Running it twice changes nothing. Exit code 1 when the gate blocks the model.
 
-    Example:  mlref register
+    Example:  mlref register --explain --dry-run
     """
-    from mlref.registry.register import run
+    from mlref.registry import register
     from mlref.storage import Project
 
-    say(_watched("register", run, Project.here()))
+    project = Project.here()
+    if explain:
+        from mlref.registry.models import explanation
+
+        _show(explanation(register.decision(project)))
+    run = register.rehearse if dry_run else register.run
+    say(_watched("register", run, project))
+
+
+@app.command(rich_help_panel="Registry")
+def models() -> None:
+    """List the registered models: aliases, figures with intervals, verdicts, age.
+
+    Example:  mlref models
+    """
+    import datetime
+
+    from mlref.bundle.store import Store
+    from mlref.registry.models import models
+    from mlref.storage import Project
+
+    _show(models(Store(Project.here().store), datetime.datetime.now(datetime.UTC)))
+
+
+@app.command(rich_help_panel="Registry")
+def promote(
+    version: Annotated[str, typer.Argument(help="Version, alias or digest.")],
+    reason: Reason = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Overrule a gate that blocks it; needs a reason.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Make a registered model the champion, if its evaluation passes the gate.
+
+    Exit code 1 when the gate blocks it, or would keep the champion and no reason is given.
+
+    Example:  mlref promote 2 --reason "tie, but it needs no laboratory"
+    """
+    from mlref.registry.promote import promote
+    from mlref.storage import Project
+
+    say(promote(Project.here(), version, reason, force, dry_run))
+
+
+@app.command(rich_help_panel="Registry")
+def rollback(reason: Reason = "", dry_run: DryRun = False) -> None:
+    """Make the champion before the present one champion again.
+
+    Example:  mlref rollback --reason "complaints since Monday"
+    """
+    from mlref.registry.promote import rollback
+    from mlref.storage import Project
+
+    say(rollback(Project.here(), reason, dry_run))
+
+
+@app.command(rich_help_panel="Registry")
+def audit() -> None:
+    """Print the audit trail: who made which model champion when, and why.
+
+    Example:  mlref audit
+    """
+    from mlref.bundle.store import Store
+    from mlref.registry.models import trail
+    from mlref.storage import Project
+
+    _show(trail(Store(Project.here().store)))
+
+
+def _show(table: Any) -> None:
+    """Print a table that fits the terminal; in a pipe every line is whole."""
+    from rich.console import Console
+
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 10_000)
 
 
 @app.command(rich_help_panel="Registry")
@@ -205,7 +289,6 @@ Experiment = Annotated[
     str | None, typer.Option(help="Another experiment than that of `mlref register`.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
 
 
 @runs_app.command("list")

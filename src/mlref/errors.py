@@ -167,11 +167,9 @@ class GateBlocked(MlrefError):
     candidates are mended.
     """
 
-    def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__(
-            "The gate blocked this model; the champion stays:\n"
-            + "\n".join(f"  {reason}" for reason in reasons)
-        )
+    def __init__(self, reasons: Sequence[str], remedy: str = "") -> None:
+        lines = ["The gate blocked this model; the champion stays:", *(f"  {r}" for r in reasons)]
+        super().__init__("\n".join([*lines, *([remedy] if remedy else [])]))
 
 
 class NotReproduced(MlrefError):

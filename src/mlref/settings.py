@@ -19,6 +19,8 @@ class Validate(Frozen):
 
     max_correlation: Share
     """Largest absolute correlation of a feature with the target before it counts as a copy of it."""
+    max_unusual: Share
+    """Largest share of a column's values outside `expected` before its unit is in doubt."""
 
 
 class Split(Frozen):
@@ -78,6 +80,21 @@ class Bootstrap(Frozen):
     """Confidence of the intervals."""
 
 
+class Gate(Bootstrap):
+    """Knobs of the gate; a difference counts only when its interval excludes zero."""
+
+    smallest_holdout: Count
+    """Held-out rows from which a verdict may be drawn."""
+    smallest_slice: Count
+    """Rows from which a slice is compared with the champion's."""
+    smallest_gain: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the champion's RMSE by which a model must be better to replace it."""
+    largest_gain: Share
+    """Share of the champion's RMSE beyond which a gain is more likely a leak than progress."""
+    max_age_days: Annotated[float, Field(gt=0)]
+    """Days after which a registered evaluation no longer counts for `mlref promote`."""
+
+
 class Settings(Frozen):
     """Everything that can be turned, by stage."""
 
@@ -93,8 +110,8 @@ class Settings(Frozen):
     """Knobs of the stage that makes the bundle."""
     evaluate: Bootstrap
     """Knobs of the stage that judges the bundle on the held-out rows."""
-    gate: Bootstrap = Field(alias="register")
-    """Knobs of the gate; a difference counts only when its interval excludes zero."""
+    gate: Gate = Field(alias="register")
+    """Knobs of the verbs that judge and promote registered models."""
 
 
 def load(path: Path) -> Settings:

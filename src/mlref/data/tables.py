@@ -161,6 +161,11 @@ def encode(contract: Contract, frame: pd.DataFrame) -> tuple[rows.Array, rows.Ar
     return np.ascontiguousarray(verdict.array[:, :-1]), verdict.array[:, -1].copy()
 
 
+def content(features: rows.Array, target: rows.Array) -> str:
+    """Digest of encoded rows, whatever file they came in."""
+    return digest(np.column_stack([features, target]).tobytes())
+
+
 def row_ids(contract: Contract, frame: pd.DataFrame) -> list[str]:
     """Name each row by its identity: the contract's ``identity`` columns, else all features.
 

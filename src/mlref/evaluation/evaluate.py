@@ -9,7 +9,7 @@ from mlref import settings
 from mlref.bundle.predictor import Predictor, load
 from mlref.contract import Contract
 from mlref.contract import load as load_contract
-from mlref.data.tables import encode, read_csv, read_parquet, row_ids, write_csv
+from mlref.data.tables import content, encode, read_csv, read_parquet, row_ids, write_csv
 from mlref.errors import DataError
 from mlref.evaluation.compare import rmse_difference
 from mlref.evaluation.metrics import Interval, bootstrap, coverage, errors
@@ -128,6 +128,7 @@ def run(project: Project) -> str:
     model = read_json(project.tuning)["model"]
     out_of_fold = read_csv(project.out_of_fold).astype(np.float64)
     metrics["ladder"] = ladder(out_of_fold, model, knobs)
+    metrics |= {"digest": predictor.digest, "holdout": content(features, target)}
     write_json(project.metrics, metrics)
     write_json(project.summary, summarise(metrics))
     columns = {"actual": target} | predictor.predict(features)._asdict()

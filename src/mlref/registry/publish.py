@@ -1,4 +1,4 @@
-"""What `mlref register` does with a new model: judge it, draw it, describe it, send it to MLflow."""
+"""Send a new model to MLflow, with its pictures, its card and all figures."""
 
 import getpass
 from typing import Any
@@ -7,59 +7,13 @@ import skops.io
 
 from mlref import settings, tracking
 from mlref.bundle.package import TRUSTED
-from mlref.bundle.predictor import Predictor, load
 from mlref.bundle.store import Store
 from mlref.contract import load as load_contract
-from mlref.data.tables import encode, read_parquet
-from mlref.errors import BundleError, ModelNotFound, RowsRefused
-from mlref.evaluation.compare import rmse_difference
-from mlref.evaluation.metrics import Interval
+from mlref.data.tables import read_parquet
 from mlref.evaluation.plots import draw
 from mlref.registry.cards import brief, write
-from mlref.registry.gate import decide
 from mlref.rows import judge_records
-from mlref.storage import Project, digest, read_json, rounded
-from mlref.training.candidates import BASELINES
-
-
-def judge(project: Project, store: Store) -> dict[str, Any]:
-    """Ask the gate about the bundle of this clone; returns the content of gate.json."""
-    predictor = load(project.bundle, digest(project.contract))
-    champion = store.alias("champion")
-    difference = None if champion is None else against(project, store, predictor)
-    decision = decide(read_json(project.metrics), BASELINES, difference)
-    checks = [
-        {"name": check.name, "passed": check.verdict == "promote", "figures": check.figures}
-        for check in decision.checks
-    ]
-    return rounded({  # type: ignore[no-any-return]
-        "verdict": decision.verdict, "reasons": decision.reasons, "digest": predictor.digest,
-        "champion": champion, "checks": checks,
-    })  # fmt: skip
-
-
-def against(project: Project, store: Store, challenger: Predictor) -> Interval | str:
-    """Compare with the champion on the held-out rows; a sentence where that is impossible."""
-    try:
-        champion, _ = store.open("champion")
-    except (BundleError, ModelNotFound) as error:
-        return f"The champion cannot be loaded, so this model replaces it: {error}"
-    if champion.digest == challenger.digest:
-        return {"value": 0.0, "lower": 0.0, "upper": 0.0}
-    frame = read_parquet(project.holdout)
-    missing = {column.name for column in champion.contract.columns} - set(frame.columns)
-    try:
-        if missing or champion.contract.target.name != challenger.contract.target.name:
-            raise RowsRefused("holdout", [])
-        rows, _ = encode(champion.contract, frame)
-    except RowsRefused:
-        return (
-            f"The champion is of another contract ({champion.contract.name}) and cannot predict these"
-            " rows, so this model replaces it."
-        )
-    features, target = encode(challenger.contract, frame)
-    knobs = settings.load(project.params).gate
-    return rmse_difference(target, challenger.values(features), champion.values(rows), knobs)
+from mlref.storage import Project, digest, read_json
 
 
 def publish(
