@@ -44,7 +44,13 @@ PARAMS: dict[str, Any] = {
     },
     "train": {"seed": 1, "folds": 5, "coverage": 0.9},
     "package": {"seed": 1, "generated_rows": 100, "golden_rows": 5, "tolerance": 1e-5},
-    "evaluate": {"seed": 1, "resamples": 200, "confidence": 0.95},
+    "evaluate": {
+        "seed": 1,
+        "resamples": 200,
+        "confidence": 0.95,
+        "folds": 3,
+        "smallest_slice": 10,
+    },
     "register": {
         "seed": 1,
         "resamples": 200,

@@ -80,6 +80,15 @@ class Bootstrap(Frozen):
     """Confidence of the intervals."""
 
 
+class Evaluate(Bootstrap):
+    """Knobs of the evaluate stage."""
+
+    folds: Annotated[int, Field(ge=2)]
+    """Parts of the training rows for what is measured out of fold: features, learning curve, path."""
+    smallest_slice: Annotated[int, Field(ge=2)]
+    """Held-out rows that a slice needs to be judged; the whole needs as many."""
+
+
 class Gate(Bootstrap):
     """Knobs of the gate; a difference counts only when its interval excludes zero."""
 
@@ -108,7 +117,7 @@ class Settings(Frozen):
     """Knobs of the stage that fits the chosen one."""
     package: Package
     """Knobs of the stage that makes the bundle."""
-    evaluate: Bootstrap
+    evaluate: Evaluate
     """Knobs of the stage that judges the bundle on the held-out rows."""
     gate: Gate = Field(alias="register")
     """Knobs of the verbs that judge and promote registered models."""

@@ -16,7 +16,13 @@ SOUND: dict[str, Any] = {
     "tune": {"seed": 1, "folds": 5, "repeats": 3, "candidates": {"mean": {}}},
     "train": {"seed": 1, "folds": 10, "coverage": 0.9},
     "package": {"seed": 1, "generated_rows": 10, "golden_rows": 2, "tolerance": 1e-5},
-    "evaluate": {"seed": 1, "resamples": 200, "confidence": 0.95},
+    "evaluate": {
+        "seed": 1,
+        "resamples": 200,
+        "confidence": 0.95,
+        "folds": 5,
+        "smallest_slice": 15,
+    },
     "register": {
         "seed": 1,
         "resamples": 200,
@@ -85,6 +91,8 @@ def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
         ("package", "tolerance", 0.1, "less than or equal to 0.01"),
         ("evaluate", "resamples", 99, "greater than or equal to 100"),
         ("evaluate", "confidence", 95, "less than 1"),
+        ("evaluate", "folds", 1, "greater than or equal to 2"),
+        ("evaluate", "smallest_slice", 1, "greater than or equal to 2"),
         ("register", "confidence", 0.1, "greater than or equal to 0.5"),
         ("register", "smallest_holdout", 0, "greater than or equal to 1"),
         ("register", "smallest_slice", 0, "greater than or equal to 1"),

@@ -161,11 +161,6 @@ def encode(contract: Contract, frame: pd.DataFrame) -> tuple[rows.Array, rows.Ar
     return np.ascontiguousarray(verdict.array[:, :-1]), verdict.array[:, -1].copy()
 
 
-def content(features: rows.Array, target: rows.Array) -> str:
-    """Digest of encoded rows, whatever file they came in."""
-    return digest(np.column_stack([features, target]).tobytes())
-
-
 def row_ids(contract: Contract, frame: pd.DataFrame) -> list[str]:
     """Name each row by its identity: the contract's ``identity`` columns, else all features.
 
@@ -179,6 +174,11 @@ def row_ids(contract: Contract, frame: pd.DataFrame) -> list[str]:
     cells = cells.where(cells.notna(), None)  # a null equals a null, which NaN does not
     rows = cells.itertuples(index=False, name=None)
     return [digest(json.dumps(row, default=str).encode())[:16] for row in rows]
+
+
+def fingerprint(features: rows.Array, target: rows.Array) -> str:
+    """Identify encoded rows by a digest of their content, whatever file they came in."""
+    return digest(np.column_stack([features, target]).tobytes())
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

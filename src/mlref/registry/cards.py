@@ -9,8 +9,8 @@ from typing import Any
 from mlref import settings
 from mlref.contract import load
 from mlref.registry.datasheet import datasheet
-from mlref.registry.reports import Report
 from mlref.registry.model_card import model_card
+from mlref.registry.reports import Report
 from mlref.storage import Project, digest, read_json, replacing
 
 LIMIT = 5000

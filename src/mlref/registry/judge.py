@@ -9,7 +9,7 @@ from mlref import settings
 from mlref.bundle.predictor import Predictor, load
 from mlref.bundle.store import Store
 from mlref.data.split import split
-from mlref.data.tables import content, encode, read_parquet
+from mlref.data.tables import encode, fingerprint, read_parquet
 from mlref.errors import BundleError, DataError, ModelNotFound, RowsRefused
 from mlref.evaluation.compare import Comparison, compare
 from mlref.evaluation.slices import slices
@@ -28,11 +28,11 @@ def judge(project: Project, store: Store) -> dict[str, Any]:
         "the bundle": (metrics.get("digest"), predictor.digest),
         "the held-out rows": (
             metrics.get("holdout"),
-            content(*encode(contract, frame[held_out])),
+            fingerprint(*encode(contract, frame[held_out])),
         ),
         "the training rows": (
             predictor.manifest["data"],
-            content(*encode(contract, frame[~held_out])),
+            fingerprint(*encode(contract, frame[~held_out])),
         ),
     }
     champion = against(project, store, predictor, knobs.split)
