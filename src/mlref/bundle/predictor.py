@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from mlref import contract as contracts
-from mlref.errors import BundleError, MlrefError
+from mlref.errors import BundleError, ContractError, MlrefError
 from mlref.rows import Array
 from mlref.storage import digest
 
@@ -70,7 +70,10 @@ class Predictor:
         with _readable("intervals.json"):
             self.intervals = json.loads(contents["intervals.json"])
             self._half_width = float(self.intervals["half_width"])
-        self.contract = contracts.parse(contents["contract.yaml"].decode(), "contract.yaml")
+        try:
+            self.contract = contracts.parse(contents["contract.yaml"].decode(), "Its contract.yaml")
+        except ContractError as error:
+            raise BundleError(f"The bundle is of another version of mlref. {error}") from error
         self._possible = self.contract.target.valid or (-np.inf, np.inf)
         self._session = _session(contents["model.onnx"], len(self.contract.features))
         with _readable("golden.json"):

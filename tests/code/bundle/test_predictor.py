@@ -207,6 +207,14 @@ def test_the_contract_of_another_dataset_is_refused(bundle: Path) -> None:
         Predictor(bundle)
 
 
+def test_a_contract_that_this_version_does_not_read_is_refused(bundle: Path) -> None:
+    """As after an update that asks more of a contract: the bundle is refused, and with its reason."""
+    (bundle / "contract.yaml").write_text(CONTRACT_TEXT.replace("licence: CC0\n", ""))
+    reseal(bundle)
+    with pytest.raises(BundleError, match="(?s)another version of mlref.*licence: is missing"):
+        Predictor(bundle)
+
+
 def test_the_model_of_another_bundle_is_refused(bundle: Path, tmp_path: Path) -> None:
     """Also when both are sound."""
     write_bundle(tmp_path / "other", base=BASE + 1)
