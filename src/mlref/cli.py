@@ -482,7 +482,9 @@ def contract_check() -> None:
 
 @labels_app.command("issues")
 def labels_issues(
-    output: Annotated[Path | None, typer.Option(help="Where the review list goes.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the list goes, if not to reports/label_issues.csv.")
+    ] = None,
     rows: Annotated[int, typer.Option(help="Length of the list.", min=1)] = 20,
 ) -> None:
     """List the labels that the other rows contradict, for people to look up.

@@ -89,9 +89,8 @@ def _identified(contract: Contract, frame: pd.DataFrame) -> Iterator[tuple[str, 
     """The identity of each row, and its cells in contract order; null is None, which equals itself."""
     cells = frame[[column.name for column in contract.columns]].astype(object)
     cells = cells.where(cells.notna(), None)
-    named = frame.assign(
-        **{key: frame[key].astype(str) for key in contract.keys}
-    )  # as CSV gives them
+    # A name that is a number in the source is text in a CSV file.
+    named = frame.assign(**{key: frame[key].astype(str) for key in contract.keys})
     return zip(row_ids(contract, named), cells.itertuples(index=False, name=None), strict=True)
 
 

@@ -107,12 +107,13 @@ def review(project: Project, output: Path | None = None, listed: int = 20) -> st
 def _summary(table: pd.DataFrame) -> str:
     """How many labels stand out, beside how many would by chance."""
     count, standing = len(table), int(table["stands_out"].sum())
-    last = table.iloc[max(standing, 1) - 1]
-    if standing:
-        verb = "stands" if standing == 1 else "stand"
-        expected = f"of {count} sound labels {last.by_chance:.1f} would be so far off"
-        return f"{standing} of {count} labels {verb} out; {expected}."
-    return f"No label of {count} stands out: chance alone puts as many sound ones as far off."
+    if not standing:
+        return f"No label of {count} stands out: chance alone puts as many sound ones as far off."
+    verb = "stands" if standing == 1 else "stand"
+    expected = (
+        f"of {count} sound labels {table['by_chance'].iloc[standing - 1]:.1f} would be so far off"
+    )
+    return f"{standing} of {count} labels {verb} out; {expected}."
 
 
 def add(project: Project, file: Path, dry_run: bool = False) -> str:

@@ -221,3 +221,12 @@ def test_files_without_a_new_row_change_nothing(rents: Callable[..., Project]) -
     (project.root / "data" / "source" / "labels" / "a.csv").write_bytes(csv(*LINES))
     ingest.run(project)
     assert project.raw.read_bytes() == before
+
+
+def test_what_a_killed_import_leaves_is_not_ingested(rents: Callable[..., Project]) -> None:
+    """A file is written beside its place and renamed when it is whole."""
+    project = rents()
+    scratch = project.root / "data" / "source" / "labels" / ".a.csv.k3j2x_1q"
+    scratch.mkdir(parents=True)
+    (scratch / "a.csv").write_bytes(csv(*NEW)[:-5])
+    assert ingest.run(project).startswith("8 rows")
