@@ -18,7 +18,6 @@ from mlref.evaluation.metrics import bootstrap, shuffles
 from mlref.evaluation.slices import groups
 from mlref.rows import Array
 
-
 def fairness(
     contract: Contract, features: Array, actual: Array, predicted: Prediction,
     knobs: settings.Evaluate,
