@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,9 @@ STAGES = {
     "evaluate": ("mlref.evaluation.evaluate", "Judge the bundle on the held-out rows."),
 }
 """The stages of dvc.yaml, in order: command to module and purpose."""
+
+COUNTED = ("tune", "augment")
+"""Commands that count their work, so that it can be shown as a bar."""
 
 FLAGS = {"-q": "quiet", "--quiet": "quiet", "--debug": "debug"}
 """Options of every command; they may stand before or after its name."""
@@ -52,6 +56,8 @@ app = typer.Typer(
 )
 contract_app = typer.Typer(no_args_is_help=True, help="Show or check config/dataset.yaml.")
 app.add_typer(contract_app, name="contract")
+labels_app = typer.Typer(no_args_is_help=True, help="Review labels, or add labelled rows.")
+app.add_typer(labels_app, name="labels")
 runs_app = typer.Typer(no_args_is_help=True, help="Search, compare and tidy up the runs in MLflow.")
 app.add_typer(runs_app, name="runs", rich_help_panel="Registry")
 
@@ -71,6 +77,12 @@ def say(text: str) -> None:
         typer.echo(text)
 
 
+def _progress(line: str) -> None:
+    """Say on standard error what is done, unless ``-q`` was given."""
+    if not os.environ.get("MLREF_QUIET"):
+        typer.echo(line, err=True)
+
+
 def _stage(name: str, module: str, purpose: str) -> Callable[[], None]:
     def command() -> None:
         from mlref.storage import Project
@@ -88,10 +100,10 @@ def _watched(name: str, run: Callable[..., str], project: Any) -> str:
     from rich.console import Console
 
     console = Console(stderr=True)
-    if name == "tune":
+    if name in COUNTED:
         from rich.progress import track
 
-        return run(project, lambda work: track(work, "tune", console=console, transient=True))
+        return run(project, lambda work: track(work, name, console=console, transient=True))
     with console.status(f"{name} …"):
         return run(project)
 
@@ -100,18 +112,102 @@ for _name, (_module, _purpose) in STAGES.items():
     app.command(_name, rich_help_panel="Stages")(_stage(_name, _module, _purpose))
 
 
+Reason = Annotated[str, typer.Option(help="Why, for the audit trail.", metavar="TEXT")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
+
+
 @app.command(rich_help_panel="Registry")
-def register() -> None:
+def register(
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print every check of the gate as a table.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
     """Publish the trained model, ask the gate, and point the aliases.
 
     Running it twice changes nothing. Exit code 1 when the gate blocks the model.
 
-    Example:  mlref register
+    Example:  mlref register --explain --dry-run
     """
-    from mlref.registry.register import run
+    from mlref.registry import register
     from mlref.storage import Project
 
-    say(_watched("register", run, Project.here()))
+    project = Project.here()
+    if explain:
+        from mlref.registry.models import explanation
+
+        _show(explanation(register.decision(project)))
+    run = register.rehearse if dry_run else register.run
+    say(_watched("register", run, project))
+
+
+@app.command(rich_help_panel="Registry")
+def models() -> None:
+    """List the registered models: aliases, figures with intervals, verdicts, age.
+
+    Example:  mlref models
+    """
+    import datetime
+
+    from mlref.bundle.store import Store
+    from mlref.registry.models import models
+    from mlref.storage import Project
+
+    _show(models(Store(Project.here().store), datetime.datetime.now(datetime.UTC)))
+
+
+@app.command(rich_help_panel="Registry")
+def promote(
+    version: Annotated[str, typer.Argument(help="Version, alias or digest.")],
+    reason: Reason = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Overrule a gate that blocks it; needs a reason.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Make a registered model the champion, if its evaluation passes the gate.
+
+    Exit code 1 when the gate blocks it, or would keep the champion and no reason is given.
+
+    Example:  mlref promote 2 --reason "tie, but it needs no laboratory"
+    """
+    from mlref.registry.promote import promote
+    from mlref.storage import Project
+
+    say(promote(Project.here(), version, reason, force, dry_run))
+
+
+@app.command(rich_help_panel="Registry")
+def rollback(reason: Reason = "", dry_run: DryRun = False) -> None:
+    """Make the champion before the present one champion again.
+
+    Example:  mlref rollback --reason "complaints since Monday"
+    """
+    from mlref.registry.promote import rollback
+    from mlref.storage import Project
+
+    say(rollback(Project.here(), reason, dry_run))
+
+
+@app.command(rich_help_panel="Registry")
+def audit() -> None:
+    """Print the audit trail: who made which model champion when, and why.
+
+    Example:  mlref audit
+    """
+    from mlref.bundle.store import Store
+    from mlref.registry.models import trail
+    from mlref.storage import Project
+
+    _show(trail(Store(Project.here().store)))
+
+
+def _show(table: Any) -> None:
+    """Print a table that fits the terminal; in a pipe every line is whole."""
+    from rich.console import Console
+
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 10_000)
 
 
 @app.command(rich_help_panel="Registry")
@@ -124,6 +220,47 @@ def pipeline() -> None:
     from mlref.storage import Project
 
     say(run(Project.here(), quiet=bool(os.environ.get("MLREF_QUIET"))))
+
+
+@app.command(rich_help_panel="Registry")
+def lineage(
+    version: Annotated[str, typer.Argument(help="Version, alias or digest.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    again: Annotated[
+        bool, typer.Option("--verify", help="Train it again in a temporary folder and compare.")
+    ] = False,
+) -> None:
+    """Say what a registered model was made from: run, commit, data, contract, settings, packages.
+
+    Exit code 1 when `--verify` does not give the same bundle again; it names the input that differs.
+
+    Example:  mlref lineage champion --verify
+    """
+    import json
+
+    from rich.console import Console
+    from rich.tree import Tree
+
+    from mlref.bundle.store import Store
+    from mlref.registry.lineage import describe, verify
+    from mlref.storage import Project
+
+    def grow(tree: Tree, parts: dict[str, Any]) -> None:
+        for name, value in parts.items():
+            if isinstance(value, dict) and value:
+                grow(tree.add(name), value)
+            else:
+                tree.add(f"{name}: {value}")
+
+    project = Project.here()
+    model = describe(Store(project.store), version)
+    if again:
+        model["verified"] = verify(project, model, _progress)
+    if as_json:
+        return typer.echo(json.dumps(model, indent=1))
+    tree = Tree(f"version {model.pop('version')} ({', '.join(model.pop('aliases')) or 'no alias'})")
+    grow(tree, model)
+    Console(highlight=False, markup=False).print(tree, soft_wrap=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -156,7 +293,6 @@ Experiment = Annotated[
     str | None, typer.Option(help="Another experiment than that of `mlref register`.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
 
 
 @runs_app.command("list")
@@ -346,6 +482,54 @@ def contract_check() -> None:
     contract = parse(read_text(project.contract, ContractError), project.show(project.contract))
     found = f"{len(contract.features)} features, target {contract.target.name}"
     say(f"{project.show(project.contract)} is sound: {found}.")
+
+
+@labels_app.command("issues")
+def labels_issues(
+    output: Annotated[
+        Path | None, typer.Option(help="Where the list goes, if not to reports/label_issues.csv.")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Length of the list.", min=1)] = 20,
+) -> None:
+    """List the labels that the other rows contradict, for people to look up.
+
+    Example:  mlref labels issues --rows 50
+    """
+    from mlref.evaluation.labels import review
+    from mlref.storage import Project
+
+    say(_watched("labels", partial(review, output=output, listed=rows), Project.here()))
+
+
+@labels_app.command("import")
+def labels_import(
+    file: Annotated[Path, typer.Argument(help="A CSV file with the columns of the contract.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be added.")
+    ] = False,
+) -> None:
+    """Add labelled rows to the source: all of the file's that are new, or none when one is wrong.
+
+    Example:  mlref labels import march.csv --dry-run
+    """
+    from mlref.evaluation.labels import add
+    from mlref.storage import Project
+
+    say(add(Project.here(), file, dry_run))
+
+
+@app.command()
+def augment(
+    copies: Annotated[int, typer.Option(help="Jittered copies of each row.", min=1)] = 5,
+) -> None:
+    """Measure whether training on jittered copies of the rows would help; nothing is changed.
+
+    Example:  mlref augment --copies 10
+    """
+    from mlref.evaluation.augment import run
+    from mlref.storage import Project
+
+    say(_watched("augment", partial(run, copies=copies), Project.here()))
 
 
 if importlib.util.find_spec("mlref.serving"):

@@ -12,6 +12,7 @@
     ├── RunNotFound                  no such run in the tracking store, or more than one
     ├── PipelineFailed               a stage of `make train` stopped
     ├── GateBlocked                  the gate refused the new model
+    ├── NotReproduced                a registered model that its recorded inputs do not give again
     └── EnvironmentFault    exit 4   disk, network, database
 
 Each class builds its own sentence: what was seen, what is allowed, what to do next. The command
@@ -166,11 +167,20 @@ class GateBlocked(MlrefError):
     candidates are mended.
     """
 
-    def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__(
-            "The gate blocked this model; the champion stays:\n"
-            + "\n".join(f"  {reason}" for reason in reasons)
-        )
+    def __init__(self, reasons: Sequence[str], remedy: str = "") -> None:
+        lines = ["The gate blocked this model; the champion stays:", *(f"  {r}" for r in reasons)]
+        super().__init__("\n".join([*lines, *([remedy] if remedy else [])]))
+
+
+class NotReproduced(MlrefError):
+    """A registered model does not come out of its recorded inputs again.
+
+    Remedy: bring back what is named as changed: `git checkout` and `dvc checkout` for files, `make setup`
+    for packages. Where everything is the same, a stage is not deterministic or the machine differs.
+    """
+
+    def __init__(self, what: str, inputs: Sequence[str]) -> None:
+        super().__init__(f"{what}:\n" + "\n".join(f"  {line}" for line in inputs))
 
 
 class EnvironmentFault(MlrefError):

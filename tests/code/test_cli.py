@@ -18,7 +18,8 @@ from tests.fakes import CONTRACT_TEXT
 SOURCE = Path(cli.__file__).parent
 PLANES = [name for name, folder in {"serve": "serving"}.items() if (SOURCE / folder).is_dir()]
 RUNS = [f"runs {verb}" for verb in ("list", "compare", "export", "delete", "restore", "reproduce")]
-COMMANDS = [*cli.STAGES, "register", "pipeline", *PLANES, "contract show", "contract check", *RUNS]
+GROUPS = ["contract show", "contract check", "labels issues", "labels import"]
+COMMANDS = [*cli.STAGES, "register", "pipeline", "augment", *PLANES, *GROUPS, *RUNS]
 STEP = "mlref.data.split.run"
 """Stands for any command."""
 
@@ -68,7 +69,7 @@ def test_the_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -
     known = {
         info.name or info.callback.__name__ for info in cli.app.registered_commands if info.callback
     }
-    assert known | {"contract", "runs"} == {command.split()[0] for command in COMMANDS}
+    assert known | {"contract", "labels", "runs"} == {command.split()[0] for command in COMMANDS}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,9 @@ def test_the_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -
         ["runs", "compare"],
         ["runs", "delete", "--yes"],
         ["runs", "list", "--limit", "0"],
+        ["labels", "import"],
+        ["labels", "issues", "--rows", "0"],
+        ["augment", "--copies", "0"],
         [],
     ],
     ids=" ".join,
@@ -210,22 +214,40 @@ def test_the_pipeline_passes_quiet_on(
     assert capsys.readouterr().out == ("" if quiet else "quiet: False\n")
 
 
-@pytest.mark.parametrize("name", ["tune", "split"])
+@pytest.mark.parametrize("name", ["tune", "split", "augment"])
 def test_someone_who_looks_sees_progress(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On stderr, so that stdout stays what the command says; tune counts its trials."""
 
-    def run(project: Project, track: Any = iter) -> str:
+    def run(project: Project, track: Any = iter, **options: int) -> str:
         return f"{len(list(track([1, 2, 3])))} trials"
 
-    monkeypatch.setattr(f"{cli.STAGES[name][0]}.run", run)
+    module = cli.STAGES[name][0] if name in cli.STAGES else f"mlref.evaluation.{name}"
+    monkeypatch.setattr(f"{module}.run", run)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     assert main([name]) == 0
     said = capsys.readouterr()
-    assert said.out == f"{name}: 3 trials\n"
+    assert said.out.endswith("3 trials\n")
     assert name in said.err
+
+
+def test_labels_and_augment_pass_their_options_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And print what the verb says."""
+    verbs = "mlref.evaluation"
+    monkeypatch.setattr(f"{verbs}.labels.review", lambda _, output, listed: f"{output} {listed}")
+    monkeypatch.setattr(f"{verbs}.labels.add", lambda _, file, dry_run: f"{file} {dry_run}")
+    monkeypatch.setattr(f"{verbs}.augment.run", lambda _, copies: f"{copies} copies")
+    for line in (
+        "labels issues --output x.csv --rows 3",
+        "labels import x.csv --dry-run",
+        "augment --copies 7",
+    ):
+        assert main(line.split()) == 0
+    assert capsys.readouterr().out == "x.csv 3\nx.csv True\n7 copies\n"
 
 
 def test_contract_show_prints_every_column_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,8 +16,6 @@ from mlref.errors import DataError
 from mlref.storage import Project, read_json
 
 ROOT = Path(__file__).parents[2]
-FEWEST = 10
-"""Held-out rows that a slice needs before its error says anything."""
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +110,8 @@ def test_only_nullable_columns_hold_nulls(contract: Contract, validated: pd.Data
 
 
 def test_every_slice_has_enough_held_out_rows(project: Project, contract: Contract) -> None:
-    """Each category and each interval between edges."""
+    """Each category and each interval between edges can be judged."""
+    fewest = settings.load(project.params).evaluate.smallest_slice
     holdout = tables.read_parquet(project.holdout)
     columns = {column.name: column for column in contract.features}
     for part in contract.slices:
@@ -125,7 +124,7 @@ def test_every_slice_has_enough_held_out_rows(project: Project, contract: Contra
                 np.digitize(values, part.edges), minlength=len(part.edges) + 1
             ).tolist()
         )
-        assert min(groups) >= FEWEST, (part.column, groups)
+        assert min(groups) >= fewest, (part.column, groups)
 
 
 def test_the_committed_profile_is_of_these_rows(project: Project) -> None:

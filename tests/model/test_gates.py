@@ -14,24 +14,18 @@ from mlref.data.tables import read_parquet, write_parquet
 from mlref.data.validate import check_leakage
 from mlref.errors import DataError
 from mlref.evaluation import evaluate
-from mlref.registry.publish import judge
-from mlref.storage import Project, digest
+from mlref.registry.judge import judge
+from mlref.storage import Project
 from tests.projects import (
     RENTS_TEXT,
     RIVALS,
+    crown,
     rents,
     retrain,
     run_data,
     run_model,
     write_project,
 )
-
-
-def crown(project: Project) -> None:
-    """Make the bundle of this project the champion."""
-    store, name = Store(project.store), digest(project.bundle / "MANIFEST.json")
-    store.add(project.bundle, project.model, {"digest": name, "version": "1"})
-    store.point("champion", name)
 
 
 def judged(project: Project) -> tuple[str, str]:

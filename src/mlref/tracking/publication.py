@@ -46,7 +46,9 @@ class Publication:
     datasets : dict of str to (Path, str, int)
         Context, such as training, to the file, the digest of its content and its rows.
     artifacts : list of Path
-        Files to attach.
+        Files and folders to attach.
+    card : str
+        Markdown that describes the registered version.
     registered : list of (int, str)
         Version and digest of every model that the bundle store has.
     """
@@ -62,6 +64,7 @@ class Publication:
     trials: list[dict[str, Any]]
     datasets: dict[str, tuple[Path, str, int]]
     artifacts: list[Path]
+    card: str
     registered: list[tuple[int, str]]
 
 
@@ -234,7 +237,7 @@ def _versions(client: "MlflowClient", name: str) -> dict[str, str]:
 def _version(
     client: "MlflowClient", contract: Contract, publication: Publication, run: "Run"
 ) -> str:
-    """The registered version of this digest, made when there is none."""
+    """The registered version of this digest, made when there is none, with its card and tags."""
     name = contract.name
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(
@@ -246,7 +249,6 @@ def _version(
         "source": f"models:/{run.outputs.model_outputs[0].model_id}",
         "run_id": run.info.run_id,
         "model_id": run.outputs.model_outputs[0].model_id,
-        "description": publication.tags["summary"],
     }
     # A tracking store that was deleted has forgotten the earlier versions; they get their numbers back.
     for number, digest in [*sorted(publication.registered), (0, publication.digest)]:
@@ -260,4 +262,9 @@ def _version(
             client.delete_model_version(name, made.version)
             made = client.create_model_version(name, tags={"digest": digest}, **about)
         known[digest] = str(made.version)
-    return known[publication.digest]
+    version = known[publication.digest]
+    client.update_model_version(name, version, publication.card)  # of the newest evaluation
+    for key, value in publication.tags.items():
+        if not key.startswith("mlflow."):
+            client.set_model_version_tag(name, version, key, value)
+    return version

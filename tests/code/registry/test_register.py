@@ -148,7 +148,7 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        ("mlref.registry.publish.judge", 1),
+        ("mlref.registry.judge.judge", 1),
         ("mlref.registry.publish.draw", 1),
         ("mlflow.MlflowClient.create_run", 2),  # the parent is there, no trial
         ("mlflow.MlflowClient.log_batch", 3),  # one trial is finished, the second is empty
@@ -160,6 +160,7 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
         ("mlref.bundle.store.Store.add", 1),
         ("mlref.bundle.store.write_json", 1),  # the bundle is in the store, its record is not
         ("mlref.registry.register.write_json", 1),
+        ("mlref.registry.audit.note", 1),
         ("mlref.bundle.store.Store.point", 1),
         ("mlref.registry.register.mirror", 1),
         ("mlref.bundle.store.Store.point", 2),

@@ -1,0 +1,65 @@
+"""The registered models, and the trail of their changes, as tables for a terminal."""
+
+import datetime
+from typing import Any
+
+from rich.table import Table
+
+from mlref.bundle.store import ALIASES, Store
+from mlref.registry import audit
+
+MARKS = {"promote": "✔", "keep": "–", "block": "✘"}
+
+
+def models(store: Store, now: datetime.datetime) -> Table:
+    """Every version, newest first: its aliases, figures with intervals, verdict and age."""
+    table = Table(
+        "version", "alias", "model", "RMSE", "coverage", "verdict", "age", "bundle", box=None
+    )
+    pointed = {alias: store.alias(alias) for alias in ALIASES}
+    for record in reversed(store.records()):
+        table.add_row(
+            str(record["version"]),
+            ", ".join(alias for alias, name in pointed.items() if name == record["digest"]),
+            record["model"],
+            "{value:.1f} [{lower:.1f}, {upper:.1f}]".format(**record["metrics"]["rmse"]),
+            "{value:.0%} [{lower:.0%}, {upper:.0%}]".format(**record["metrics"]["coverage"]),
+            record["gate"]["verdict"],
+            age(now - datetime.datetime.fromisoformat(record["created"])),
+            record["digest"][:12],
+        )
+    return table
+
+
+def age(span: datetime.timedelta) -> str:
+    """A span of time in its largest unit.
+
+    Examples
+    --------
+    >>> age(datetime.timedelta(days=3, hours=7)), age(datetime.timedelta(seconds=60))
+    ('3 days', '1 minute')
+    """
+    for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if count := int(span.total_seconds() // seconds):
+            return f"{count} {unit}{'s' * (count > 1)}"
+    return "now"
+
+
+def trail(store: Store) -> Table:
+    """Every line of the audit trail, oldest first."""
+    table = Table("when", "who", "what", "version", "why", box=None)
+    for entry in audit.read(store):
+        what = entry["action"] + " (forced)" * entry["forced"]
+        when = entry["at"].removesuffix("+00:00").replace("T", " ")
+        table.add_row(when, entry["who"], what, str(entry["version"]), entry["reason"])
+    return table
+
+
+def explanation(gate: dict[str, Any]) -> Table:
+    """A decision of the gate: each check, what it asks for and why."""
+    table = Table(
+        "check", "", "reason", box=None, title=f"Verdict: {gate['verdict']}", title_justify="left"
+    )
+    for check in gate["checks"]:
+        table.add_row(check["name"], MARKS[check["verdict"]], check["reason"])
+    return table
