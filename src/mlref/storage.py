@@ -46,6 +46,7 @@ class Project:
         self.data_docs = reports / "data_docs" / "index.html"
         self.profile = reports / "profile.json"
         self.tuning = reports / "tuning.json"
+        self.journal = reports / "tuning.journal"
         self.out_of_fold = reports / "plots" / "out_of_fold.csv"
         self.candidates = reports / "plots" / "candidates.csv"
         self.predictions = reports / "plots" / "predictions.csv"

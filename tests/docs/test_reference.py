@@ -47,7 +47,7 @@ STALE = {
     "src/mlref/cli.py": ("Running it twice changes", "Twice changes", "command-line.md"),
     "src/mlref/contract.py": ("Name for people:", "A name for people:", "dataset.schema.json"),
     "src/mlref/errors.py": ("Remedy: follow", "Remedy: read", "errors.md"),
-    "src/mlref/settings.py": ("Decides the folds.", "Chooses folds.", "params.md"),
+    "src/mlref/settings.py": ("Decides the folds,", "Chooses folds.", "params.md"),
 }
 if importlib.util.find_spec("mlref.serving"):
     STALE["config/dataset.yaml"] = ("valid: [0, 120]", "valid: [0, 130]", "http-api.md")
