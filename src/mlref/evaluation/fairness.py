@@ -18,6 +18,7 @@ from mlref.evaluation.metrics import bootstrap, shuffles
 from mlref.evaluation.slices import groups
 from mlref.rows import Array
 
+
 def fairness(
     contract: Contract, features: Array, actual: Array, predicted: Prediction,
     knobs: settings.Evaluate,

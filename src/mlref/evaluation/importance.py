@@ -12,6 +12,7 @@ from mlref.evaluation.metrics import Interval
 from mlref.rows import Array
 from mlref.training.candidates import build
 
+
 def leave_one_out(
     contract: Contract, tuning: dict[str, Any], features: Array, target: Array,
     knobs: settings.Evaluate,
