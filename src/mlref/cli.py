@@ -5,6 +5,7 @@ import gc
 import importlib
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -280,22 +281,25 @@ def lineage(
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as text: fitted to a terminal, or whole where it goes into a file or a pipe."""
-    import io
+    """A table as text: whole where it goes into a file or a pipe, in a terminal as much as fits.
 
-    from rich.console import Console
-    from rich.table import Table
+    There a cell is cut at 40 signs, and the columns that find no room are named beneath.
+    """
+    from rich.cells import cell_len, set_cell_size
 
-    shown = Table(box=None, pad_edge=False)
-    for name in head:
-        shown.add_column(name, no_wrap=True)
-    for row in rows:
-        shown.add_row(*row)
-    width = None if sys.stdout.isatty() else 10_000
-    console = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
-    with console.capture() as captured:
-        console.print(shown)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    lines, missing = [""] * (len(rows) + 1), list[str]()
+    for column in zip(head, *rows, strict=True):
+        size = max(map(cell_len, column))
+        size = size if room is None else min(size, 40)
+        gap = "  " if lines[0] else ""
+        if room and lines[0] and (missing or cell_len(lines[0] + gap) + size > room):
+            missing.append(column[0])
+            continue
+        cut = (c if cell_len(c) <= size else set_cell_size(c, size - 1) + "…" for c in column)
+        lines = [line + gap + set_cell_size(c, size) for line, c in zip(lines, cut, strict=True)]
+    note = [f"No room for: {', '.join(missing)}."] if missing else []
+    return "\n".join([*(line.rstrip() for line in lines), *note])
 
 
 Words = Annotated[

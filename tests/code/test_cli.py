@@ -17,8 +17,10 @@ from tests.fakes import CONTRACT_TEXT
 
 SOURCE = Path(cli.__file__).parent
 PLANES = [name for name, folder in {"serve": "serving"}.items() if (SOURCE / folder).is_dir()]
-GROUPS = ["contract show", "contract check", "labels issues", "labels import"]
-COMMANDS = [*cli.STAGES, "register", "pipeline", "augment", *PLANES, *GROUPS]
+RUNS = [f"runs {verb}" for verb in ("list", "compare", "export", "delete", "restore", "reproduce")]
+GROUPS = ["contract show", "contract check", "labels issues", "labels import", *RUNS]
+REGISTRY = ["register", "pipeline", "models", "promote", "rollback", "audit", "lineage"]
+COMMANDS = [*cli.STAGES, *REGISTRY, "augment", *PLANES, *GROUPS]
 STEP = "mlref.data.split.run"
 """Stands for any command."""
 
@@ -68,7 +70,7 @@ def test_the_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -
     known = {
         info.name or info.callback.__name__ for info in cli.app.registered_commands if info.callback
     }
-    assert known | {"contract", "labels"} == {command.split()[0] for command in COMMANDS}
+    assert known | {"contract", "labels", "runs"} == {command.split()[0] for command in COMMANDS}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,10 @@ def test_the_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -
         ["labels", "import"],
         ["labels", "issues", "--rows", "0"],
         ["augment", "--copies", "0"],
+        ["runs"],
+        ["runs", "compare"],
+        ["runs", "delete", "--yes"],
+        ["runs", "list", "--limit", "0"],
         [],
     ],
     ids=" ".join,
@@ -306,6 +312,199 @@ def test_every_mistake_in_a_contract_is_printed(
     assert len(err.splitlines()) == 4
     for key in ("task: ", "target.unti: ", r"features\[0\] \(area\)"):
         assert re.search(f"(?m)^  {key}", err)
+
+
+TABLE = (["run_id", "note"], [["c0ffee", "x" * 50], ["bad", "[red]y[/red]"]])
+
+
+def test_a_table_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cell is cut or read as a colour, no line ends with blanks."""
+    monkeypatch.setenv("COLUMNS", "30")
+    assert cli.table(*TABLE).splitlines() == [
+        "run_id  note",
+        f"c0ffee  {'x' * 50}",
+        "bad     [red]y[/red]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        ("48", ["run_id  note", f"c0ffee  {'x' * 39}…", "bad     [red]y[/red]"]),
+        ("47", ["run_id", "c0ffee", "bad", "No room for: note."]),
+    ],
+)
+def test_a_table_fits_the_terminal(
+    columns: str, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long cell is cut; a column without room is named."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert cli.table(*TABLE).splitlines() == lines
+    assert max(map(len, lines)) <= int(columns)
+
+
+def test_a_table_of_wide_signs_is_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take two places each."""
+    assert cli.table(["a", "b"], [["糖尿", "1"], ["x", "2"]]).splitlines() == [
+        "a     b",
+        "糖尿  1",
+        "x     2",
+    ]
+
+
+def test_runs_list_passes_its_options_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says when there is more."""
+    given = {}
+
+    def listing(_: Project, *arguments: Any, **options: Any) -> Any:
+        given.update(arguments=arguments, **options)
+        return (["run_name"], [["ridge"]]), True
+
+    monkeypatch.setattr("mlref.registry.runs.listing", listing)
+    words = ["--filter", "metrics.rmse < 60", "--sort", "metrics.rmse DESC, start_time", "--columns",
+             "run_name", "--limit", "1", "--all", "--experiment", "others"]  # fmt: skip
+    assert main(["runs", "list", *words]) == 0
+    assert given == {
+        "arguments": (
+            "metrics.rmse < 60", ["metrics.rmse DESC", "start_time"], ["run_name"], 1, True, "others"
+        ),
+        "short": False,
+    }  # fmt: skip
+    out = capsys.readouterr().out
+    assert out == "run_name\nridge\nThese are the first 1; --limit shows more.\n"
+
+
+def test_runs_list_says_that_none_matches(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which is an answer, not an error."""
+    monkeypatch.setattr("mlref.registry.runs.listing", lambda *_, **__: (([], []), False))
+    assert main(["runs", "list"]) == 0
+    assert capsys.readouterr().out == "No run matches.\n"
+
+
+@pytest.mark.parametrize("verb", ["list", "compare a b", "export x.csv", "delete a", "restore a"])
+def test_without_runs_every_verb_says_what_makes_them(
+    verb: str, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With exit code 1, and without making a store."""
+    import yaml
+
+    from tests.projects import PARAMS
+
+    (clone / "config" / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    before = sorted(clone.rglob("*"))
+    assert main(["runs", *verb.split()]) == 1
+    assert "There are no runs yet: run `make train`." in capsys.readouterr().err
+    assert sorted(clone.rglob("*")) == before
+
+
+CHANGES = ["delete", "restore"]
+
+
+def changing(monkeypatch: pytest.MonkeyPatch, verb: str) -> list[bool]:
+    """Let a verb ask for consent to one run, and note the answers."""
+    answers = []
+
+    def change(_: Project, references: list[str], agreed: Any, force: bool = False) -> str | None:
+        answers.append(agreed((["run_id"], [references])))
+        return "Done." if answers[-1] else None
+
+    monkeypatch.setattr(f"mlref.registry.runs.{verb}", change)
+    return answers
+
+
+@pytest.mark.parametrize("verb", CHANGES)
+@pytest.mark.parametrize(("typed", "code"), [("y", 0), ("n", 1), ("", 1)])
+def test_a_person_is_asked_before_runs_change(
+    verb: str, typed: str, code: int,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """After a table of what is meant; only a yes is one."""
+    import io
+
+    answers = changing(monkeypatch, verb)
+    terminal = io.StringIO(f"{typed}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert main(["runs", verb, "c0ffee"]) == code
+    assert answers == [typed == "y"]
+    out = capsys.readouterr().out
+    assert out.startswith("run_id\nc0ffee\n")
+    assert f"{verb.capitalize()} these? [y/N]" in out
+    assert out.endswith("Done.\n" if typed == "y" else "Nothing was changed.\n")
+
+
+@pytest.mark.parametrize("verb", CHANGES)
+def test_without_a_person_nothing_changes_unless_it_was_said(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script says --yes."""
+    answers = changing(monkeypatch, verb)
+    assert main(["runs", verb, "c0ffee"]) == 1
+    assert "Nobody is there to answer: add --yes, or --dry-run to look." in capsys.readouterr().err
+    assert main(["runs", verb, "c0ffee", "--yes"]) == 0
+    assert answers == [True]
+
+
+@pytest.mark.parametrize("verb", CHANGES)
+@pytest.mark.parametrize("more", [[], ["--yes"]])
+def test_a_dry_run_only_shows(
+    verb: str, more: list[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Also with --yes, and it is done."""
+    answers = changing(monkeypatch, verb)
+    assert main(["runs", verb, "c0ffee", "--dry-run", *more]) == 0
+    assert answers == [False]
+    assert capsys.readouterr().out == "run_id\nc0ffee\nNothing was changed.\n"
+
+
+def test_runs_compare_says_table_and_sentences(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this order."""
+    given = []
+
+    def compare(_: Project, *arguments: Any) -> Any:
+        given.append(arguments)
+        return (["", "a", "b"], [["alpha", "1", "2"]]), ["They differ.", "By much."]
+
+    monkeypatch.setattr("mlref.registry.compare.compare", compare)
+    assert main(["runs", "compare", "a", "b", "--plot", "x.png"]) == 0
+    assert given == [(["a", "b"], Path("x.png"))]
+    assert capsys.readouterr().out == "       a  b\nalpha  1  2\n\nThey differ.\nBy much.\n"
+
+
+def test_runs_export_says_what_was_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To the path as it was given."""
+    monkeypatch.setattr(
+        "mlref.registry.runs.export", lambda _, path, experiment: f"{path} {experiment}"
+    )
+    assert main(["runs", "export", "x.csv", "--experiment", "others"]) == 0
+    assert capsys.readouterr().out == "x.csv others\n"
+
+
+@pytest.mark.parametrize(("here", "code"), [("1.50", 0), ("1.51", 1)])
+def test_runs_reproduce_ends_with_the_count_or_names_what_disagrees(
+    here: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table comes first in both cases."""
+    from mlref.registry.reproduce import Figure
+
+    monkeypatch.setattr(
+        "mlref.registry.reproduce.run", lambda _: [Figure("alpha 1", "mae", "1.50", here)]
+    )
+    assert main(["runs", "reproduce"]) == code
+    out, err = capsys.readouterr()
+    assert out.startswith(f"run      mae   here\nalpha 1  1.50  {here}\n")
+    assert out.endswith("\n1 of 1 figures agree\n") == (code == 0)
+    assert ("alpha 1: mae is 1.51 here, 1.50 was published" in err) == (code == 1)
 
 
 def test_the_module_is_the_command() -> None:

@@ -15,6 +15,7 @@ from mlref.errors import (
     ModelNotFound,
     PipelineFailed,
     RowsRefused,
+    RunNotFound,
     SettingsError,
 )
 
@@ -25,6 +26,7 @@ FAMILY = [
     DataError,
     BundleError,
     ModelNotFound,
+    RunNotFound,
     PipelineFailed,
     GateBlocked,
     EnvironmentFault,

@@ -22,7 +22,7 @@ from mlref.storage import Project, digest, to_json
 
 
 class Published(Frozen):
-    """config/published_runs.yaml: where the runs come from, their protocol, and what was printed."""
+    """Runs as config/published_runs.yaml has them: source of the rows, protocol, printed figures."""
 
     experiment: contract.Text
     """Name of the experiment in MLflow that holds the reproduced runs."""

@@ -13,8 +13,8 @@ from mlref.errors import MlrefError, ModelNotFound, RunNotFound
 from mlref.storage import Project
 
 COLUMNS = (
-    "run_id", "run_name", "start_time", "metrics.cv_rmse", "metrics.rmse", "metrics.rmse_lower",
-    "metrics.rmse_upper", "metrics.mae", "metrics.r2", "metrics.coverage", "tags.verdict",
+    "run_id", "run_name", "tags.verdict", "metrics.rmse", "metrics.rmse_lower", "metrics.rmse_upper",
+    "metrics.cv_rmse", "metrics.mae", "metrics.r2", "start_time",
 )  # fmt: skip
 """What a list shows unless it is told otherwise; those that no run has are left out."""
 
