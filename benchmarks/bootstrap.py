@@ -8,7 +8,8 @@ Compares, in alternation and in one run, on the same 88 made-up rows and on one 
 - `scipy.stats.bootstrap` on the same vectorised metrics, one at a time, as it has to be asked;
 - the loop that most people write: resample, then call scikit-learn's five metrics.
 
-The three draw the same rows, so they must agree on the intervals. It prints a table of medians and, as its last line, one JSON object.
+The three draw the same rows, so they must agree on the intervals. It prints a table of medians and, as
+its last line, one JSON object.
 """
 
 import argparse
