@@ -36,6 +36,8 @@ PARAMS: dict[str, Any] = {
         "seed": 1,
         "folds": 3,
         "repeats": 2,
+        "sampler": "grid",
+        "trials": 3,
         "candidates": {
             "mean": {},
             "single_feature": {},

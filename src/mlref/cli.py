@@ -93,23 +93,40 @@ def _stage(name: str, module: str, purpose: str) -> Callable[[], None]:
     return command
 
 
-def _watched(name: str, run: Callable[..., str], project: Any) -> str:
+def _watched(name: str, run: Callable[..., str], project: Any, **options: Any) -> str:
     """Run a stage, with a progress bar where someone looks and the stage counts its work."""
     if os.environ.get("MLREF_QUIET") or not sys.stderr.isatty():
-        return run(project)
+        return run(project, **options)
     from rich.console import Console
 
     console = Console(stderr=True)
     if name in COUNTED:
         from rich.progress import track
 
-        return run(project, lambda work: track(work, name, console=console, transient=True))
+        options["track"] = lambda work: track(work, name, console=console, transient=True)
+        return run(project, **options)
     with console.status(f"{name} …"):
-        return run(project)
+        return run(project, **options)
+
+
+def tune(
+    jobs: Annotated[
+        int, typer.Option(help="Processes; their number changes no result.", min=1)
+    ] = 1,
+) -> None:
+    """Judge the candidates of params.yaml by nested cross-validation; a killed search goes on.
+
+    Example:  mlref tune --jobs 4
+    """
+    from mlref.storage import Project
+    from mlref.training.tune import run
+
+    say(f"tune: {_watched('tune', run, Project.here(), jobs=jobs)}")
 
 
 for _name, (_module, _purpose) in STAGES.items():
-    app.command(_name, rich_help_panel="Stages")(_stage(_name, _module, _purpose))
+    command = tune if _name == "tune" else _stage(_name, _module, _purpose)
+    app.command(_name, rich_help_panel="Stages")(command)
 
 
 Reason = Annotated[str, typer.Option(help="Why, for the audit trail.", metavar="TEXT")]

@@ -72,12 +72,13 @@ def validated(kind: Any, value: object, key: str, mistakes: list[str]) -> Any | 
 
 def _sentence(kind: Any, key: str, value: object, detail: Any) -> str:
     """One mistake as ``key: what is wrong; allowed: …``."""
-    where = key
+    where, inner, missing = key, value, detail["loc"][-1] if detail["type"] == "missing" else None
     for step in detail["loc"]:
         if isinstance(step, int):
-            where += f"[{step}]"
-        elif not (isinstance(value, Mapping) and value.get("kind") == step):  # a union's tag
-            where += f".{step}" if where else str(step)
+            where, inner = f"{where}[{step}]", inner[step]  # type: ignore[index]
+        elif isinstance(inner, Mapping) and (step in inner or step == missing):
+            where, inner = f"{where}.{step}" if where else str(step), inner.get(step)
+        # else it is the tag of a union's member
     kind_of, got = detail["type"], detail["input"]
     if kind_of == "extra_forbidden":
         return f"{where}: {_unknown(str(detail['loc'][-1]), list(_fields(kind, value)))}"

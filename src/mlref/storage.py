@@ -47,6 +47,7 @@ class Project:
         self.data_docs = reports / "data_docs" / "index.html"
         self.profile = reports / "profile.json"
         self.tuning = reports / "tuning.json"
+        self.journal = reports / "tuning.journal"
         self.plots = reports / "plots"
         self.out_of_fold = self.plots / "out_of_fold.csv"
         self.candidates = self.plots / "candidates.csv"

@@ -18,8 +18,9 @@ from tests.fakes import CONTRACT_TEXT
 SOURCE = Path(cli.__file__).parent
 PLANES = [name for name, folder in {"serve": "serving"}.items() if (SOURCE / folder).is_dir()]
 RUNS = [f"runs {verb}" for verb in ("list", "compare", "export", "delete", "restore", "reproduce")]
-GROUPS = ["contract show", "contract check", "labels issues", "labels import"]
-COMMANDS = [*cli.STAGES, "register", "pipeline", "augment", *PLANES, *GROUPS, *RUNS]
+GROUPS = ["contract show", "contract check", "labels issues", "labels import", *RUNS]
+REGISTRY = ["register", "pipeline", "models", "promote", "rollback", "audit", "lineage"]
+COMMANDS = [*cli.STAGES, *REGISTRY, "augment", *PLANES, *GROUPS]
 STEP = "mlref.data.split.run"
 """Stands for any command."""
 
@@ -80,13 +81,13 @@ def test_the_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -
         ["train", "extra"],
         ["contract"],
         ["contract", "print"],
+        ["labels", "import"],
+        ["labels", "issues", "--rows", "0"],
+        ["augment", "--copies", "0"],
         ["runs"],
         ["runs", "compare"],
         ["runs", "delete", "--yes"],
         ["runs", "list", "--limit", "0"],
-        ["labels", "import"],
-        ["labels", "issues", "--rows", "0"],
-        ["augment", "--copies", "0"],
         [],
     ],
     ids=" ".join,
@@ -106,7 +107,7 @@ def test_a_stage_runs_in_the_clone_and_says_what_it_did(
     """Also from a folder inside it."""
     (clone / "config" / "inner").mkdir()
     monkeypatch.chdir(clone / "config" / "inner")
-    monkeypatch.setattr(f"{cli.STAGES[name][0]}.run", lambda project: f"ran in {project.root}")
+    monkeypatch.setattr(f"{cli.STAGES[name][0]}.run", lambda project, **_: f"ran in {project.root}")
     assert main([name]) == 0
     assert capsys.readouterr().out == f"{name}: ran in {clone.resolve()}\n"
 
@@ -214,13 +215,24 @@ def test_the_pipeline_passes_quiet_on(
     assert capsys.readouterr().out == ("" if quiet else "quiet: False\n")
 
 
+@pytest.mark.parametrize(("options", "jobs"), [([], 1), (["--jobs", "3"], 3)])
+def test_tune_is_told_how_many_processes_it_may_use(
+    options: list[str], jobs: int,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """One where nothing is said."""
+    monkeypatch.setattr("mlref.training.tune.run", lambda _, jobs: f"{jobs} processes")
+    assert main(["tune", *options]) == 0
+    assert capsys.readouterr().out == f"tune: {jobs} processes\n"
+
+
 @pytest.mark.parametrize("name", ["tune", "split", "augment"])
 def test_someone_who_looks_sees_progress(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On stderr, so that stdout stays what the command says; tune counts its trials."""
+    """On stderr, so that stdout stays what the command says; tune counts its fits."""
 
-    def run(project: Project, track: Any = iter, **options: int) -> str:
+    def run(project: Project, track: Any = iter, **_: Any) -> str:
         return f"{len(list(track([1, 2, 3])))} trials"
 
     module = cli.STAGES[name][0] if name in cli.STAGES else f"mlref.evaluation.{name}"

@@ -13,7 +13,19 @@ from mlref.settings import load
 SOUND: dict[str, Any] = {
     "validate": {"max_correlation": 0.99, "max_unusual": 0.05},
     "split": {"seed": 1, "holdout": 0.2},
-    "tune": {"seed": 1, "folds": 5, "repeats": 3, "candidates": {"mean": {}}},
+    "tune": {
+        "seed": 1,
+        "folds": 5,
+        "repeats": 3,
+        "sampler": "grid",
+        "trials": 2,
+        "candidates": {
+            "ridge": {
+                "alpha": {"low": 1, "high": 9.5, "log": True, "integer": False, "steps": 3},
+                "solver": ["auto", "svd"],
+            }
+        },
+    },
     "train": {"seed": 1, "folds": 10, "coverage": 0.9},
     "package": {"seed": 1, "generated_rows": 10, "golden_rows": 2, "tolerance": 1e-5},
     "evaluate": {
@@ -78,8 +90,10 @@ def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
         ("split", "seed", "40", "a valid integer"),
         ("split", "holdout", 0.01, "greater than or equal to 0.05"),
         ("split", "holdout", 0.6, "less than or equal to 0.5"),
-        ("tune", "folds", 1, "greater than or equal to 2"),
+        ("tune", "folds", 2, "greater than or equal to 3"),
         ("tune", "repeats", 0, "greater than or equal to 1"),
+        ("tune", "sampler", "random", "'grid', 'quasi_random' or 'tpe'"),
+        ("tune", "trials", 0, "greater than or equal to 1"),
         ("tune", "candidates", {}, "at least one entry"),
         ("tune", "candidates", ["mean"], "an object"),
         ("train", "folds", 1, "greater than or equal to 2"),
@@ -112,6 +126,43 @@ def test_a_knob_outside_its_range_is_refused(
     assert line.startswith(f"{stage}.{knob}: got {value!r}; allowed: ")
     assert allowed in line
     assert "params.yaml has 1 mistake" in str(refusal.value)
+
+
+RANGE = {"low": 1, "high": 3}
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        (3, ": got 3; allowed: a list of values, or a range with low and high"),
+        ("1, 2", ": got '1, 2'; allowed: a list of values, or a range with low and high"),
+        ([], ": got []; allowed: List should have at least 1 item after validation, not 0"),
+        ({"low": 1}, ".high: is missing"),
+        (RANGE | {"low": "a"}, ".low: got 'a'; allowed: a valid number"),
+        (RANGE | {"low": float("inf")}, ".low: got inf; allowed: a finite number"),
+        (RANGE | {"low": 3}, ": low is 3 and high is 3; low must be below high"),
+        (RANGE | {"low": 4}, ": low is 4 and high is 3; low must be below high"),
+        (
+            RANGE | {"low": 0, "log": True},
+            ": low is 0 and high is 3; with log both must be above 0",
+        ),
+        (
+            RANGE | {"high": 2.5, "integer": True},
+            ": low is 1 and high is 2.5; with integer both must be whole numbers",
+        ),
+        (RANGE | {"steps": 1}, ".steps: got 1; allowed: greater than or equal to 2"),
+        (
+            RANGE | {"step": 3},
+            ": unknown key 'step'; allowed: low, high, log, integer, steps",
+        ),
+    ],
+    ids=str,
+)
+def test_a_search_space_that_is_none_is_refused(tmp_path: Path, space: object, said: str) -> None:
+    """With the place in the file, however deep."""
+    with pytest.raises(SettingsError) as refusal:
+        load(write(tmp_path, {"tune": {"candidates": {"ridge": {"alpha": space}}}}))
+    assert refusal.value.mistakes == (f"tune.candidates.ridge.alpha{said}",)
 
 
 @pytest.mark.parametrize(

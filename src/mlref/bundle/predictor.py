@@ -70,10 +70,7 @@ class Predictor:
         with _readable("intervals.json"):
             self.intervals = json.loads(contents["intervals.json"])
             self._half_width = float(self.intervals["half_width"])
-        try:
-            self.contract = contracts.parse(contents["contract.yaml"].decode(), "Its contract.yaml")
-        except ContractError as error:
-            raise BundleError(f"The bundle is of another version of mlref. {error}") from error
+        self.contract = _contract(contents["contract.yaml"])
         self._possible = self.contract.target.valid or (-np.inf, np.inf)
         self._session = _session(contents["model.onnx"], len(self.contract.features))
         with _readable("golden.json"):
@@ -158,6 +155,17 @@ def _verified(folder: Path, expected: str | None) -> dict[str, bytes]:
     if data != measured:
         raise BundleError(f"The bundle's {MANIFEST} belongs to other training data. {AGAIN}")
     return contents
+
+
+def _contract(content: bytes) -> contracts.Contract:
+    """The bundle's contract, which an earlier version of mlref may have asked less of."""
+    try:
+        return contracts.parse(content.decode(), "contract.yaml")
+    except ContractError as error:
+        mistakes = "; ".join(error.mistakes)
+        raise BundleError(
+            f"The bundle's contract.yaml is not of the present form ({mistakes}). {AGAIN}"
+        ) from error
 
 
 def _session(model: bytes, width: int) -> onnxruntime.InferenceSession:

@@ -17,7 +17,7 @@ from mlref.training.candidates import build
 SHARES = np.linspace(0.2, 1.0, 6)
 """Parts of a fold's training rows for which the learning curve has a point."""
 
-PENALTIES = np.logspace(-2, 3, 16)
+PENALTIES = np.logspace(-2, 3, 11)
 """Multiples of the chosen penalty for which the path has a point; one is among them."""
 
 SCORING = "neg_root_mean_squared_error"
@@ -27,7 +27,7 @@ def learning(
     contract: Contract, tuning: dict[str, Any], features: Array, target: Array,
     knobs: settings.Evaluate,
 ) -> pd.DataFrame:  # fmt: skip
-    """Cross-validate the chosen model on fewer rows than there are: would more help?
+    """Cross-validate the chosen model on fewer rows than there are, to see what more would bring.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def effects(contract: Contract, predict: Callable[[Array], Array], features: Arr
         grid, curves = sweep(column, place, predict, features)
         shares = (grid - grid[0]) / np.ptp(grid)
         for code, share, mean in zip(grid.tolist(), shares, curves.mean(axis=0), strict=True):
-            value = column.allowed[int(code)] if column.allowed is not None else code
+            value = code if column.allowed is None else str(column.allowed[int(code)])
             lines.append((column.name, value, share, mean))
     return pd.DataFrame(lines, columns=["feature", "value", "share", "prediction"])
 

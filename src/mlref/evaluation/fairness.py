@@ -18,10 +18,14 @@ from mlref.evaluation.metrics import bootstrap, shuffles
 from mlref.evaluation.slices import groups
 from mlref.rows import Array
 
+
 def fairness(
-    contract: Contract, features: Array, actual: Array, predicted: Prediction,
+    contract: Contract,
+    features: Array,
+    actual: Array,
+    predicted: Prediction,
     knobs: settings.Evaluate,
-) -> dict[str, dict[str, Any]]:  # fmt: skip
+) -> dict[str, dict[str, Any]]:
     """Compare the groups of each sensitive column, as the contract's slices divide it.
 
     Parameters

@@ -12,10 +12,14 @@ from mlref.evaluation.metrics import Interval
 from mlref.rows import Array
 from mlref.training.candidates import build
 
+
 def leave_one_out(
-    contract: Contract, tuning: dict[str, Any], features: Array, target: Array,
+    contract: Contract,
+    tuning: dict[str, Any],
+    features: Array,
+    target: Array,
     knobs: settings.Evaluate,
-) -> dict[str, Interval]:  # fmt: skip
+) -> dict[str, Interval]:
     """Fit the chosen model without each feature in turn, and compare it out of fold with the whole one.
 
     A feature that others stand in for is worth little here, whatever its coefficient: the question is

@@ -10,7 +10,7 @@ from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
 from mlref.contract import load as load_contract
 from mlref.data.tables import read_parquet
-from mlref.evaluation.plots import draw
+from mlref.evaluation.draw import draw
 from mlref.registry.cards import brief, write
 from mlref.rows import judge_records
 from mlref.storage import Project, digest, read_json

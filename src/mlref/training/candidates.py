@@ -9,6 +9,7 @@ from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import PolynomialFeatures
 
 from mlref.contract import Contract
 from mlref.errors import SettingsError
@@ -24,6 +25,12 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
     ),
     "ridge": Ridge,
     "elastic_net": partial(ElasticNet, max_iter=100_000),
+    "elastic_net_interactions": lambda **parameters: Pipeline(
+        [
+            ("multiply", PolynomialFeatures(2, interaction_only=True, include_bias=False)),
+            ("line", ElasticNet(max_iter=100_000, **parameters)),
+        ]
+    ),
     "gradient_boosting": GradientBoostingRegressor,
     "random_forest": RandomForestRegressor,
 }

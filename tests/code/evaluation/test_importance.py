@@ -10,7 +10,7 @@ from mlref.settings import Evaluate
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import rents
 
-KNOBS = Evaluate(seed=0, resamples=300, confidence=0.95, folds=5, smallest_slice=15)
+KNOBS = Evaluate(seed=0, resamples=300, confidence=0.95, folds=3, smallest_slice=15)
 TUNING = {"model": "ridge", "parameters": {"alpha": 0.1}}
 
 
