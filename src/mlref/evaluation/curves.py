@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import KFold, learning_curve, validation_curve
+from sklearn.pipeline import Pipeline
 
 from mlref import settings
 from mlref.contract import Contract
@@ -69,20 +70,24 @@ def path(
         model that has no penalty ``alpha``.
     """
     model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)
+    steps = [*model.steps[:-1], *getattr(model[-1], "steps", model.steps[-1:])]  # a nested one too
+    model = Pipeline(steps).fit(features, target)
     columns = ["alpha", "rmse", "deviation", "term", "coefficient"]
-    if not hasattr(model.fit(features, target)[-1], "coef_") or not hasattr(model[-1], "alpha"):
+    if not hasattr(model[-1], "coef_") or not hasattr(model[-1], "alpha"):
         return pd.DataFrame(columns=columns)
-    alphas = model[-1].alpha * PENALTIES
+    penalty, alphas = f"{steps[-1][0]}__alpha", model[-1].alpha * PENALTIES
     _, scores = validation_curve(
-        model, features, target, param_name="estimate__alpha", param_range=alphas,
+        model, features, target, param_name=penalty, param_range=alphas,
         cv=_folds(knobs), scoring=SCORING,
     )  # fmt: skip
+    terms = [_label(contract, term) for term in model[0].get_feature_names_out(contract.names)]
+    for _, step in steps[1:-1]:
+        terms = step.get_feature_names_out(terms)
     lines = []
     for alpha, score in zip(alphas, scores, strict=True):
-        fitted = model.set_params(estimate__alpha=alpha).fit(features, target)
-        terms = fitted[:-1].get_feature_names_out(contract.names)
-        for term, coefficient in zip(terms, fitted[-1].coef_, strict=True):
-            lines.append((alpha, -score.mean(), score.std(), _label(contract, term), coefficient))
+        coefficients = model.set_params(**{penalty: alpha}).fit(features, target)[-1].coef_
+        for term, coefficient in zip(terms, coefficients, strict=True):
+            lines.append((alpha, -score.mean(), score.std(), term, coefficient))
     return pd.DataFrame(lines, columns=columns)
 
 

@@ -53,11 +53,9 @@ def intervals(at: Any, found: dict[str, Interval], line: float) -> int:
     for place, interval in enumerate(found.values()):
         excludes = not interval["lower"] <= line <= interval["upper"]
         off += excludes
-        reach = [[interval["value"] - interval["lower"]], [interval["upper"] - interval["value"]]]
-        at.errorbar(
-            interval["value"], place, xerr=reach, capsize=3,
-            fmt="D" if excludes else "o", color=ORANGE if excludes else BLUE,
-        )  # fmt: skip
+        colour = ORANGE if excludes else BLUE
+        at.plot([interval["lower"], interval["upper"]], [place, place], "|-", color=colour)
+        at.plot(interval["value"], place, "D" if excludes else "o", color=colour)
     at.set_yticks(range(len(found)), found)
     at.set_ylim(max(len(found), 1) - 0.5, -0.5)
     return off
@@ -76,10 +74,10 @@ def predicted_vs_actual(table: Any, metrics: dict[str, Any], unit: str) -> Figur
         (missed, ORANGE, "D", "outside"),
     ):
         part = table[rows]
-        reach = [part["value"] - part["lower"], part["upper"] - part["value"]]
-        at.errorbar(
-            part["actual"], part["value"], yerr=reach, fmt=marker, color=colour, ecolor=colour,
-            elinewidth=0.7, alpha=0.75, markersize=4, label=f"{label} ({len(part)})",
+        at.vlines(part["actual"], part["lower"], part["upper"], color=colour, lw=0.7, alpha=0.75)
+        at.plot(
+            part["actual"], part["value"], marker, color=colour, alpha=0.75, markersize=4,
+            label=f"{label} ({len(part)})",
         )  # fmt: skip
     ends = [table["actual"].min(), table["actual"].max()]
     at.plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="perfect")

@@ -7,7 +7,7 @@ import pytest
 
 from mlref.contract import parse
 from mlref.data.tables import encode
-from mlref.evaluation.curves import effects, learning, path
+from mlref.evaluation.curves import PENALTIES, effects, learning, path
 from mlref.rows import generate
 from mlref.settings import Evaluate
 from tests.fakes import CONTRACT, WEIGHTS, linear
@@ -54,6 +54,14 @@ def test_a_null_category_has_a_name_on_the_path() -> None:
     frame.loc[::5, "heating"] = None
     terms = set(path(contract, RIDGE, *encode(contract, frame), KNOBS)["term"])
     assert {"heating = null", "heating = gas", "balcony"} <= terms
+
+
+def test_products_of_features_are_on_the_path() -> None:
+    """A penalty inside a nested pipeline is found as well; the terms are named by their factors."""
+    tuning = {"model": "elastic_net_interactions", "parameters": {"alpha": 1.0, "l1_ratio": 0.9}}
+    found = path(CONTRACT, tuning, *ROWS, KNOBS)
+    assert {"area", "area rooms", "area heating = gas"} <= set(found["term"])
+    assert found["alpha"].nunique() == len(PENALTIES)
 
 
 @pytest.mark.parametrize("tuning", [TREES, {"model": "mean", "parameters": {}}])

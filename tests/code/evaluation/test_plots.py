@@ -57,6 +57,13 @@ def test_values_outside_their_interval_are_counted() -> None:
     assert {"inside (2)", "outside (1)", "actual: Rent"} <= written
 
 
+def test_a_value_beyond_the_possible_is_drawn_outside_its_interval() -> None:
+    """The interval ends where the possible does; the value is what the model gave."""
+    table = pd.DataFrame({"actual": [1.0], "value": [-5.0], "lower": [0.0], "upper": [4.0]})
+    metrics = {"coverage": {"value": 1.0, "promised": 0.9}}
+    assert "inside (1)" in texts(plots.predicted_vs_actual(table, metrics, "Rent"))
+
+
 def test_a_funnel_of_residuals_is_said() -> None:
     """The spread at both ends is in the title."""
     value = pd.Series(range(9), dtype=float)
