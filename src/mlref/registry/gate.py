@@ -259,12 +259,12 @@ def _too_good(found: Comparison, knobs: settings.Gate) -> Check:
 def _age(days: float, knobs: settings.Gate) -> Check:
     figures = {"days": days, "largest": knobs.max_age_days}
     if days <= knobs.max_age_days:
-        return Check("age", "promote", f"Its evaluation is {days:.0f} days old.", figures)
+        return Check("recent", "promote", f"Its evaluation is {days:.0f} days old.", figures)
     reason = (
         f"Its evaluation is {days:.0f} days old; allowed: {knobs.max_age_days:g}. `make train` makes a"
         " new one."
     )
-    return Check("age", "block", reason, figures)
+    return Check("recent", "block", reason, figures)
 
 
 def _figures(interval: Mapping[str, float], sign: int = 1) -> str:

@@ -59,7 +59,7 @@ def judge_again(project: Project, store: Store, reference: str) -> dict[str, Any
         found = Incomparable(
             "keep", "There are no rows here on which to compare it with the champion."
         )
-        if then["champion"] == champion:
+        if then.get("champion") == champion:
             found = Incomparable(then["verdict"], " ".join(then["reasons"]))
     created = datetime.datetime.fromisoformat(record["created"])
     age = (datetime.datetime.now(datetime.UTC) - created) / datetime.timedelta(days=1)

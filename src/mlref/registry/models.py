@@ -3,7 +3,7 @@
 import datetime
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from mlref.bundle.store import ALIASES, Store
 from mlref.registry import audit
@@ -12,10 +12,8 @@ MARKS = {"promote": "✔", "keep": "–", "block": "✘"}
 
 
 def models(store: Store, now: datetime.datetime) -> Table:
-    """Every version, newest first: its aliases, figures with intervals, verdict and age."""
-    table = Table(
-        "version", "alias", "model", "RMSE", "coverage", "verdict", "age", "bundle", box=None
-    )
+    """Every version, newest first: aliases, figures with intervals, verdict and age."""
+    table = _table("version", "alias", "model", "RMSE", "coverage", "verdict", "made", "bundle")
     pointed = {alias: store.alias(alias) for alias in ALIASES}
     for record in reversed(store.records()):
         table.add_row(
@@ -25,29 +23,29 @@ def models(store: Store, now: datetime.datetime) -> Table:
             "{value:.1f} [{lower:.1f}, {upper:.1f}]".format(**record["metrics"]["rmse"]),
             "{value:.0%} [{lower:.0%}, {upper:.0%}]".format(**record["metrics"]["coverage"]),
             record["gate"]["verdict"],
-            age(now - datetime.datetime.fromisoformat(record["created"])),
+            ago(now - datetime.datetime.fromisoformat(record["created"])),
             record["digest"][:12],
         )
     return table
 
 
-def age(span: datetime.timedelta) -> str:
+def ago(span: datetime.timedelta) -> str:
     """A span of time in its largest unit.
 
     Examples
     --------
-    >>> age(datetime.timedelta(days=3, hours=7)), age(datetime.timedelta(seconds=60))
-    ('3 days', '1 minute')
+    >>> ago(datetime.timedelta(days=3, hours=7)), ago(datetime.timedelta(seconds=60))
+    ('3 days ago', '1 minute ago')
     """
     for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if count := int(span.total_seconds() // seconds):
-            return f"{count} {unit}{'s' * (count > 1)}"
+            return f"{count} {unit}{'s' * (count > 1)} ago"
     return "now"
 
 
 def trail(store: Store) -> Table:
     """Every line of the audit trail, oldest first."""
-    table = Table("when", "who", "what", "version", "why", box=None)
+    table = _table("when", "who", "what", "version", "why")
     for entry in audit.read(store):
         what = entry["action"] + " (forced)" * entry["forced"]
         when = entry["at"].removesuffix("+00:00").replace("T", " ")
@@ -57,9 +55,13 @@ def trail(store: Store) -> Table:
 
 def explanation(gate: dict[str, Any]) -> Table:
     """A decision of the gate: each check, what it asks for and why."""
-    table = Table(
-        "check", "", "reason", box=None, title=f"Verdict: {gate['verdict']}", title_justify="left"
-    )
+    table = _table("check", "", "reason")
+    table.title, table.title_justify = f"Verdict: {gate['verdict']}", "left"
     for check in gate["checks"]:
         table.add_row(check["name"], MARKS[check["verdict"]], check["reason"])
     return table
+
+
+def _table(*header: str) -> Table:
+    """A plain table whose cells are folded where the terminal is narrow, never cut off."""
+    return Table(*(Column(name, overflow="fold") for name in header), box=None)
