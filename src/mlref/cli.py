@@ -192,8 +192,7 @@ def _show(table: Any) -> None:
     """Print a table that fits the terminal; in a pipe every line is whole."""
     from rich.console import Console
 
-    console = Console()
-    console.print(table, width=None if console.is_terminal else 10_000)
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 @app.command(rich_help_panel="Registry")

@@ -63,5 +63,8 @@ def explanation(gate: dict[str, Any]) -> Table:
 
 
 def _table(*header: str) -> Table:
-    """A plain table whose cells are folded where the terminal is narrow, never cut off."""
-    return Table(*(Column(name, overflow="fold") for name in header), box=None)
+    """A plain table; on a narrow terminal the cells with several words take several lines."""
+    whole = ("version", "model", "verdict", "bundle", "check")
+    return Table(
+        *(Column(name, overflow="fold", no_wrap=name in whole) for name in header), box=None
+    )
