@@ -129,7 +129,7 @@ def register(
 
 @app.command(rich_help_panel="Registry")
 def models() -> None:
-    """List the registered models: aliases, figures with intervals, verdicts, when they were made.
+    """List the registered models: aliases, errors with intervals, verdicts, when they were made.
 
     Example:  mlref models
     """

@@ -247,7 +247,8 @@ def _too_good(found: Comparison, knobs: settings.Gate) -> Check:
     name, gain = "too_good", -found.rmse["value"] / found.champion if found.champion else 0.0
     figures = {"gain": gain, "largest": knobs.largest_gain}
     if gain <= knobs.largest_gain:
-        reason = f"A gain of {gain:.0%} is not too good to be true."
+        where = f"{abs(gain):.0%} {'below' if gain > 0 else 'above'} the champion's"
+        reason = f"Its RMSE is {where}, which is no suspicious gain."
         return Check(name, "promote", reason, figures)
     reason = (
         f"Its RMSE is {gain:.0%} below the champion's. More than {knobs.largest_gain:.0%} in one step is"

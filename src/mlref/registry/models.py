@@ -12,8 +12,8 @@ MARKS = {"promote": "✔", "keep": "–", "block": "✘"}
 
 
 def models(store: Store, now: datetime.datetime) -> Table:
-    """Every version, newest first: aliases, figures with intervals, verdict and age."""
-    table = _table("version", "alias", "model", "RMSE", "coverage", "verdict", "made", "bundle")
+    """Every version, newest first: aliases, error with its interval, verdict and age."""
+    table = _table("version", "alias", "model", "RMSE", "verdict", "made", "bundle")
     pointed = {alias: store.alias(alias) for alias in ALIASES}
     for record in reversed(store.records()):
         table.add_row(
@@ -21,25 +21,24 @@ def models(store: Store, now: datetime.datetime) -> Table:
             ", ".join(alias for alias, name in pointed.items() if name == record["digest"]),
             record["model"],
             "{value:.1f} [{lower:.1f}, {upper:.1f}]".format(**record["metrics"]["rmse"]),
-            "{value:.0%} [{lower:.0%}, {upper:.0%}]".format(**record["metrics"]["coverage"]),
             record["gate"]["verdict"],
-            ago(now - datetime.datetime.fromisoformat(record["created"])),
+            age(now - datetime.datetime.fromisoformat(record["created"])),
             record["digest"][:12],
         )
     return table
 
 
-def ago(span: datetime.timedelta) -> str:
+def age(span: datetime.timedelta) -> str:
     """A span of time in its largest unit.
 
     Examples
     --------
-    >>> ago(datetime.timedelta(days=3, hours=7)), ago(datetime.timedelta(seconds=60))
-    ('3 days ago', '1 minute ago')
+    >>> age(datetime.timedelta(days=3, hours=7)), age(datetime.timedelta(seconds=60))
+    ('3 d', '1 min')
     """
-    for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
         if count := int(span.total_seconds() // seconds):
-            return f"{count} {unit}{'s' * (count > 1)} ago"
+            return f"{count} {unit}"
     return "now"
 
 
@@ -64,7 +63,6 @@ def explanation(gate: dict[str, Any]) -> Table:
 
 def _table(*header: str) -> Table:
     """A plain table; on a narrow terminal the cells with several words take several lines."""
-    whole = ("version", "model", "verdict", "bundle", "check")
-    return Table(
-        *(Column(name, overflow="fold", no_wrap=name in whole) for name in header), box=None
-    )
+    folded = ("alias", "model", "reason", "why")
+    columns = [Column(name, overflow="fold", no_wrap=name not in folded) for name in header]
+    return Table(*columns, box=None, padding=(0, 1), pad_edge=False)
