@@ -23,7 +23,7 @@ def models(store: Store, now: datetime.datetime) -> Table:
             "{value:.1f} [{lower:.1f}, {upper:.1f}]".format(**record["metrics"]["rmse"]),
             record["gate"]["verdict"],
             age(now - datetime.datetime.fromisoformat(record["created"])),
-            record["digest"][:12],
+            record["digest"][:8],
         )
     return table
 

@@ -45,7 +45,7 @@ def test_every_version_is_listed_newest_first(two: Store) -> None:
     assert first.split()[:3] == ["1", "champion", "elastic_net"] and "promote" in first
     found = two.records()[0]["metrics"]["rmse"]
     assert "{value:.1f} [{lower:.1f}, {upper:.1f}]".format(**found) in first
-    assert first.split()[-3:] == ["3", "d", two.records()[0]["digest"][:12]]
+    assert first.split()[-3:] == ["3", "d", two.records()[0]["digest"][:8]]
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
@@ -59,7 +59,7 @@ def test_the_tables_fit_the_terminal(two: Store, width: int) -> None:
     said = " ".join(shown(models(two, NOW), width))
     assert all(
         word in said
-        for word in ("champion", "challenger", "elastic_net", two.records()[0]["digest"][:12])
+        for word in ("champion", "challenger", "elastic_net", two.records()[0]["digest"][:8])
     )
 
 
