@@ -471,6 +471,16 @@ def test_a_clone_that_was_moved_goes_on(
         assert mlflow.sklearn.load_model(f"models:/rents/{version}").predict([[70, 3, 1, 4]]) > 0
 
 
+def test_figures_of_another_model_are_not_published(published: Project, rivals: Rivals) -> None:
+    """Nothing is registered under a digest whose evaluation this is not."""
+    shutil.copytree(rivals["better"].bundle, published.bundle, dirs_exist_ok=True)
+    before = snapshot(published.root)
+    for _ in range(2):
+        with pytest.raises(GateBlocked, match="What was evaluated is not what is here: the bundle"):
+            register.run(published)
+    assert snapshot(published.root) == before
+
+
 def test_without_a_bundle_it_says_what_to_run(project: Project) -> None:
     """Nothing is registered."""
     shutil.rmtree(project.bundle)
