@@ -1,6 +1,7 @@
 """The command line: one command per verb, imported when it is called, and nothing else."""
 
 import atexit
+import contextlib
 import gc
 import importlib
 import importlib.util
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from mlref import __version__
-from mlref.errors import EnvironmentFault, MlrefError
+from mlref.errors import EXIT_CODE_NOTE, EnvironmentFault, MlrefError
 
 STAGES = {
     "ingest": ("mlref.data.ingest", "Bring the contract's source to data/raw/."),
@@ -160,7 +161,7 @@ def register(
 
 @app.command(rich_help_panel="Registry")
 def models() -> None:
-    """List the registered models: aliases, figures with intervals, verdicts, age.
+    """List the registered models: aliases, errors with intervals, verdicts, when they were made.
 
     Example:  mlref models
     """
@@ -223,8 +224,7 @@ def _show(table: Any) -> None:
     """Print a table that fits the terminal; in a pipe every line is whole."""
     from rich.console import Console
 
-    console = Console()
-    console.print(table, width=None if console.is_terminal else 10_000)
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 @app.command(rich_help_panel="Registry")
@@ -583,7 +583,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = int(app(rest, standalone_mode=False) or 0)
     except Exception as error:  # the last resort: one sentence, with --debug the traceback
-        return _failed(error, debug="debug" in flags)
+        code = _failed(error, debug="debug" in flags)
+        if note := os.environ.get(EXIT_CODE_NOTE):
+            with contextlib.suppress(OSError):
+                Path(note).write_text(str(code))
+        return code
     if code == 130:
         print("Stopped.", file=sys.stderr)
     return code

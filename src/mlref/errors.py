@@ -10,7 +10,7 @@
     ├── BundleError                  a bundle that is incomplete, altered or not convertible
     ├── ModelNotFound                no such version, alias or digest in the bundle store
     ├── RunNotFound                  no such run in the tracking store, or more than one
-    ├── PipelineFailed               a stage of `make train` stopped
+    ├── PipelineFailed               a stage of `make train` stopped; exit code of that stage
     ├── GateBlocked                  the gate refused the new model
     ├── NotReproduced                a registered model that its recorded inputs do not give again
     └── EnvironmentFault    exit 4   disk, network, database
@@ -22,10 +22,11 @@ line maps ``exit_code``; the service maps the classes to an HTTP status in one p
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 SHOWN = 20
 """How many findings a message lists before it only counts the rest."""
+EXIT_CODE_NOTE = "MLREF_EXIT_CODE_NOTE"
+"""Variable that names a file in which a failed command leaves its exit code, which DVC does not pass on."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Finding:
 class MlrefError(Exception):
     """Root of the family: a refusal with a sentence for its reader."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class ContractError(MlrefError):
@@ -157,7 +158,16 @@ class PipelineFailed(MlrefError):
     """A stage of the pipeline stopped; its own message came before.
 
     Remedy: follow that message, then run `make train` again; finished stages are not run twice.
+
+    Parameters
+    ----------
+    exit_code : int
+        With which the stage ended.
     """
+
+    def __init__(self, exit_code: int = 1) -> None:
+        self.exit_code = exit_code
+        super().__init__("A stage failed, and nothing was registered; its reason stands above.")
 
 
 class GateBlocked(MlrefError):
@@ -190,7 +200,7 @@ class EnvironmentFault(MlrefError):
     command again.
     """
 
-    exit_code: ClassVar[int] = 4
+    exit_code = 4
 
     def __init__(
         self, what: str, error: BaseException, then: str = "What was there before is unchanged."

@@ -157,6 +157,18 @@ def test_an_error_is_a_sentence_and_an_exit_code(
     assert said in err and "Traceback" not in err
 
 
+def test_the_exit_code_is_left_where_the_pipeline_looks(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC, between the two, has one code for every failure; a full disk takes no note."""
+    monkeypatch.setattr(STEP, raising(EnvironmentFault("Disk", OSError(28, "No space left"))))
+    monkeypatch.setenv("MLREF_EXIT_CODE_NOTE", str(clone / "note"))
+    assert main(["split"]) == 4
+    assert (clone / "note").read_text() == "4"
+    monkeypatch.setenv("MLREF_EXIT_CODE_NOTE", str(clone / "missing" / "note"))
+    assert main(["split"]) == 4
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "split"], ["split", "--debug"]])
 @pytest.mark.parametrize("error", [MlrefError("wrong"), OSError("gone"), KeyError("area")])
 def test_debug_shows_the_traceback(
@@ -213,6 +225,50 @@ def test_the_pipeline_passes_quiet_on(
     monkeypatch.setattr("mlref.registry.pipeline.run", lambda _, quiet: f"quiet: {quiet}")
     assert main(arguments) == 0
     assert capsys.readouterr().out == ("" if quiet else "quiet: False\n")
+
+
+GATE = {
+    "verdict": "keep",
+    "checks": [{"name": "coverage", "verdict": "keep", "reason": "Its intervals are wide."}],
+}
+
+
+@pytest.mark.parametrize("verb", ["run", "rehearse"])
+@pytest.mark.parametrize("explain", [False, True])
+def test_register_explains_itself_and_can_be_rehearsed(
+    verb: str, explain: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rehearsal calls what changes nothing; in a pipe each check is one line."""
+    for name in ("run", "rehearse"):
+        monkeypatch.setattr(f"mlref.registry.register.{name}", lambda _, name=name: f"{name} it")
+    monkeypatch.setattr("mlref.registry.register.decision", lambda _: GATE)
+    arguments = ["--dry-run"] * (verb == "rehearse") + ["--explain"] * explain
+    assert main(["register", *arguments]) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    assert last == f"{verb} it"
+    assert [line.split() for line in table[2:]] == (
+        [["coverage", "–", *"Its intervals are wide.".split()]] if explain else []
+    )
+
+
+def test_promote_and_rollback_pass_on_what_was_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Version, reason, force and dry run."""
+    for name in ("promote", "rollback"):
+        monkeypatch.setattr(f"mlref.registry.promote.{name}", lambda _, *given: repr(given))
+    assert main(["promote", "2", "--force", "--reason", "mine"]) == 0
+    assert main(["rollback", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "('2', 'mine', True, False)\n('', True)\n"
+    assert main(["promote"]) == 2
+
+
+def test_without_models_the_tables_have_a_header_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is made."""
+    assert main(["models"]) == main(["audit"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["version", "when"]
+    assert not Project.here().store.exists()
 
 
 @pytest.mark.parametrize(("options", "jobs"), [([], 1), (["--jobs", "3"], 3)])

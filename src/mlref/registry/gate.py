@@ -247,7 +247,8 @@ def _too_good(found: Comparison, knobs: settings.Gate) -> Check:
     name, gain = "too_good", -found.rmse["value"] / found.champion if found.champion else 0.0
     figures = {"gain": gain, "largest": knobs.largest_gain}
     if gain <= knobs.largest_gain:
-        reason = f"A gain of {gain:.0%} is not too good to be true."
+        where = f"{abs(gain):.0%} {'below' if gain > 0 else 'above'} the champion's"
+        reason = f"Its RMSE is {where}, which is no suspicious gain."
         return Check(name, "promote", reason, figures)
     reason = (
         f"Its RMSE is {gain:.0%} below the champion's. More than {knobs.largest_gain:.0%} in one step is"
@@ -259,12 +260,12 @@ def _too_good(found: Comparison, knobs: settings.Gate) -> Check:
 def _age(days: float, knobs: settings.Gate) -> Check:
     figures = {"days": days, "largest": knobs.max_age_days}
     if days <= knobs.max_age_days:
-        return Check("age", "promote", f"Its evaluation is {days:.0f} days old.", figures)
+        return Check("recent", "promote", f"Its evaluation is {days:.0f} days old.", figures)
     reason = (
         f"Its evaluation is {days:.0f} days old; allowed: {knobs.max_age_days:g}. `make train` makes a"
         " new one."
     )
-    return Check("age", "block", reason, figures)
+    return Check("recent", "block", reason, figures)
 
 
 def _figures(interval: Mapping[str, float], sign: int = 1) -> str:

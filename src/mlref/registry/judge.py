@@ -59,7 +59,7 @@ def judge_again(project: Project, store: Store, reference: str) -> dict[str, Any
         found = Incomparable(
             "keep", "There are no rows here on which to compare it with the champion."
         )
-        if then["champion"] == champion:
+        if then.get("champion") == champion:
             found = Incomparable(then["verdict"], " ".join(then["reasons"]))
     created = datetime.datetime.fromisoformat(record["created"])
     age = (datetime.datetime.now(datetime.UTC) - created) / datetime.timedelta(days=1)
@@ -121,15 +121,15 @@ def against(
     frame, limits = read_parquet(project.validated), settings.load(project.params).gate
     try:
         frame = frame[split(challenger.contract, frame, knobs)]
-        encode(challenger.contract, frame)
+        features, target = encode(challenger.contract, frame)
     except (KeyError, RowsRefused):
         reason = (
             f"It is of another contract ({challenger.contract.name}) and cannot predict these rows."
         )
         return Incomparable("block", reason)
     try:
-        frame = frame[split(champion.contract, frame, learned)]
-        rows, _ = encode(champion.contract, frame)
+        unseen = split(champion.contract, frame, learned)
+        rows, _ = encode(champion.contract, frame[unseen])
         same = champion.contract.target.name == challenger.contract.target.name
     except (KeyError, RowsRefused):
         same = False
@@ -139,15 +139,15 @@ def against(
             " rows, so this model replaces it."
         )
         return Incomparable("promote", reason)
-    if len(frame) < limits.smallest_holdout:
+    if len(rows) < limits.smallest_holdout:
         reason = (
-            f"Only {len(frame)} rows have been seen by neither it nor the champion; at least"
+            f"Only {len(rows)} rows have been seen by neither it nor the champion; at least"
             f" {limits.smallest_holdout} are needed to compare them."
         )
         return Incomparable("keep", reason)
-    features, target = encode(challenger.contract, frame)
+    features = features[unseen]
     return compare(
-        target,
+        target[unseen],
         challenger.predict(features).value,
         champion.predict(rows).value,
         dict(slices(challenger.contract, features)),

@@ -3,7 +3,7 @@
 import datetime
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from mlref.bundle.store import ALIASES, Store
 from mlref.registry import audit
@@ -12,10 +12,8 @@ MARKS = {"promote": "✔", "keep": "–", "block": "✘"}
 
 
 def models(store: Store, now: datetime.datetime) -> Table:
-    """Every version, newest first: its aliases, figures with intervals, verdict and age."""
-    table = Table(
-        "version", "alias", "model", "RMSE", "coverage", "verdict", "age", "bundle", box=None
-    )
+    """Every version, newest first: aliases, error with its interval, verdict and age."""
+    table = _table("version", "alias", "model", "RMSE", "verdict", "made", "bundle")
     pointed = {alias: store.alias(alias) for alias in ALIASES}
     for record in reversed(store.records()):
         table.add_row(
@@ -23,10 +21,9 @@ def models(store: Store, now: datetime.datetime) -> Table:
             ", ".join(alias for alias, name in pointed.items() if name == record["digest"]),
             record["model"],
             "{value:.1f} [{lower:.1f}, {upper:.1f}]".format(**record["metrics"]["rmse"]),
-            "{value:.0%} [{lower:.0%}, {upper:.0%}]".format(**record["metrics"]["coverage"]),
             record["gate"]["verdict"],
             age(now - datetime.datetime.fromisoformat(record["created"])),
-            record["digest"][:12],
+            record["digest"][:8],
         )
     return table
 
@@ -37,17 +34,17 @@ def age(span: datetime.timedelta) -> str:
     Examples
     --------
     >>> age(datetime.timedelta(days=3, hours=7)), age(datetime.timedelta(seconds=60))
-    ('3 days', '1 minute')
+    ('3 d', '1 min')
     """
-    for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
         if count := int(span.total_seconds() // seconds):
-            return f"{count} {unit}{'s' * (count > 1)}"
+            return f"{count} {unit}"
     return "now"
 
 
 def trail(store: Store) -> Table:
     """Every line of the audit trail, oldest first."""
-    table = Table("when", "who", "what", "version", "why", box=None)
+    table = _table("when", "who", "what", "version", "why")
     for entry in audit.read(store):
         what = entry["action"] + " (forced)" * entry["forced"]
         when = entry["at"].removesuffix("+00:00").replace("T", " ")
@@ -57,9 +54,15 @@ def trail(store: Store) -> Table:
 
 def explanation(gate: dict[str, Any]) -> Table:
     """A decision of the gate: each check, what it asks for and why."""
-    table = Table(
-        "check", "", "reason", box=None, title=f"Verdict: {gate['verdict']}", title_justify="left"
-    )
+    table = _table("check", "", "reason")
+    table.title, table.title_justify = f"Verdict: {gate['verdict']}", "left"
     for check in gate["checks"]:
         table.add_row(check["name"], MARKS[check["verdict"]], check["reason"])
     return table
+
+
+def _table(*header: str) -> Table:
+    """A plain table; on a narrow terminal the cells with several words take several lines."""
+    folded = ("alias", "model", "reason", "why")
+    columns = [Column(name, overflow="fold", no_wrap=name not in folded) for name in header]
+    return Table(*columns, box=None, padding=(0, 1), pad_edge=False)

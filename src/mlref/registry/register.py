@@ -23,7 +23,8 @@ def run(project: Project) -> str:
     Raises
     ------
     GateBlocked
-        After everything is written, when the gate refused the model.
+        When the gate refused the model. Everything is written before, unless the evaluation is not of
+        this model and these rows: then nothing is.
     """
     with locked(project.store / ".lock"):
         record = _current(project) or _register(project)
@@ -130,6 +131,8 @@ def _register(project: Project) -> dict[str, Any]:
 
     store, name = Store(project.store), digest_of(project)
     gate, mark = _judged(project), fingerprint(project)
+    if not all(check["passed"] for check in gate["checks"] if check["name"] == "evaluated"):
+        raise GateBlocked(gate["reasons"])  # the figures are another model's: nothing to publish
     made_by = commit(project)
     run_id, version = publish(project, mark, gate, made_by)
     metrics = read_json(project.metrics)

@@ -243,7 +243,7 @@ def test_every_check_is_listed_with_its_figures() -> None:
     figures = {check.name: check.figures for check in decision.checks}
     assert list(figures) == [
         "evaluated", "enough_rows", "finite", "beats_mean", "beats_single_feature",
-        "keeps_promises", "coverage", "not_worse_than_champion", "slices", "too_good", "age",
+        "keeps_promises", "coverage", "not_worse_than_champion", "slices", "too_good", "recent",
     ]  # fmt: skip
     assert figures["beats_mean"] == GOOD
     assert figures["keeps_promises"] == {"increasing with x": 2.25}

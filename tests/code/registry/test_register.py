@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from mlref import tracking
 from mlref.bundle.store import Store
@@ -90,6 +91,7 @@ def test_the_record_says_all_about_the_model(registered: Project) -> None:
     (record,) = Store(registered.store).records()
     assert record["model"] == "elastic_net"
     assert record["parameters"] == {"alpha": 0.01, "l1_ratio": 0.5}
+    assert record["params"] == yaml.safe_load(registered.params.read_text())
     assert record["contract"] == digest(registered.contract)
     assert record["data"] == read_json(registered.profile)["data"]
     assert record["metrics"] == read_json(registered.metrics)
@@ -364,6 +366,49 @@ def test_a_tied_model_is_registered_and_the_champion_stays(
     assert Store(published.store).alias("champion") == champion
 
 
+@pytest.mark.parametrize("name", ["none", "tied", "worse"])
+def test_a_rehearsal_changes_nothing(published: Project, rivals: Rivals, name: str) -> None:
+    """It says what registering would, and leaves every byte of store, MLflow and reports."""
+    if name != "none":
+        adopt(published, rivals[name])
+    published.gate.unlink()
+    (published.store / ".lock").unlink()
+    before = snapshot(published.root)
+    gate = register.decision(published)
+    if name == "worse":
+        with pytest.raises(GateBlocked, match="It is worse than the champion by"):
+            register.rehearse(published)
+    else:
+        said = register.rehearse(published)
+        assert said.startswith(f"Verdict: {gate['verdict']}\n  ")
+        assert said.endswith("Dry run: nothing is changed.")
+    assert snapshot(published.root) == before
+    assert not (published.store / ".lock").exists()
+    assert gate["verdict"] == {"none": "promote", "tied": "keep", "worse": "block"}[name]
+
+
+def test_the_first_registration_can_be_rehearsed(unregistered: Project) -> None:
+    """There is no store yet, and then there still is none."""
+    shutil.rmtree(unregistered.store)
+    assert "There is no champion yet." in register.rehearse(unregistered)
+    assert not unregistered.store.exists()
+
+
+def test_a_champion_that_comes_back_is_judged_as_the_champion(
+    published: Project, rivals: Rivals, tmp_path: Path
+) -> None:
+    """Another model was tried and kept out; the first verdict is not repeated."""
+    first = copy(published, tmp_path / "first")
+    adopt(published, rivals["tied"])
+    register.run(published)
+    for name in ("config", "models/bundle", "reports"):
+        shutil.copytree(first.root / name, published.root / name, dirs_exist_ok=True)
+    shutil.copy(first.model, published.model)
+    said = register.run(published)
+    assert said.startswith("Model version 1 (champion)")
+    assert "Verdict: keep\n  It predicts the same as the champion.\n\nNext" in said
+
+
 @pytest.fixture(scope="module")
 def succeeded(opened: Project, rivals: Rivals, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A worse model was champion first; a better one followed it. Not to be changed."""
@@ -434,6 +479,16 @@ def test_a_clone_that_was_moved_goes_on(
         assert content["rows"] == 30
     for version in ("1", "2"):
         assert mlflow.sklearn.load_model(f"models:/rents/{version}").predict([[70, 3, 1, 4]]) > 0
+
+
+def test_figures_of_another_model_are_not_published(published: Project, rivals: Rivals) -> None:
+    """Nothing is registered under a digest whose evaluation this is not."""
+    shutil.copytree(rivals["better"].bundle, published.bundle, dirs_exist_ok=True)
+    before = snapshot(published.root)
+    for _ in range(2):
+        with pytest.raises(GateBlocked, match="What was evaluated is not what is here: the bundle"):
+            register.run(published)
+    assert snapshot(published.root) == before
 
 
 def test_without_a_bundle_it_says_what_to_run(project: Project) -> None:
