@@ -1,9 +1,11 @@
 """The command line: commands, exit codes and what is printed where."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -581,3 +583,59 @@ def test_a_command_imports_only_what_it_needs() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+MODEL = {
+    "version": "7", "aliases": ["champion"], "commit": None, "params": {"split": {"seed": 4}},
+    "packages": {},
+}  # fmt: skip
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A store that knows one model, and a verification that succeeds; collects what was asked for."""
+    asked: list[str] = []
+
+    def describe(_: object, reference: str) -> dict[str, Any]:
+        asked.append(reference)
+        return dict(MODEL)
+
+    def verify(_: Project, model: dict[str, Any], report: Callable[[str], None]) -> str:
+        asked.append(f"verify {model['version']}")
+        report("split done")
+        return "reproduced"
+
+    monkeypatch.setattr("mlref.registry.lineage.describe", describe)
+    monkeypatch.setattr("mlref.registry.lineage.verify", verify)
+    return asked
+
+
+def test_lineage_is_a_tree(known: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Nested as the record is."""
+    assert main(["lineage", "champion"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "version 7 (champion)", "├── commit: None", "├── params", "│   └── split",
+        "│       └── seed: 4", "└── packages: {}",
+    ]  # fmt: skip
+    assert known == ["champion"]
+
+
+def test_lineage_as_json_is_what_is_recorded(
+    known: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For other programs; nothing is trained unless that is asked for."""
+    assert main(["lineage", "7", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == MODEL
+    assert known == ["7"]
+
+
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_a_verification_reports_on_stderr_what_it_has_done(
+    known: list[str], capsys: pytest.CaptureFixture[str], quiet: list[str]
+) -> None:
+    """Unless it is to be quiet; its result is part of the lineage."""
+    assert main(["lineage", "7", "--verify", "--json", *quiet]) == 0
+    said = capsys.readouterr()
+    assert said.err == ("" if quiet else "split done\n")
+    assert json.loads(said.out) == MODEL | {"verified": "reproduced"}
+    assert known == ["7", "verify 7"]

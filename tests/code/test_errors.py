@@ -13,6 +13,7 @@ from mlref.errors import (
     GateBlocked,
     MlrefError,
     ModelNotFound,
+    NotReproduced,
     PipelineFailed,
     RowsRefused,
     RunNotFound,
@@ -29,6 +30,7 @@ FAMILY = [
     RunNotFound,
     PipelineFailed,
     GateBlocked,
+    NotReproduced,
     EnvironmentFault,
 ]
 

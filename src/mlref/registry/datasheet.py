@@ -33,7 +33,10 @@ def datasheet(contract: Contract, knobs: Settings, profile: Report, held_out: in
         "## Columns",
         "As the contract declares them, the target last:",
         table(
-            ("column", "title", "meaning", "type", "possible", "usual", "sensitive"),
+            (
+                "column", "title", "meaning", "type", "possible", "usual", "measurement error",
+                "sensitive",
+            ),
             map(_declared, contract.columns),
         ),
         f"Sensitive: {sensitive or 'no column'}.",
@@ -62,6 +65,7 @@ def _declared(column: Column) -> tuple[str, ...]:
         usual = f"{column.expected[0]:.12g} to {column.expected[1]:.12g}"
     return (
         f"`{column.name}`", column.title, column.meaning, column.type, column.accepts, usual,
+        "not declared" if column.error is None else number(column.error),
         "yes" if column.sensitive else "no",
     )  # fmt: skip
 

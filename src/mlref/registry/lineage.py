@@ -17,8 +17,10 @@ import yaml
 from mlref import tracking
 from mlref.bundle.store import ALIASES, Store
 from mlref.documents import read_text, read_yaml
-from mlref.errors import EnvironmentFault, NotReproduced, PipelineFailed, SettingsError
+from mlref.errors import EnvironmentFault, MlrefError, NotReproduced, SettingsError
 from mlref.storage import Project, digest, read_json, rounded
+
+SAME = ": the same"
 
 
 def describe(store: Store, reference: str) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def describe(store: Store, reference: str) -> dict[str, Any]:
         "commit": record["commit"],
         "data": record["data"],
         "contract": record["contract"],
-        "params": record["params"],
+        "params": record.get("params", {}),  # records of mlref 0.1 have none
         "packages": record["libraries"],
     }
 
@@ -67,7 +69,7 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
     ------
     NotReproduced
         Says of each input whether it is the recorded one, with both values where it is not.
-    PipelineFailed
+    MlrefError
         When a stage of the commit fails with the packages that are installed now.
     """
     commit = model["commit"]
@@ -88,10 +90,15 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
                 _check_raw_table(clone, model)
         again = digest(clone.bundle / "MANIFEST.json")
         if again != model["bundle"]:
+            lines = list(compare(model, clone))
+            if all(line.endswith(SAME) for line in lines):
+                lines.append(
+                    "So what is not recorded differs: Python, the machine, other packages."
+                )
             raise NotReproduced(
                 f"Version {model['version']} is not reproduced: commit {commit[:12]} gives bundle"
                 f" {again[:12]}, not {model['bundle'][:12]}",
-                list(compare(model, clone)),
+                lines,
             )
     return f"reproduced: trained again, it gives the same bundle {again[:12]}"
 
@@ -110,7 +117,7 @@ def compare(model: dict[str, Any], project: Project) -> Iterator[str]:
             for name in sorted(before | now)
             if before.get(name) != now.get(name)
         ]
-        yield from changed or [f"{kind}: the same"]
+        yield from changed or [f"{kind}{SAME}"]
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:
@@ -172,7 +179,7 @@ def _give_raw_table(project: Project, clone: Project) -> None:
 
 def _check_raw_table(clone: Project, model: dict[str, Any]) -> None:
     wanted, found = _locked(clone), _md5(clone.raw)
-    if found != wanted:
+    if wanted and found != wanted:
         raise NotReproduced(
             f"Version {model['version']} is not reproduced: its data have changed",
             [f"data: MD5 of {clone.show(clone.raw)}: recorded {wanted}, now {found}"],
@@ -208,5 +215,5 @@ def _run_stage(clone: Project, name: str, command: str) -> str:
         shlex.split(command), cwd=clone.root, env=os.environ | own, capture_output=True, text=True
     )
     if done.returncode:
-        raise PipelineFailed(f"The commit's stage {name} failed here: {done.stderr.strip()}")
+        raise MlrefError(f"The commit's stage {name} failed here: {done.stderr.strip()}")
     return done.stdout.strip()

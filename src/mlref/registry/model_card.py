@@ -35,9 +35,9 @@ def model_card(
         *_verdict(record),
         *_limits(contract, metrics["rows"]),
         *_slices(contract, metrics["slices"]),
-        *_fairness(contract, metrics),
+        *_fairness(contract, metrics["fairness"], knobs.evaluate.confidence),
         *_promises(metrics["promises"]),
-        *_worth(metrics),
+        *_worth(contract, metrics["features"]),
         "## Training data, and how to make the model again",
         f"{profile['rows']} rows of {contract.homepage}, which the datasheet describes.",
         bullets(_provenance(contract_hash, profile["data"], record)),
@@ -96,7 +96,7 @@ def _slices(contract: Contract, found: Report) -> Iterator[str]:
     shown = ("rmse", "bias", "coverage")
 
     def _cells(figures: Report) -> Iterator[str]:
-        judged = figures.get("judged", "rmse" in figures)
+        judged = figures["judged"]
         return (interval(figures[name]) if judged else "too few to judge" for name in shown)
 
     yield table(
@@ -105,21 +105,18 @@ def _slices(contract: Contract, found: Report) -> Iterator[str]:
     )
 
 
-def _fairness(contract: Contract, metrics: Report) -> Iterator[str]:
+def _fairness(contract: Contract, compared: Report, confidence: float) -> Iterator[str]:
     sensitive = [column.title for column in contract.features if column.sensitive]
     yield "## Fairness"
     if not sensitive:
         yield "The contract declares no sensitive feature."
         return
     yield f"The model is given sensitive features: {', '.join(sensitive)}."
-    if "fairness" not in metrics:
-        yield "metrics.json compares their groups only where they are among the slices."
-        return
     yield (
-        "The largest difference between two groups is never negative; groups dealt by lot stay below"
-        " what is given under *by chance*."
+        "The largest difference between two groups is never negative. *By chance* is what it stays below"
+        f" in {confidence:.0%} of the cases when the same rows are dealt into groups by lot."
     )
-    for name, found in metrics["fairness"].items():
+    for name, found in compared.items():
         if not found["judged"]:
             yield f"{name} is not judged. {found['reason']}"
             continue
@@ -151,13 +148,13 @@ def _promises(promises: list[Report]) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _worth(metrics: Report) -> Iterator[str]:
-    if metrics.get("features"):
+def _worth(contract: Contract, features: Report) -> Iterator[str]:
+    if features:
         yield "## What each feature is worth"
         yield "By how much RMSE grows, out of fold, when the model has to do without it:"
         yield table(
             ("feature", "growth"),
-            ((name, interval(found)) for name, found in metrics["features"].items()),
+            ((name, interval(features[name])) for name in contract.names),
         )
 
 

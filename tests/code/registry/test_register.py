@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from mlref import tracking
 from mlref.bundle.store import Store
@@ -18,7 +17,7 @@ from mlref.contract import load as load_contract
 from mlref.errors import GateBlocked, MlrefError
 from mlref.registry import register
 from mlref.storage import Project, digest, read_json
-from tests.projects import Rivals, adopt, copy, forget_mlflow, set_params
+from tests.projects import PARAMS, Rivals, adopt, copy, forget_mlflow, set_params
 
 
 class Crash(BaseException):
@@ -91,7 +90,7 @@ def test_the_record_says_all_about_the_model(registered: Project) -> None:
     (record,) = Store(registered.store).records()
     assert record["model"] == "elastic_net"
     assert record["parameters"] == {"alpha": 0.01, "l1_ratio": 0.5}
-    assert record["params"] == yaml.safe_load(registered.params.read_text())
+    assert record["params"] == PARAMS
     assert record["contract"] == digest(registered.contract)
     assert record["data"] == read_json(registered.profile)["data"]
     assert record["metrics"] == read_json(registered.metrics)
@@ -152,6 +151,7 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
     [
         ("mlref.registry.judge.judge", 1),
         ("mlref.registry.publish.draw", 1),
+        ("mlref.registry.cards.model_card", 1),
         ("mlflow.MlflowClient.create_run", 2),  # the parent is there, no trial
         ("mlflow.MlflowClient.log_batch", 3),  # one trial is finished, the second is empty
         ("mlflow.MlflowClient.set_terminated", 4),
@@ -159,6 +159,7 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
         ("mlflow.sklearn.log_model", 1),
         ("mlflow.MlflowClient.create_registered_model", 1),
         ("mlflow.MlflowClient.create_model_version", 1),
+        ("mlflow.MlflowClient.update_model_version", 1),
         ("mlref.bundle.store.Store.add", 1),
         ("mlref.bundle.store.write_json", 1),  # the bundle is in the store, its record is not
         ("mlref.registry.register.write_json", 1),
@@ -221,6 +222,15 @@ def test_a_deleted_gate_report_is_written_again(published: Project) -> None:
     register.run(published)
     assert published.gate.read_bytes() == before
     assert_whole(published)
+
+
+def test_deleted_cards_are_written_again(published: Project) -> None:
+    """From the record and the reports, as they were."""
+    before = {path.name: path.read_bytes() for path in published.cards.iterdir()}
+    shutil.rmtree(published.cards)
+    register.run(published)
+    assert {path.name: path.read_bytes() for path in published.cards.iterdir()} == before
+    assert set(before) == {"model-card.md", "datasheet.md"}
 
 
 def test_a_deleted_tracking_store_is_rebuilt(

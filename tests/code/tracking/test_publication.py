@@ -12,6 +12,7 @@ from mlref.bundle.store import Store
 from mlref.contract import load as load_contract
 from mlref.errors import EnvironmentFault
 from mlref.registry import register
+from mlref.registry.cards import brief
 from mlref.rows import generate
 from mlref.storage import Project, digest, read_json
 from tests.fakes import CONTRACT
@@ -119,6 +120,8 @@ def test_files_and_pictures_are_attached(client: Any, parent: Any) -> None:
         "predictions.csv",
     }
     assert names >= {"predicted_vs_actual.png", "residuals.png", "candidates.png", "slices.png"}
+    cards = {item.path for item in client.list_artifacts(parent.info.run_id, "cards")}
+    assert cards == {"cards/model-card.md", "cards/datasheet.md"}
 
 
 def test_the_registered_model_has_a_description_and_aliases(client: Any) -> None:
@@ -132,13 +135,17 @@ def test_the_registered_model_has_a_description_and_aliases(client: Any) -> None
 
 
 def test_the_version_is_tied_to_run_and_bundle(
-    client: Any, parent: Any, record: dict[str, Any]
+    client: Any, parent: Any, record: dict[str, Any], registered: Project
 ) -> None:
-    """Its description is the summary."""
+    """Its description is the model card; its tags say what it was made from."""
     version = client.get_model_version_by_alias("rents", "champion")
     assert version.run_id == parent.info.run_id
-    assert version.tags["digest"] == record["digest"]
-    assert version.description == parent.data.tags["summary"]
+    assert version.tags.items() >= {
+        "digest": record["digest"], "data": record["data"], "contract": record["contract"],
+        "commit": "none", "verdict": "promote", "summary": parent.data.tags["summary"],
+    }.items()  # fmt: skip
+    card = (registered.cards / "model-card.md").read_text(encoding="utf-8")
+    assert version.description == brief(card)
 
 
 def test_the_model_loads_back_and_predicts_the_same(client: Any, registered: Project) -> None:
