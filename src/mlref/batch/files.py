@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -15,8 +15,6 @@ from mlref.errors import DataError, EnvironmentFault, MlrefError
 from mlref.storage import replacing
 
 FORMATS = (".csv", ".parquet")
-SUCCESS = "_SUCCESS"
-"""The file that a complete output folder has; it is written last."""
 
 
 class Source(NamedTuple):
@@ -106,37 +104,40 @@ def find(given: str) -> list[Source]:
         When it names nothing, or a file of another format.
     """
     with reached(given) as (fs, path):
+        folder = path.rstrip("/") if fs.isdir(path) else str(PurePosixPath(path).parent)
         if fs.isfile(path):
             found = {path: fs.info(path)}
         elif fs.isdir(path):
             found = fs.find(path, detail=True)
-            found = {name: info for name, info in found.items() if _is_data(name, path)}
+            found = {name: info for name, info in found.items() if _is_data(_below(name, folder))}
             if not found:
                 raise DataError(given, "the folder has no CSV or Parquet file")
         else:
             found = fs.glob(path, detail=True) if any(sign in path for sign in "*?[") else {}
-            found = {name: info for name, info in found.items() if info["type"] == "file"}
+            found = {name: info for name, info in found.items() if _is_seen(info, name)}
         if not found:
             raise DataError(given, "there is no such file or folder")
         for name in found:
             if PurePosixPath(name).suffix.lower() not in FORMATS:
                 raise DataError(given, f"{name} is no {' or '.join(FORMATS)} file")
-        root = path if fs.isdir(path) else str(PurePosixPath(path).parent)
-        local = isinstance(fs, LocalFileSystem)
+        local, deep = isinstance(fs, LocalFileSystem), fs.isdir(path)
         return [
             Source(
                 name if local else fs.unstrip_protocol(name),
-                _below(name, root) if fs.isdir(path) else PurePosixPath(name).name,
+                _below(name, folder) if deep else PurePosixPath(name).name,
                 int(info["size"]),
             )
             for name, info in sorted(found.items())
         ]
 
 
-def _is_data(name: str, folder: str) -> bool:
-    steps = PurePosixPath(_below(name, folder)).parts
-    hidden = any(step.startswith((".", "_")) for step in steps)
+def _is_data(name: str) -> bool:
+    hidden = any(step.startswith((".", "_")) for step in PurePosixPath(name).parts)
     return not hidden and PurePosixPath(name).suffix.lower() in FORMATS
+
+
+def _is_seen(info: Mapping[str, Any], name: str) -> bool:
+    return info["type"] == "file" and not PurePosixPath(name).name.startswith((".", "_"))
 
 
 def _below(name: str, folder: str) -> str:

@@ -6,7 +6,6 @@ A part depends on its input, the model and the versions of the libraries alone, 
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +113,7 @@ def score_file(job: Job, model: Model, tell: Tell = lambda rows, size: None) -> 
 
 def described(model: Model, counts: Counts) -> str:
     """What a part says of itself."""
-    return json.dumps({"model": model.identity, "counts": asdict(counts)}, sort_keys=True)
+    return json.dumps({"model": model.identity, "counts": vars(counts)}, sort_keys=True)
 
 
 def _schema(table: Table, model: Model) -> pa.Schema:

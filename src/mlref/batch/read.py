@@ -120,7 +120,9 @@ def _readable(source: Source) -> Iterator[None]:
             yield
         except UnicodeDecodeError as error:
             raise _not_utf8(source) from error
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, csv.Error) as error:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, csv.Error, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the system's, not Arrow's
+                raise
             said = str(error).splitlines()[0]
             if "UTF8" in said:
                 raise _not_utf8(source) from error
