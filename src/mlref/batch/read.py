@@ -121,7 +121,8 @@ def _readable(source: Source) -> Iterator[None]:
         except UnicodeDecodeError as error:
             raise _not_utf8(source) from error
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, csv.Error, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:  # the system's, not Arrow's
+            arrows = type(error) is OSError and error.errno is None  # no system has said this
+            if isinstance(error, OSError) and not arrows:
                 raise
             said = str(error).splitlines()[0]
             if "UTF8" in said:
