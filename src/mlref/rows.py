@@ -131,12 +131,12 @@ def mark(columns: Sequence[Column], table: Mapping[str, Cells]) -> Marks:
     for place, column in enumerate(columns):
         values, malformed = _encode(column, table[column.name])
         bad = malformed | _impossible(column, values)
+        marks.refused[:, place], marks.array[:, place] = bad, values
         if column.expected is not None:
             lo, hi = column.expected
-            marks.unusual[:, place] = ~bad & ((values < lo) | (values > hi))
-        marks.refused[:, place] = bad
-        marks.array[:, place] = values
-        marks.array[bad, place] = np.nan
+            marks.unusual[:, place] = (values < lo) | (values > hi)
+        if bad.any():
+            marks.unusual[bad, place], marks.array[bad, place] = False, np.nan
     return marks
 
 
@@ -225,12 +225,12 @@ def _numbers(cells: Plain) -> tuple[Array, Mask]:
 
 
 def _impossible(column: Column, values: Array) -> Mask:
-    null = np.isnan(values)
-    bad = null if not column.nullable else np.zeros_like(null)
+    lo, hi = column.valid or (-np.inf, np.inf)
+    bad = ~((values >= lo) & (values <= hi))  # true of NaN, too
     if column.type == "integer":
-        bad = bad | (~null & (np.floor(values) != values))
-    if column.valid is not None:
-        bad = bad | (values < column.valid[0]) | (values > column.valid[1])
+        bad |= np.floor(values) != values
+    if column.nullable:
+        bad &= ~np.isnan(values)
     return bad
 
 

@@ -4,7 +4,6 @@ A part is there whole or not at all, and says in its metadata which model made i
 its rows. So a killed run needs no journal: what it has finished can be seen.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -93,7 +92,7 @@ class Output:
             "parts": {
                 name: {
                     "input": job.source.name, "rows": parts[job].counts.scored,
-                    "sha256": parts[job].digest,
+                    "predictions": parts[job].digest,
                 }
                 for name, job in self.jobs.items()
             },
@@ -129,7 +128,6 @@ class Output:
             if name != SUCCESS and name not in self.jobs:
                 problem = f"holds {name}, which nothing of this input becomes"
                 raise DataError(self.given, problem, "Name another folder, or move it away.")
-        known = self._recorded() if SUCCESS in there else {}
         parts = {}
         for name, job in self.jobs.items():
             said = self._said_by(job.part) if name in there else {}
@@ -141,15 +139,10 @@ class Output:
                 )  # fmt: skip
             if said and not _stale(job):
                 reasons = Counter(said["counts"].pop("reasons"))
-                digest = known[name]["sha256"] if name in known else _digest(job.part)
-                parts[job] = Part(Counts(**said["counts"], reasons=reasons), digest)
+                parts[job] = Part(Counts(**said["counts"], reasons=reasons), said["digest"])
         if len(parts) < len(self.jobs) and not self.single:
             remove(self.success)
         return parts
-
-    def _recorded(self) -> dict[str, Any]:
-        with reached(self.success) as (fs, path):
-            return dict(json.loads(fs.cat_file(path))["parts"])
 
     def _said_by(self, url: str) -> dict[str, Any]:
         """What a part says of itself; nothing where it is broken.
@@ -177,8 +170,3 @@ def _stale(job: Job) -> bool:
         changed = fs.modified(path)
     with reached(job.part) as (fs, path):
         return bool(changed > fs.modified(path))
-
-
-def _digest(url: str) -> str:
-    with reached(url) as (fs, path), fs.open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
