@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +38,14 @@ COUNTED = ("tune", "augment")
 
 FLAGS = {"-q": "quiet", "--quiet": "quiet", "--debug": "debug"}
 """Options of every command; they may stand before or after its name."""
+
+
+class Engine(StrEnum):
+    """What `mlref score` runs on."""
+
+    threads = "threads"
+    dask = "dask"
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -564,6 +573,55 @@ if importlib.util.find_spec("mlref.serving"):
         Example:  mlref serve --port 8080
         """
         importlib.import_module("mlref.serving.server").serve(host=host, port=port, reference=model)
+
+
+if importlib.util.find_spec("mlref.batch"):
+
+    @app.command(rich_help_panel="Batch")
+    def score(
+        inputs: Annotated[
+            list[str], typer.Argument(help="Files, folders, patterns or URLs of CSV or Parquet.")
+        ],
+        output: Annotated[str, typer.Argument(help="A new .parquet file, or a new folder.")],
+        model: Annotated[
+            str, typer.Option(help="Version, alias or digest.", envvar="MLREF_MODEL")
+        ] = "champion",
+        id_: Annotated[
+            str | None, typer.Option("--id", help="Column that names a row: no null, none twice.")
+        ] = None,
+        max_rejected: Annotated[
+            str | None,
+            typer.Option(help="Publish nothing above this share (1%) or number of rows."),
+        ] = None,
+        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
+        engine: Annotated[
+            Engine, typer.Option(help="Threads of this machine, or a Dask cluster.")
+        ] = Engine.threads,
+        scheduler: Annotated[
+            str | None, typer.Option(help="Address of a Dask scheduler; without it one is started.")
+        ] = None,
+        workers: Annotated[
+            int | None, typer.Option(help="Files at a time; as many as cores by default.", min=1)
+        ] = None,
+    ) -> None:
+        """Predict the rows of files; the output has all their columns and five more.
+
+        What the contract forbids goes to OUTPUT.rejected, with the reason.
+
+        Example:  mlref score data/raw/*.csv out.parquet
+        """
+        from mlref.batch.score import Request, run, threads
+        from mlref.storage import Project
+
+        count = workers or os.cpu_count() or 1
+        request = Request(inputs, output, model, id_, max_rejected, overwrite, resume)
+        if engine is Engine.threads:
+            chosen = threads(count)
+        else:
+            chosen = importlib.import_module("mlref.batch.distributed").cluster(scheduler, count)
+        watched = sys.stderr.isatty() and not os.environ.get("MLREF_QUIET")
+        say(run(Project.here(), request, chosen, watched))
 
 
 def main(arguments: list[str] | None = None) -> int:

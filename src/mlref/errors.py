@@ -13,6 +13,7 @@
     ├── PipelineFailed               a stage of `make train` stopped; exit code of that stage
     ├── GateBlocked                  the gate refused the new model
     ├── NotReproduced                a registered model that its recorded inputs do not give again
+    ├── NotPublished                 batch scoring ended without a complete output
     └── EnvironmentFault    exit 4   disk, network, database
 
 Each class builds its own sentence: what was seen, what is allowed, what to do next. The command
@@ -22,6 +23,7 @@ line maps ``exit_code``; the service maps the classes to an HTTP status in one p
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SHOWN = 20
 """How many findings a message lists before it only counts the rest."""
@@ -55,6 +57,10 @@ class MlrefError(Exception):
     """Root of the family: a refusal with a sentence for its reader."""
 
     exit_code: int = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as it is: a sentence is not built twice."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class ContractError(MlrefError):
@@ -191,6 +197,14 @@ class NotReproduced(MlrefError):
 
     def __init__(self, what: str, inputs: Sequence[str]) -> None:
         super().__init__(f"{what}:\n" + "\n".join(f"  {line}" for line in inputs))
+
+
+class NotPublished(MlrefError):
+    """Batch scoring ended without a complete output.
+
+    Remedy: mend the files that are named, or allow more rejected rows, then run the same command with
+    `--resume`.
+    """
 
 
 class EnvironmentFault(MlrefError):

@@ -76,8 +76,10 @@ class Project:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
     """Give a path to write to; what is there replaces ``path`` (a file or a folder) at the end.
+
+    Without ``flush`` it may be lost when the power fails, though not when the process is killed.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def replacing(path: Path) -> Iterator[Path]:
         fresh = scratch / path.name
         yield fresh
         for file in fresh.rglob("*") if fresh.is_dir() else [fresh]:
-            if not file.is_dir():
+            if flush and not file.is_dir():
                 _flush(file)
         previous = scratch / "previous"
         if path.is_dir():

@@ -18,7 +18,11 @@ from mlref.storage import Project
 from tests.fakes import CONTRACT_TEXT
 
 SOURCE = Path(cli.__file__).parent
-PLANES = [name for name, folder in {"serve": "serving"}.items() if (SOURCE / folder).is_dir()]
+PLANES = [
+    name
+    for name, folder in {"serve": "serving", "score": "batch"}.items()
+    if (SOURCE / folder).is_dir()
+]
 RUNS = [f"runs {verb}" for verb in ("list", "compare", "export", "delete", "restore", "reproduce")]
 GROUPS = ["contract show", "contract check", "labels issues", "labels import", *RUNS]
 REGISTRY = ["register", "pipeline", "models", "promote", "rollback", "audit", "lineage"]
