@@ -81,15 +81,17 @@ def decide(
             f"The evaluation has no {', '.join(lacking)}: it was made by an earlier version of mlref."
             " Run `make train`."
         )
-    checks = [_evaluated(identities), _enough_rows(metrics, knobs), _finite(metrics)]
-    if conclude(checks).verdict == "promote":  # else there are no figures to ask about
-        checks += _simpler(metrics["ladder"], baselines)
-        checks += [_promises(metrics), _coverage(metrics["coverage"]), _champion(champion, knobs)]
-        if isinstance(champion, Comparison):
-            checks += [_slices(champion, knobs), _too_good(champion, knobs)]
-        if age is not None:
-            checks.append(_age(age, knobs))
-    return conclude(checks)
+    sound = [_evaluated(identities), _enough_rows(metrics, knobs), _finite(metrics)]
+    if (refused := conclude(sound)).verdict != "promote":  # there are no figures to ask about
+        return refused
+    checks = [*_simpler(metrics["ladder"], baselines), _promises(metrics)]
+    checks += [_coverage(metrics["coverage"]), _champion(champion, knobs)]
+    if isinstance(champion, Comparison):
+        checks += [_slices(champion, knobs), _too_good(champion, knobs)]
+    if age is not None:
+        checks.append(_age(age, knobs))
+    found = conclude(checks)
+    return found._replace(checks=[*sound, *found.checks])
 
 
 def conclude(checks: list[Check]) -> Decision:

@@ -55,13 +55,11 @@ def judged(
 
 
 def test_a_first_model_that_passes_everything_is_promoted() -> None:
-    """With all the reasons why."""
+    """With all the reasons why; that there are sound figures at all is asked before, and told by a table."""
     decision = judged()
+    assert [check.name for check in decision.checks[:3]] == ["evaluated", "enough_rows", "finite"]
     assert decision.verdict == "promote"
     assert decision.reasons == [
-        "The evaluation is of this bundle and these rows.",
-        "40 held-out rows are enough for a verdict.",
-        "All figures are finite numbers.",
         "It beats the baseline mean out of fold by 8.00 [6.00, 10.00] RMSE.",
         "It beats the baseline single_feature out of fold by 8.00 [6.00, 10.00] RMSE.",
         "It keeps all 1 promises on 40 held-out rows.",
