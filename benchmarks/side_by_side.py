@@ -81,6 +81,11 @@ def table(title: str, *columns: str, rows: list[tuple[str, ...]]) -> None:
     Console().print(shown)
 
 
+def rounded(value: float) -> float:
+    """Three significant digits: a measured time has no more."""
+    return float(f"{value:.3g}")
+
+
 def report(
     benchmark: str, seconds: Seconds, ratios: dict[str, tuple[str, str]],
     figures: dict[str, float], packages: tuple[str, ...],
@@ -105,19 +110,19 @@ def report(
     table(
         "Wall time", "seconds", "median", "least", "most",
         rows=[
-            (name, *(f"{f(values):.2f}" for f in (statistics.median, min, max)))
+            (name, *(f"{f(values):.3g}" for f in (statistics.median, min, max)))
             for name, values in seconds.items()
         ],
     )  # fmt: skip
     table(
         "Below 1: ours costs less", "ours / theirs", "ratio",
-        rows=[(name, f"{value:.2f}") for name, value in found.items()],
+        rows=[(name, f"{value:.2g}") for name, value in found.items()],
     )  # fmt: skip
     result = {
         "benchmark": benchmark,
-        "ratios": {name: round(value, 3) for name, value in found.items()},
-        "figures": {f"{name}_seconds": round(value, 3) for name, value in medians.items()}
-        | {name: round(value, 3) for name, value in figures.items()},
+        "ratios": {name: rounded(value) for name, value in found.items()},
+        "figures": {f"{name}_seconds": rounded(value) for name, value in medians.items()}
+        | {name: rounded(value) for name, value in figures.items()},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},

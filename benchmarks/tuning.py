@@ -56,7 +56,7 @@ tracking.publish(project, contract, tracking.Publication(
     metrics={"cv_rmse": tuning["candidates"][tuning["model"]]["rmse"]},
     tags={"model": tuning["model"], "summary": ""}, trials=tuning["trials"],
     datasets={"training": (project.train, digest(project.train), len(frame))},
-    artifacts=[project.tuning], registered=[],
+    artifacts=[project.tuning], card="", registered=[],
 ))
 """
 THEIRS = """

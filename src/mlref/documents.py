@@ -91,7 +91,8 @@ def _sentence(kind: Any, key: str, value: object, detail: Any) -> str:
     message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if kind_of == "value_error":
         return f"{where}: {message}"
-    return f"{where}: got {got!r}; allowed: {message}"
+    allowed = "at least one entry" if kind_of == "too_short" and not got else message
+    return f"{where}: got {got!r}; allowed: {allowed}"
 
 
 def _tags(kind: Any) -> Iterator[str]:
@@ -132,7 +133,7 @@ def check_parts(
         kind, value = hints[name], document.get(key)
         if key not in document:
             mistakes += [f"{key}: is missing"] if field.is_required() else []
-        elif isinstance(value, list) and (item_kind := _item_kind(kind)):
+        elif isinstance(value, list) and value and (item_kind := _item_kind(kind)):
             parts[key] = tuple(
                 validated(item_kind, item, label(f"{key}[{index}]", item), mistakes)
                 for index, item in enumerate(value)

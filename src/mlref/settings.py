@@ -21,6 +21,8 @@ class Validate(Frozen):
 
     max_correlation: Share
     """Largest absolute correlation of a feature with the target before it counts as a copy of it."""
+    max_unusual: Share
+    """Largest share of a column's values outside `expected` before its unit is in doubt."""
 
 
 class Split(Frozen):
@@ -142,6 +144,30 @@ class Bootstrap(Frozen):
     """Confidence of the intervals."""
 
 
+class Evaluate(Bootstrap):
+    """Knobs of the evaluate stage."""
+
+    folds: Annotated[int, Field(ge=2)]
+    """Parts of the training rows for what is measured out of fold: features, learning curve, path."""
+    smallest_slice: Annotated[int, Field(ge=2)]
+    """Held-out rows that a slice needs to be judged; the whole needs as many."""
+
+
+class Gate(Bootstrap):
+    """Knobs of the gate; a difference counts only when its interval excludes zero."""
+
+    smallest_holdout: Count
+    """Held-out rows from which a verdict may be drawn."""
+    smallest_slice: Count
+    """Rows from which a slice is compared with the champion's."""
+    smallest_gain: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the champion's RMSE by which a model must be better to replace it."""
+    largest_gain: Share
+    """Share of the champion's RMSE beyond which a gain is more likely a leak than progress."""
+    max_age_days: Annotated[float, Field(gt=0)]
+    """Days after which a registered evaluation no longer counts for `mlref promote`."""
+
+
 class Settings(Frozen):
     """Everything that can be turned, by stage."""
 
@@ -155,10 +181,10 @@ class Settings(Frozen):
     """Knobs of the stage that fits the chosen one."""
     package: Package
     """Knobs of the stage that makes the bundle."""
-    evaluate: Bootstrap
+    evaluate: Evaluate
     """Knobs of the stage that judges the bundle on the held-out rows."""
-    gate: Bootstrap = Field(alias="register")
-    """Knobs of the gate; a difference counts only when its interval excludes zero."""
+    gate: Gate = Field(alias="register")
+    """Knobs of the verbs that judge and promote registered models."""
 
 
 def load(path: Path) -> Settings:

@@ -326,6 +326,9 @@ source: {kind: file, path: data/source/codes.csv}
 homepage: https://example.org
 licence: CC0
 citation: Made up.
+use: {intended: Tests., users: Readers., not_for: [All else.]}
+collection: Made up.
+known_issues: [No row is real.]
 target: {name: y, title: Y, meaning: Y., type: number, valid: [0, 1], example: 0.5}
 features:
   - {name: big, title: B, meaning: B., type: integer, valid: [0, 9007199254740992], example: 7}

@@ -11,7 +11,7 @@ from mlref.errors import SettingsError
 from mlref.settings import load
 
 SOUND: dict[str, Any] = {
-    "validate": {"max_correlation": 0.99},
+    "validate": {"max_correlation": 0.99, "max_unusual": 0.05},
     "split": {"seed": 1, "holdout": 0.2},
     "tune": {
         "seed": 1,
@@ -28,8 +28,23 @@ SOUND: dict[str, Any] = {
     },
     "train": {"seed": 1, "folds": 10, "coverage": 0.9},
     "package": {"seed": 1, "generated_rows": 10, "golden_rows": 2, "tolerance": 1e-5},
-    "evaluate": {"seed": 1, "resamples": 200, "confidence": 0.95},
-    "register": {"seed": 1, "resamples": 200, "confidence": 0.9},
+    "evaluate": {
+        "seed": 1,
+        "resamples": 200,
+        "confidence": 0.95,
+        "folds": 5,
+        "smallest_slice": 15,
+    },
+    "register": {
+        "seed": 1,
+        "resamples": 200,
+        "confidence": 0.9,
+        "smallest_holdout": 30,
+        "smallest_slice": 20,
+        "smallest_gain": 0.01,
+        "largest_gain": 0.2,
+        "max_age_days": 90,
+    },
 }
 
 
@@ -79,7 +94,7 @@ def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
         ("tune", "repeats", 0, "greater than or equal to 1"),
         ("tune", "sampler", "random", "'grid', 'quasi_random' or 'tpe'"),
         ("tune", "trials", 0, "greater than or equal to 1"),
-        ("tune", "candidates", {}, "at least 1"),
+        ("tune", "candidates", {}, "at least one entry"),
         ("tune", "candidates", ["mean"], "an object"),
         ("train", "folds", 1, "greater than or equal to 2"),
         ("train", "coverage", 1, "less than 1"),
@@ -90,7 +105,15 @@ def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
         ("package", "tolerance", 0.1, "less than or equal to 0.01"),
         ("evaluate", "resamples", 99, "greater than or equal to 100"),
         ("evaluate", "confidence", 95, "less than 1"),
+        ("evaluate", "folds", 1, "greater than or equal to 2"),
+        ("evaluate", "smallest_slice", 1, "greater than or equal to 2"),
         ("register", "confidence", 0.1, "greater than or equal to 0.5"),
+        ("register", "smallest_holdout", 0, "greater than or equal to 1"),
+        ("register", "smallest_slice", 0, "greater than or equal to 1"),
+        ("register", "smallest_gain", -0.1, "greater than or equal to 0"),
+        ("register", "largest_gain", 20, "less than 1"),
+        ("register", "max_age_days", 0, "greater than 0"),
+        ("validate", "max_unusual", 5, "less than 1"),
     ],
 )
 def test_a_knob_outside_its_range_is_refused(

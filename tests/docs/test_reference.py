@@ -28,7 +28,7 @@ def check(folder: Path) -> subprocess.CompletedProcess[str]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages are made from, and the pages."""
     tree = tmp_path_factory.mktemp("tree")
-    for name in ("config", "docs/reference", "src", "tools"):
+    for name in ("config", "docs/reference", "reports", "src", "tools"):
         shutil.copytree(
             ROOT / name, tree / name, ignore=shutil.ignore_patterns("api", "__pycache__")
         )
@@ -48,6 +48,8 @@ STALE = {
     "src/mlref/contract.py": ("Name for people:", "A name for people:", "dataset.schema.json"),
     "src/mlref/errors.py": ("Remedy: follow", "Remedy: read", "errors.md"),
     "src/mlref/settings.py": ("Decides the folds,", "Chooses folds.", "params.md"),
+    "reports/metrics.json": ('"promised": 0.9', '"promised": 0.8', "model-card.md"),
+    "reports/profile.json": ('"null_share": 0.0', '"null_share": 0.5', "datasheet.md"),
 }
 if importlib.util.find_spec("mlref.serving"):
     STALE["config/dataset.yaml"] = ("valid: [0, 120]", "valid: [0, 130]", "http-api.md")

@@ -14,9 +14,10 @@ from tests.fakes import CONTRACT_TEXT
 
 ROOT = Path(__file__).parents[2]
 OWN = {
-    "MLREF_STORE", "MLREF_MODEL", "MLFLOW_TRACKING_URI", "MAKEFLAGS", "MAKELEVEL", "MFLAGS",
+    "MLREF_STORE", "MLREF_MODEL", "MLFLOW_TRACKING_URI",
+    "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CI", "BUILD_NUMBER",
 }  # fmt: skip
-"""Variables of the caller's shell, or of the make that runs the tests, that a new user would not have."""
+"""Variables of the caller's shell, of make or of a build machine, that a new user would not have."""
 
 
 def environment(clone: Path) -> dict[str, str]:

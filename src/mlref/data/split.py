@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mlref import settings
 from mlref.contract import Contract, load
-from mlref.data.tables import encode, read_parquet, row_ids, write_parquet
+from mlref.data.tables import encode, fingerprint, read_parquet, row_ids, write_parquet
 from mlref.errors import DataError
 from mlref.rows import Array
 from mlref.storage import Project, digest, write_json
@@ -50,8 +50,7 @@ def profile(contract: Contract, features: Array, target: Array) -> dict[str, Any
             quantiles = np.quantile(present, QUANTILES).tolist()
             measured["quantiles"] = dict(zip(map(str, QUANTILES), quantiles, strict=True))
         columns[column.name] = measured
-    content = np.column_stack([features, target]).tobytes()
-    return {"rows": len(target), "data": digest(content), "columns": columns}
+    return {"rows": len(target), "data": fingerprint(features, target), "columns": columns}
 
 
 def run(project: Project) -> str:
