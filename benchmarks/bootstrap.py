@@ -12,22 +12,13 @@ The three draw the same rows, so they must agree on the intervals. It prints a t
 its last line, one JSON object.
 """
 
-import argparse
-import importlib.metadata
-import json
-import os
-import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from lifecycle import alternate
-from rich.console import Console
-from rich.table import Table
 from scipy import stats
+from side_by_side import alternate, report, rounds
 from sklearn import metrics as sklearn_metrics
 
 from mlref.evaluation.metrics import bootstrap, errors
@@ -102,14 +93,9 @@ def check(found: dict[str, list[Ends]]) -> float:
 
 
 def main() -> None:
-    """Measure, print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="repetitions")
-    parser.add_argument(
-        "--quick", action="store_true", help="one repetition, 200 resamples: that it runs"
-    )
-    options = parser.parse_args()
-    rounds, resamples = (1, 200) if options.quick else (options.rounds, 2_000)
+    """Measure, print the tables and the JSON line."""
+    repeat = rounds(__doc__)
+    resamples = 200 if repeat == 1 else 2_000
     samples, found = parts(), {}
 
     def _timed(method: Callable[[Part, int], Ends]) -> Callable[[], float]:
@@ -120,30 +106,17 @@ def main() -> None:
 
         return measure
 
-    seconds = alternate(rounds, ours=_timed(ours), scipy=_timed(scipy), loop=_timed(loop))
+    seconds = alternate(repeat, ours=_timed(ours), scipy=_timed(scipy), loop=_timed(loop))
     off = check(found)
     if off > 0.01:
         sys.exit(f"The methods disagree: an end differs by {off:.0%} of its interval's width.")
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    table = Table(
-        "method", "seconds", "ours / theirs", title=f"{resamples} resamples, 9 × 5 intervals"
+    report(
+        "bootstrap",
+        seconds,
+        ratios={"wall_vs_scipy": ("ours", "scipy"), "wall_vs_loop": ("ours", "loop")},
+        figures={"largest_disagreement": off},
+        packages=("numpy", "scipy", "scikit-learn"),
     )
-    for name, median in medians.items():
-        table.add_row(name, f"{median:.3f}", f"{medians['ours'] / median:.3f}")
-    Console().print(table)
-    result: dict[str, Any] = {
-        "benchmark": "bootstrap",
-        "ratios": {
-            f"wall_vs_{name}": round(medians["ours"] / medians[name], 4)
-            for name in ("scipy", "loop")
-        },
-        "figures": {f"{name}_seconds": round(value, 3) for name, value in medians.items()}
-        | {"largest_disagreement": round(off, 3)},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in ("numpy", "scipy", "scikit-learn")},
-    }
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":

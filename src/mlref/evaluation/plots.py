@@ -100,20 +100,21 @@ def residuals(table: Any, unit: str) -> Figure:
 
 
 def candidates(tuning: dict[str, Any], unit: str) -> Figure:
-    """The ladder: cross-validated RMSE of each candidate's best setting, and the rule's limit."""
-    best = [tuning["trials"][trial] for trial in tuning["best"].values()]
-    best.sort(key=lambda trial: trial["trial"], reverse=True)
+    """The ladder: nested cross-validated RMSE of each candidate, and the rule's limit."""
+    found = tuning["candidates"]
+    names = sorted(found, key=lambda name: found[name]["trial"], reverse=True)
     figure, at = axes("Cross-validated candidates, the chosen one in orange", width=7.5, height=3.2)
-    for place, trial in enumerate(best):
-        colour = ORANGE if trial["model"] == tuning["model"] else BLUE
-        at.errorbar(trial["rmse"], place, xerr=trial["rmse_std"], fmt="o", color=colour, capsize=3)
+    for place, name in enumerate(names):
+        colour = ORANGE if name == tuning["model"] else BLUE
+        rmse, deviation = found[name]["rmse"], found[name]["rmse_std"]
+        at.errorbar(rmse, place, xerr=deviation, fmt="o", color=colour, capsize=3)
     at.axvline(tuning["limit"], color=GREY, linestyle="--", linewidth=1)
     at.annotate(
-        "limit", (tuning["limit"], len(best) - 0.6), (3, 0), textcoords="offset points",
+        "limit", (tuning["limit"], len(names) - 0.6), (3, 0), textcoords="offset points",
         fontsize=8, color=GREY,
     )  # fmt: skip
-    at.set_yticks(range(len(best)), [trial["model"] for trial in best])
-    at.set(xlabel=f"RMSE ± deviation over folds: {unit}", ylim=(-0.6, len(best) - 0.3))
+    at.set_yticks(range(len(names)), names)
+    at.set(xlabel=f"RMSE ± deviation over folds: {unit}", ylim=(-0.6, len(names) - 0.3))
     return figure
 
 

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import sklearn
 from sklearn.model_selection import KFold
 
 from mlref.contract import Contract
 from mlref.rows import Array
 from mlref.settings import Tune
-from mlref.training.candidates import build
+from mlref.training.candidates import build, estimator
 
 Folds = npt.NDArray[np.int64]
 """Fold of each row in each round, shape (repeats, n)."""
@@ -98,15 +99,16 @@ def fit(
     errors, predictions = [], []
     prepare = build(contract, part.model, part.settings[0], seed)["prepare"]
     seen, unseen = prepare.fit_transform(features[~held], known), prepare.transform(features[held])
-    for setting in part.settings:
-        estimator = build(contract, part.model, setting, seed)["estimate"]
-        try:
-            predicted = estimator.fit(seen, known).predict(unseen)
-        except ValueError as error:
-            raise ValueError(f"{part.model}: {setting}: {error}") from error
-        squares = (actual - predicted) ** 2
-        errors.append([float(np.sqrt(squares[fold[held] == k].mean())) for k in part.held])
-        predictions.append(predicted.tolist() if len(part.held) == 1 else [])
+    # What scikit-learn would ask of a setting it has asked in the first round, and of the rows the contract.
+    with sklearn.config_context(skip_parameter_validation=part.repeat > 0, assume_finite=True):
+        for setting in part.settings:
+            try:
+                predicted = estimator(part.model, setting, seed).fit(seen, known).predict(unseen)
+            except ValueError as error:
+                raise ValueError(f"{part.model}: {setting}: {error}") from error
+            squares = (actual - predicted) ** 2
+            errors.append([float(np.sqrt(squares[fold[held] == k].mean())) for k in part.held])
+            predictions.append(predicted.tolist() if len(part.held) == 1 else [])
     return Found(errors, predictions)
 
 

@@ -12,13 +12,13 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from mlref import settings
-from mlref.contract import Contract, load
+from mlref.contract import load
 from mlref.data.tables import encode, read_parquet, write_csv
 from mlref.errors import SettingsError
 from mlref.rows import Array
 from mlref.storage import Project, digest, rounded, write_json
 from mlref.training import nested
-from mlref.training.candidates import BASELINES, build
+from mlref.training.candidates import BASELINES, estimator
 from mlref.training.journal import Journal
 from mlref.training.sampling import Setting, count, search
 
@@ -84,7 +84,7 @@ def choose(errors: dict[str, Array]) -> dict[str, Any]:
     return {"model": model, "lowest": lowest, "standard_error": error, "limit": limit}
 
 
-def check(contract: Contract, knobs: settings.Tune, rows: int) -> None:
+def check(knobs: settings.Tune, rows: int) -> None:
     """Refuse what cannot work before anything is fitted.
 
     Raises
@@ -102,7 +102,7 @@ def check(contract: Contract, knobs: settings.Tune, rows: int) -> None:
     if mistakes:
         raise SettingsError("config/params.yaml", mistakes)
     for name, space in knobs.candidates.items():
-        build(contract, name, dict.fromkeys(space), knobs.seed)
+        estimator(name, dict.fromkeys(space), knobs.seed)
 
 
 def judge(name: str, knobs: settings.Tune, folds: nested.Folds, measure: Measure) -> Result:
@@ -152,14 +152,14 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
     """Tune on the training split of this clone, in ``jobs`` processes; their number changes no result."""
     contract, knobs = load(project.contract), settings.load(project.params).tune
     features, target = encode(contract, read_parquet(project.train))
-    check(contract, knobs, len(target))
+    check(knobs, len(target))
     folds = nested.deal(knobs, len(target))
     journal = Journal(project.journal, _inputs(project, knobs))
     sizes = [count(space, knobs) for space in knobs.candidates.values()]
     fits = sum(size * len(nested.parts("", [], knobs, size > 1)) for size in sizes)
     ticks = iter(track(list(range(fits))))
 
-    def measure(parts: list[nested.Part]) -> Iterator[tuple[nested.Part, nested.Found]]:
+    def _measure(parts: list[nested.Part]) -> Iterator[tuple[nested.Part, nested.Found]]:
         return fit_all(parts, journal, ticks, contract, knobs.seed, features, target, folds)
 
     # One thread a process: with more, linear algebra adds up in another order, to other last digits.
@@ -168,7 +168,7 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
         "loky", n_jobs=jobs, inner_max_num_threads=1, idle_worker_timeout=20
     )
     with threadpool_limits(1), processes:
-        results = {name: judge(name, knobs, folds, measure) for name in knobs.candidates}
+        results = {name: judge(name, knobs, folds, _measure) for name in knobs.candidates}
     next(ticks, None)  # ends the progress bar
     said = write(project, results, target)
     journal.remove()
