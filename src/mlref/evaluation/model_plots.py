@@ -90,7 +90,9 @@ def regularisation_path(table: Any, chosen: float, unit: str) -> Figure:
     lines = table.pivot(index="alpha", columns="term", values="coefficient")
     for place, term in enumerate(lines.abs().max().sort_values(ascending=False).index):
         named = (
-            {"color": PALETTE[place], "label": term} if place < len(PALETTE) else {"color": GREY}
+            {"color": PALETTE[place], "label": term}
+            if place < len(PALETTE)
+            else {"color": GREY, "lw": 0.7}
         )
         below.plot(lines.index, lines[term], linestyle=("-", "--", ":")[place % 3], **named)
     below.set(xlabel="penalty alpha", ylabel=f"coefficient:\n{unit}")
