@@ -106,7 +106,14 @@ def command_line() -> str:
         parts.append(f"\n## {words}\n\n{purpose.strip()}\n")
         options = [option for option in command.params if option.name != "help"]
         if options:
-            rows = ((f"`{', '.join(p.opts)}`", f"`{p.default}`", _option(p)) for p in options)
+            rows = (
+                (
+                    f"`{', '.join(p.opts)}`",
+                    "required" if p.required else f"`{p.default}`",
+                    _option(p),
+                )
+                for p in options
+            )
             parts.append("\n" + table(("option", "default", "meaning"), rows))
         if example.strip() not in ("", words):
             parts.append(f"\nExample: `{example.strip()}`\n")

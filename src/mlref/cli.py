@@ -271,13 +271,6 @@ def lineage(
     from mlref.registry.lineage import describe, verify
     from mlref.storage import Project
 
-    def grow(tree: Tree, parts: dict[str, Any]) -> None:
-        for name, value in parts.items():
-            if isinstance(value, dict) and value:
-                grow(tree.add(name), value)
-            else:
-                tree.add(f"{name}: {value}")
-
     project = Project.here()
     model = describe(Store(project.store), version)
     if again:
@@ -285,8 +278,16 @@ def lineage(
     if as_json:
         return typer.echo(json.dumps(model, indent=1))
     tree = Tree(f"version {model.pop('version')} ({', '.join(model.pop('aliases')) or 'no alias'})")
-    grow(tree, model)
+    _grow(tree, model)
     Console(highlight=False, markup=False).print(tree, soft_wrap=True)
+
+
+def _grow(tree: Any, parts: dict[str, Any]) -> None:
+    for name, value in parts.items():
+        if isinstance(value, dict) and value:
+            _grow(tree.add(name), value)
+        else:
+            tree.add(f"{name}: {value}")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

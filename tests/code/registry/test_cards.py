@@ -12,6 +12,7 @@ from mlref.bundle.store import Store
 from mlref.errors import MlrefError
 from mlref.registry.cards import LIMIT, REST, brief, cards, write
 from mlref.storage import Project, read_json, write_json
+from tests.fakes import CONTRACT_TEXT
 
 EMPTY = re.compile(
     r"\| *\||: *$|\*\*\s*\*\*|``|^- *$|\bNone\b|\bnan\b|(^#[^\n]*\n+)(?=#|\Z)|\(\)", re.MULTILINE
@@ -40,6 +41,19 @@ def test_a_card_of_any_contract_has_no_empty_field(registered: Project, name: st
     written = (registered.cards / name).read_text(encoding="utf-8")
     assert empty(written) == empty(cards(registered)[name]) == []
     assert "Monthly rents" in written
+
+
+@pytest.mark.parametrize("name", ["model-card.md", "datasheet.md"])
+def test_a_contract_that_declares_no_more_than_it_must_has_no_empty_field_either(
+    project: Project, name: str
+) -> None:
+    """No slice, promise, identity, unit, usual range or sensitive column."""
+    lines = CONTRACT_TEXT.splitlines()
+    plain = [line for line in lines if not re.match(r" +(unit|expected):", line)]
+    project.contract.write_text("\n".join(plain))
+    nothing: dict[str, Any] = {"slices": {}, "promises": [], "fairness": {}, "features": {}}
+    write_json(project.metrics, read_json(project.metrics) | nothing)
+    assert empty(cards(project)[name]) == []
 
 
 def test_the_model_card_says_what_the_files_say(registered: Project) -> None:
