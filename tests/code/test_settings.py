@@ -136,7 +136,7 @@ RANGE = {"low": 1, "high": 3}
     [
         (3, ": got 3; allowed: a list of values, or a range with low and high"),
         ("1, 2", ": got '1, 2'; allowed: a list of values, or a range with low and high"),
-        ([], ": got []; allowed: List should have at least 1 item after validation, not 0"),
+        ([], ": got []; allowed: at least one entry"),
         ({"low": 1}, ".high: is missing"),
         (RANGE | {"low": "a"}, ".low: got 'a'; allowed: a valid number"),
         (RANGE | {"low": float("inf")}, ".low: got inf; allowed: a finite number"),
