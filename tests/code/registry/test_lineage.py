@@ -266,6 +266,16 @@ def test_a_commit_that_cannot_be_checked_out_is_said_and_the_rest_compared(
     assert lines == []
 
 
+def test_a_changed_byte_is_named_also_where_nothing_can_be_checked_out(
+    project: Project, model: dict[str, Any]
+) -> None:
+    """The rows that the stages have made of the table are still the recorded ones."""
+    project.raw.write_text(ROWS.replace("900", "901"))
+    said, _ = tried(project, model | {"commit": None})
+    assert "\n  data: MD5 of data/raw/dataset.csv: recorded " in said
+    assert "data: the same" not in said and "  contract: the same" in said
+
+
 def test_a_stage_that_fails_says_so_in_its_own_words(
     project: Project, model: dict[str, Any]
 ) -> None:
