@@ -68,7 +68,7 @@ def run(project: Project, request: Request, engine: Engine, watched: bool = Fals
     sweep(jobs)
     todo = [job for job in jobs if job not in parts]
     with progress(todo, watched) as tell:
-        failures = _collect(engine(todo, model, tell), parts)
+        failures = _collect(engine(todo, model, tell), parts, alone=len(jobs) == 1)
     sweep(jobs)
     if failures:
         raise NotPublished(about_failures(list(failures.values()), len(jobs)))
@@ -105,20 +105,22 @@ def threads(count: int) -> Engine:
     return engine
 
 
-def _collect(outcomes: Outcomes, parts: dict[Job, Part]) -> dict[Job, MlrefError]:
+def _collect(outcomes: Outcomes, parts: dict[Job, Part], alone: bool) -> dict[Job, MlrefError]:
     """Add the new parts; what is returned are the files that gave none.
 
     Raises
     ------
     EnvironmentFault
         The first one: a full disk or a broken network stops all the other files as well.
+    MlrefError
+        What was wrong with a file that is ``alone``.
     """
     failures = {}
     with contextlib.closing(outcomes):  # type: ignore[type-var]
         for job, outcome in outcomes:
             if isinstance(outcome, Part):
                 parts[job] = outcome
-            elif isinstance(outcome, EnvironmentFault) or job.limit:
+            elif alone or isinstance(outcome, EnvironmentFault):
                 raise outcome
             else:
                 failures[job] = outcome
