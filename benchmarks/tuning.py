@@ -34,6 +34,7 @@ FEW_TREES = {"n_estimators": [10, 20], "max_depth": [1, 2]}
 
 OURS = """
 import subprocess, sys
+search = subprocess.Popen([sys.executable, "-m", "mlref.cli", "tune"])
 from mlref import tracking
 from mlref.bundle.package import TRUSTED
 from mlref.contract import load
@@ -44,7 +45,6 @@ import skops.io
 
 project = Project.here()
 contract = load(project.contract)
-search = subprocess.Popen([sys.executable, "-m", "mlref.cli", "tune"])
 tracking.warm_up(project, contract)
 assert search.wait() == 0
 train.run(project)
