@@ -610,7 +610,7 @@ if importlib.util.find_spec("mlref.batch"):
 
         What the contract forbids goes to OUTPUT.rejected, with the reason.
 
-        Example:  mlref score data/raw/*.csv out.parquet
+        Example:  mlref score data/raw scored
         """
         from mlref.batch.score import Request, run, threads
         from mlref.storage import Project
