@@ -449,6 +449,13 @@ def test_a_model_that_is_better_on_average_and_worse_on_one_slice_is_blocked() -
     assert "worse than the champion on a part of the rows: heating = wood by" in decision.reasons[0]
 
 
+def test_a_gain_that_is_too_small_to_matter_keeps_the_champion() -> None:
+    """Though it is beyond doubt; else models that differ by nothing that matters would take turns."""
+    decision = verdict_on(SOUND, Comparison(40, interval(-0.4, -0.5, -0.3), 50, {}))
+    assert decision.verdict == "keep"
+    assert "beats the champion by only 0.40 [0.30, 0.50] RMSE" in decision.reasons[0]
+
+
 # What each check is there for.
 
 BETTER = interval(-2, -3, -1)
