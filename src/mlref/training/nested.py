@@ -47,7 +47,7 @@ class Scores(NamedTuple):
     """What is known about the settings of one candidate."""
 
     errors: Array
-    """Shape (settings, repeats, folds, folds): RMSE on fold k of the models that saw neither k nor j."""
+    """RMSE on fold k of the models that saw neither k nor j, shape (settings, repeats, K, K)."""
     predictions: Array
     """Shape (settings, repeats, n): out of fold, target units."""
 
@@ -56,11 +56,11 @@ class Nested(NamedTuple):
     """What is known about a candidate that chooses its setting by itself."""
 
     errors: Array
-    """Shape (repeats, folds): RMSE on each fold, with the setting chosen without it."""
+    """RMSE on each fold, with the setting chosen without it, shape (repeats, K)."""
     predictions: Array
     """Shape (n,): out of fold, averaged over the repeats."""
     chosen: Folds
-    """Shape (repeats, folds): place of the setting that was chosen."""
+    """Place of the setting that was chosen, shape (repeats, K)."""
 
 
 def deal(knobs: Tune, rows: int) -> Folds:

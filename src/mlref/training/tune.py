@@ -43,7 +43,7 @@ class Result:
     ----------
     settings : list of dict
         All that were tried.
-    plain : ndarray of float64, shape (settings, repeats, folds)
+    plain : ndarray of float64, shape (settings, repeats, K)
         RMSE of each setting on each fold.
     nested : Nested
         The candidate as it is quoted.
@@ -68,7 +68,7 @@ def choose(errors: dict[str, Array]) -> dict[str, Any]:
 
     Parameters
     ----------
-    errors : dict of ndarray, each of shape (repeats, folds)
+    errors : dict of ndarray, each of shape (repeats, K)
         Nested RMSE of each candidate on each fold, the simplest first.
 
     Examples
