@@ -137,7 +137,8 @@ def check_stop(engine: str, container: str) -> None:
 def ask(url: str, body: object = None) -> Any:
     """Send one request; return the decoded answer."""
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=10) as response:
+    headers = {"content-type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as response:
         return json.load(response)
 
 

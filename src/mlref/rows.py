@@ -60,19 +60,58 @@ def judge(columns: Sequence[Column], table: Mapping[str, Cells]) -> Verdict:
     ([2, 3], 1)
     """
     encoded = [_encode(column, table[column.name]) for column in columns]
-    verdict = Verdict(np.column_stack([values for values, _ in encoded]))
-    for place, (column, (values, malformed)) in enumerate(zip(columns, encoded, strict=True)):
-        cells = table[column.name]
-        bad = malformed | _impossible(column, values)
-        verdict.array[bad, place] = np.nan
-        for row in np.flatnonzero(bad).tolist():
-            verdict.refused.append(Finding(row, column.name, show(cells[row]), column.accepts))
-        if column.expected is not None:
-            lo, hi = column.expected
-            usual = f"{lo:.12g} to {hi:.12g}" + (f" {column.unit}" if column.unit else "")
-            for row in np.flatnonzero(~bad & ((values < lo) | (values > hi))).tolist():
-                verdict.unusual.append(Finding(row, column.name, show(cells[row]), usual))
-    return verdict
+    array = np.column_stack([values for values, _ in encoded])
+    bounds = Bounds(columns)
+    bad = np.column_stack([malformed for _, malformed in encoded]) | bounds.impossible(array)
+    array[bad] = np.nan
+    refused = []
+    for place, row in np.argwhere(bad.T).tolist():
+        column = columns[place]
+        refused.append(Finding(row, column.name, show(table[column.name][row]), column.accepts))
+    return Verdict(array, refused, bounds.unusual(array))
+
+
+class Bounds:
+    """What some columns allow, as arrays, so that encoded rows are judged all at once.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        In the order of the encoded arrays.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = tuple(columns)
+        ends = [column.valid or (0.0, len(column.allowed or ()) - 1.0) for column in columns]
+        self._lowest, self._highest = np.array(ends, dtype=np.float64).T
+        self._whole = np.array([column.type == "integer" for column in columns])
+        self._nullable = np.array([column.nullable for column in columns])
+        usual = [column.expected or (-np.inf, np.inf) for column in columns]
+        self._low, self._high = np.array(usual, dtype=np.float64).T
+
+    def impossible(self, array: Array) -> NDArray[np.bool_]:
+        """Which cells hold what their column forbids; same shape as the array."""
+        inside: NDArray[np.bool_] = (array >= self._lowest) & (array <= self._highest)
+        fraction = self._whole & (np.floor(array) < array)
+        return ~(inside & ~fraction | self._nullable & np.isnan(array))
+
+    def unusual(self, array: Array) -> list[Finding]:
+        """Cells outside of what is ``expected``, column by column."""
+        outside = (array < self._low) | (array > self._high)
+        if not outside.any():
+            return []
+        return [
+            Finding(
+                row, self.columns[place].name, show(array[row, place]), _usual(self.columns[place])
+            )
+            for place, row in np.argwhere(outside.T).tolist()
+        ]
+
+
+def _usual(column: Column) -> str:
+    """The usual range as words: ``18 to 80 years``."""
+    lo, hi = column.expected or (-np.inf, np.inf)
+    return f"{lo:.12g} to {hi:.12g}" + (f" {column.unit}" if column.unit else "")
 
 
 def judge_records(contract: Contract, records: Sequence[object]) -> Verdict:
@@ -139,16 +178,6 @@ def _numbers(cells: Cells) -> tuple[Array, NDArray[np.bool_]]:
         elif not _is_null(cell):
             malformed[row] = True
     return values, malformed
-
-
-def _impossible(column: Column, values: Array) -> NDArray[np.bool_]:
-    null = np.isnan(values)
-    bad = null if not column.nullable else np.zeros_like(null)
-    if column.type == "integer":
-        bad = bad | (~null & (np.floor(values) != values))
-    if column.valid is not None:
-        bad = bad | (values < column.valid[0]) | (values > column.valid[1])
-    return bad
 
 
 def _is_null(cell: object) -> bool:

@@ -72,8 +72,9 @@ def wait_until_ready(process: subprocess.Popen[str], address: str) -> None:
 def ask(url: str, body: object = None) -> tuple[int, Any]:
     """One request over real HTTP: status and decoded answer."""
     data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"})
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=10) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         with error:

@@ -74,7 +74,7 @@ class Predictor:
             self.contract = contracts.parse(contents["contract.yaml"].decode(), "Its contract.yaml")
         except ContractError as error:
             raise BundleError(f"The bundle is of another version of mlref. {error}") from error
-        self._possible = self.contract.target.valid or (-np.inf, np.inf)
+        self._lowest, self._highest = self.contract.target.valid or (-np.inf, np.inf)
         self._session = _session(contents["model.onnx"], len(self.contract.features))
         with _readable("golden.json"):
             golden = json.loads(contents["golden.json"])
@@ -99,8 +99,10 @@ class Predictor:
         value = self.values(rows)
         if not np.isfinite(value).all():
             raise BundleError("The model gave a value that is not a finite number.")
+        # What np.clip does, at a tenth of its cost for one row.
         ends = value - self._half_width, value + self._half_width
-        return Prediction(value, *(np.clip(end, *self._possible) for end in ends))
+        inside = (np.minimum(np.maximum(end, self._lowest), self._highest) for end in ends)
+        return Prediction(value, *inside)
 
     def values(self, rows: Array) -> Array:
         """Only the predicted values, shape (n,), unchecked."""

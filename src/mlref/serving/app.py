@@ -1,25 +1,24 @@
 """The application: routes around one loaded bundle."""
 
 import html
-import uuid
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
 
-from mlref.bundle.predictor import Prediction, Predictor
-from mlref.errors import Finding, MlrefError
-from mlref.rows import Verdict
-from mlref.serving.boundary import Boundary, answer, handle
-from mlref.serving.decode import read
-from mlref.serving.openapi import document
+from mlref.bundle.predictor import Predictor
+from mlref.errors import MlrefError
+from mlref.serving.boundary import Boundary, Call, answer, handle
+from mlref.serving.limits import Limits
+from mlref.serving.model import Served
 
 
-def create_app(predictor: Predictor, record: dict[str, Any]) -> FastAPI:
+def create_app(
+    predictor: Predictor, record: dict[str, Any], limits: Limits | None = None
+) -> Boundary:
     """Make the service of one model.
 
     Parameters
@@ -28,20 +27,22 @@ def create_app(predictor: Predictor, record: dict[str, Any]) -> FastAPI:
         The loaded bundle.
     record : dict
         Its registration record in the bundle store.
+    limits : Limits, optional
+        What a request may cost.
     """
-    contract = predictor.contract
-    model = {"name": contract.name, "version": record["version"], "digest": predictor.digest}
-    about = {"model": model, "record": record, "contract": contract.model_dump(mode="json")}
-    schema = document(contract, record["version"])
+    served = Served(predictor, record)
+    about = {
+        "model": served.name,
+        "record": record,
+        "contract": served.contract.model_dump(mode="json"),
+    }
 
-    # Plain routes: the rows are judged by the contract, so FastAPI's own reading of parameters and
-    # its model of each response would be a second judge, and most of the cost of a request.
-    async def predict(request: Request) -> Response:
+    def predict(call: Call) -> bytes:
         """Judge the rows of a request and predict them."""
-        verdict = read(contract, await request.body())
-        rows = described(verdict, predictor.predict(verdict.array))
-        return answer({"model": model, "predictions": rows})
+        verdict = served.reader.read(call.body)
+        return served.answer(served.score(verdict, call), verdict.unusual)
 
+    # Plain routes: their answers are known, so FastAPI's own model of each would be a second judge.
     async def show_model(request: Request) -> Response:
         """Tell which model answers, and what it takes."""
         return answer(about)
@@ -55,44 +56,27 @@ def create_app(predictor: Predictor, record: dict[str, Any]) -> FastAPI:
         return answer({"status": "ready"})
 
     app = FastAPI(
-        title=contract.title,
+        title=served.contract.title,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        middleware=[Middleware(Boundary)],
         exception_handlers={HTTPException: handle, MlrefError: handle},
     )
-    app.openapi = lambda: schema  # type: ignore[method-assign]
-    app.add_route("/v1/predict", predict, methods=["POST"])
+    app.openapi = lambda: served.schema  # type: ignore[method-assign]
     app.add_route("/v1/model", show_model, methods=["GET"])
     app.add_route("/health/live", live, methods=["GET"])
     app.add_route("/health/ready", ready, methods=["GET"])
     _add_docs(app)
-    return app
+    return Boundary(app, {"/v1/predict": predict}, limits or Limits())
 
 
-def described(verdict: Verdict, prediction: Prediction) -> list[dict[str, Any]]:
-    """Predictions as the answer lists them: one object a row, with a warning per unusual value."""
-    columns = (array.tolist() for array in prediction)
-    rows: list[dict[str, Any]] = [
-        {"id": new_id(), "value": value, "lower": lower, "upper": upper, "warnings": []}
-        for value, lower, upper in zip(*columns, strict=True)
-    ]
-    for finding in verdict.unusual:
-        rows[finding.row or 0]["warnings"].append(warning(finding))
-    return rows
-
-
-def warning(finding: Finding) -> str:
-    """The sentence about a value that is possible but unusual."""
-    return f"{finding.column} is unusual: expected {finding.allowed}."
-
-
-def new_id() -> str:
-    """A new unique id of a prediction."""
-    return uuid.uuid4().hex
+_DOCS_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; frame-ancestors 'none'"
+)
+"""Swagger UI starts from a script inside the page; nothing comes from another host."""
 
 
 def _add_docs(app: FastAPI) -> None:
@@ -105,7 +89,7 @@ def _add_docs(app: FastAPI) -> None:
 
     async def docs(request: Request) -> Response:
         """Show the page."""
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url="openapi.json",
             title=html.escape(app.title),
             swagger_js_url="swagger/swagger-ui-bundle.js",
@@ -114,6 +98,8 @@ def _add_docs(app: FastAPI) -> None:
             # validatorUrl: without it the page may send the schema to a public validator
             swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None},
         )
+        page.headers["content-security-policy"] = _DOCS_POLICY
+        return page
 
     async def root(request: Request) -> Response:
         """Lead a browser to the page."""

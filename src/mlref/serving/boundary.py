@@ -9,8 +9,8 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
@@ -18,6 +18,15 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlref.errors import Finding, MlrefError, RowsRefused
+from mlref.serving.decode import InvalidJson
+from mlref.serving.limits import (
+    BodyTooLarge,
+    BodyTooSlow,
+    Busy,
+    HeadersTooLarge,
+    Limits,
+    WrongMediaType,
+)
 
 LISTED = 100
 """How many findings an error body lists; its message counts all of them."""
@@ -25,22 +34,51 @@ LISTED = 100
 FAILED = "The service failed on this request. Its log has the reason under the request id."
 """All that a client is told of an error of ours."""
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LOG = logging.getLogger("mlref.serving")
-
-
-class InvalidJson(MlrefError):
-    """The body of a request cannot be read as JSON.
-
-    Remedy: mend the body at the line and column that the sentence names.
-    """
 
 
 STATUS: tuple[tuple[type[MlrefError], int, str], ...] = (
     (InvalidJson, 400, "invalid_json"),
+    (BodyTooSlow, 408, "body_too_slow"),
+    (BodyTooLarge, 413, "body_too_large"),
+    (WrongMediaType, 415, "wrong_media_type"),
     (RowsRefused, 422, "rows_refused"),
+    (HeadersTooLarge, 431, "headers_too_large"),
+    (Busy, 503, "busy"),
 )
 """The refusals that are the client's to mend; every other error is a 500."""
+
+_HEADERS: dict[type[MlrefError], dict[str, str]] = {
+    BodyTooSlow: {"connection": "close"},  # the rest of the body would be read as a next request
+    BodyTooLarge: {"connection": "close"},
+    Busy: {"retry-after": "1"},
+}
+
+HEALTH = ("/health/live", "/health/ready")
+"""Routes that answer however busy the service is."""
+
+SECURITY = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+"""Headers of each answer that has none of its own of the same name: nothing is kept, framed or guessed."""
+
+
+class Call(NamedTuple):
+    """What a scoring route needs to know of a request."""
+
+    body: bytes
+    request_id: str
+    subject: str | None = None
+    """Whom the rows are about, as the header ``x-subject-id`` says."""
+
+
+Score = Callable[[Call], bytes]
+"""A scoring route: the JSON of its answer, or a refusal that is raised."""
 
 
 def answer(
@@ -72,7 +110,7 @@ def refuse(error: Exception, request_id: str) -> Response:
         if isinstance(error, kind):
             findings = error.findings if isinstance(error, RowsRefused) else ()
             message = _about_findings(len(findings)) if findings else str(error)
-            return _body(status, code, message, request_id, findings)
+            return _body(status, code, message, request_id, findings, _HEADERS.get(kind))
     _LOG.error("request %s failed", request_id, exc_info=error)
     return _body(500, "internal_server_error", FAILED, request_id)
 
@@ -83,40 +121,103 @@ async def handle(request: Request, error: Exception) -> Response:
 
 
 class Boundary:
-    """ASGI middleware that gives every request an id and every failure the error body.
+    """ASGI middleware around the application: limits, request ids, and the error body for every failure.
 
-    An id that the client sends as ``x-request-id`` is kept when it is well formed (1 to 128 letters,
-    digits, dots, dashes and underscores), so that one id runs through the logs of all services.
+    A scoring route is called from here, in front of the application, as routing alone would double
+    what a prediction costs. An id that the client sends as ``x-request-id`` is kept when it is well
+    formed (1 to 128 letters, digits, dots, dashes and underscores), so that one id runs through the
+    logs of all services.
+
+    Parameters
+    ----------
+    app : ASGI application
+        Answers everything that is not scoring.
+    scoring : mapping of str to function
+        Scoring routes by path; each takes POST.
+    limits : Limits
+        What a request may cost.
+    waiting : function
+        Tells how many requests are at work or wait for their turn.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        scoring: Mapping[str, Score],
+        limits: Limits,
+        waiting: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.app = app
+        self.scoring = scoring
+        self.limits = limits
+        self.waiting = waiting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sent = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = _id(headers, b"x-request-id") or uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
 
-        async def send_with_id(message: Message) -> None:
+        async def finish(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                own = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in SECURITY if header[0] not in own),
+                    (b"x-request-id", request_id.encode()),
+                ]
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_id)
+            path = scope["path"]
+            if path not in HEALTH and self.waiting() > self.limits.waiting:
+                raise Busy("Too many requests wait; send this one again in a second.")
+            self.limits.check(headers, scope)
+            body = await self.limits.read(receive)
+            if path in self.scoring:
+                if scope["method"] != "POST":
+                    raise HTTPException(405, headers={"Allow": "POST"})
+                call = Call(body, request_id, _id(headers, b"x-subject-id"))
+                content = self.scoring[path](call)
+                await finish(
+                    {"type": "http.response.start", "status": 200, "headers": _json(content)}
+                )
+                await finish({"type": "http.response.body", "body": content})
+            else:
+                await self.app(scope, _again(body, receive), finish)
         except ClientDisconnect:
             return  # nobody is left to answer
         except Exception as error:  # whatever it is, the client gets the one error body
             if started:
                 raise
-            await refuse(error, request_id)(scope, receive, send_with_id)
+            await refuse(error, request_id)(scope, receive, finish)
+
+
+def _id(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    """A well-formed id in a header."""
+    sent = headers.get(name, b"").decode("latin-1")
+    return sent if _ID.fullmatch(sent) else None
+
+
+def _json(content: bytes) -> list[tuple[bytes, bytes]]:
+    length = str(len(content)).encode()
+    return [(b"content-type", b"application/json"), (b"content-length", length)]
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that gives a body once more that was read already."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receive_again
 
 
 def _about_route(status: int, allow: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from mlref import __version__
 from mlref.contract import Column, Contract
-from mlref.serving.boundary import FAILED
+from mlref.serving.boundary import FAILED, STATUS
+from mlref.serving.decode import MOST_ROWS
 
 Schema = dict[str, Any]
 
@@ -32,9 +33,7 @@ def document(contract: Contract, version: int | str) -> Schema:
             "200": _response("The predictions.", "PredictResponse", _prediction(contract, version)),
             "400": _response("The body is not JSON.", "Error", _error("invalid_json", _NOT_JSON)),
             "422": _response("The rows break the contract.", "Error", _refusal(contract)),
-            "500": _response(
-                "The service failed.", "Error", _error("internal_server_error", FAILED)
-            ),
+            **_refusals(without=("400", "422")),
         },
     }
     return {
@@ -125,7 +124,7 @@ def _schemas(contract: Contract) -> Schema:
         got={**text, "description": "What kind of thing was sent."},
     )
     error = _object(code=text, message=text, request_id=text, details=_list(detail))
-    request = _object(instances={**_list(_ref("Instance")), "minItems": 1})
+    request = _object(instances={**_list(_ref("Instance")), "minItems": 1, "maxItems": MOST_ROWS})
     example = {"instances": [contract.example]}
     return {
         "Instance": instance_schema(contract),
@@ -186,6 +185,23 @@ def _response(description: str, name: str, example: Schema | None = None) -> Sch
     return {"description": description, "headers": {"x-request-id": header}, "content": content}
 
 
+def _refusals(without: tuple[str, ...]) -> Schema:
+    """What every route may answer besides its own, by status."""
+    found = {
+        str(status): _response(_first(kind), "Error", _error(code, _first(kind)))
+        for kind, status, code in STATUS
+    }
+    failed = _error("internal_server_error", FAILED)
+    found["500"] = _response("The service failed.", "Error", failed)
+    return {status: found[status] for status in sorted(found) if status not in without}
+
+
+def _first(kind: type) -> str:
+    """The first line of a docstring, which says what went wrong."""
+    return (kind.__doc__ or "").splitlines()[0]
+
+
 def _get(tag: str, name: str, summary: str, schema: str) -> Schema:
-    responses = {"200": _response("The answer.", schema)}
+    bodies = ("400", "408", "413", "415", "422")  # of requests, and here there is none
+    responses = {"200": _response("The answer.", schema), **_refusals(without=bodies)}
     return {"get": {"tags": [tag], "operationId": name, "summary": summary, "responses": responses}}

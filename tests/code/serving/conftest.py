@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
 from mlref.serving.app import create_app
+from mlref.serving.boundary import Boundary
 from tests.fakes import write_bundle
 
 RECORD = {"version": 7, "digest": "…", "metrics": {"rmse": {"value": 54.1}}}
@@ -21,12 +21,12 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 
 
 @pytest.fixture(scope="session")
-def app(predictor: Predictor) -> FastAPI:
+def app(predictor: Predictor) -> Boundary:
     """The application around it, which keeps no state between requests."""
     return create_app(predictor, RECORD)
 
 
 @pytest.fixture(scope="session")
-def client(app: FastAPI) -> TestClient:
+def client(app: Boundary) -> TestClient:
     """A client that shows what a user of the service would get, also of our own mistakes."""
     return TestClient(app, raise_server_exceptions=False)

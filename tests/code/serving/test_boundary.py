@@ -11,7 +11,8 @@ from starlette.requests import ClientDisconnect
 from mlref.bundle.predictor import Predictor
 from mlref.errors import BundleError
 from mlref.serving.app import create_app
-from mlref.serving.boundary import Boundary, answer
+from mlref.serving.boundary import SECURITY, Boundary, answer
+from mlref.serving.limits import Limits
 from tests.fakes import CONTRACT
 
 REQUEST = {"instances": [CONTRACT.example]}
@@ -75,6 +76,9 @@ def test_an_answer_with_nan_is_an_error_not_bad_json() -> None:
         answer({"value": float("nan")})
 
 
+SCOPE = {"type": "http", "method": "POST", "path": "/x", "headers": []}
+
+
 def run(app: Any) -> list[Any]:
     """Send one bare request through the boundary and collect what it sends."""
     sent: list[Any] = []
@@ -83,9 +87,9 @@ def run(app: Any) -> list[Any]:
         sent.append(message)
 
     async def receive() -> Any:
-        return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b"{}"}
 
-    asyncio.run(Boundary(app)({"type": "http", "headers": []}, receive, send))
+    asyncio.run(Boundary(app, {}, Limits())(SCOPE, receive, send))
     return sent
 
 
@@ -114,3 +118,31 @@ def test_other_protocols_pass(predictor: Predictor) -> None:
     """The server's start and stop go through untouched."""
     with TestClient(create_app(predictor, {"version": 1})) as client:
         assert client.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/model", "/nothing"])
+def test_an_answer_is_not_kept_framed_or_guessed(client: TestClient, path: str) -> None:
+    """Each answer, also a refusal, has the security headers, and no header names the server."""
+    response = client.get(path)
+    for name, value in SECURITY:
+        assert response.headers[name.decode()] == value.decode()
+    assert "server" not in response.headers
+
+
+def test_the_docs_may_run_their_own_script_and_no_other(client: TestClient) -> None:
+    """Swagger UI needs what other answers forbid; nothing from another host."""
+    policy = client.get("/docs").headers["content-security-policy"]
+    assert "script-src 'self' 'unsafe-inline'" in policy
+    assert "http" not in policy
+
+
+def test_a_busy_service_says_when_to_come_again(app: Boundary) -> None:
+    """503 with Retry-After; the health routes still answer, or the replica would be killed."""
+    busy = Boundary(app.app, app.scoring, Limits(waiting=2), waiting=lambda: 3)
+    client = TestClient(busy)
+    response = client.post("/v1/predict", json=REQUEST)
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "busy")
+    assert response.headers["retry-after"] == "1"
+    assert client.get("/health/live").status_code == 200
+    busy.waiting = lambda: 2
+    assert client.post("/v1/predict", json=REQUEST).status_code == 200

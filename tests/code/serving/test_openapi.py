@@ -1,6 +1,7 @@
 """The documented schema says what the service does."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from jsonschema import Draft202012Validator
 
 from mlref.contract import Column, Contract, load
 from mlref.errors import RowsRefused
-from mlref.serving.decode import read
+from mlref.serving.boundary import STATUS
+from mlref.serving.decode import Reader, read
 from mlref.serving.openapi import column_schema, document
 from tests.fakes import CONTRACT
 
@@ -88,17 +90,23 @@ def validator(contract: Contract) -> Draft202012Validator:
 def test_schema_and_service_give_the_same_verdict(name: str) -> None:
     """Whatever is sent, the schema accepts it exactly when the service does."""
     contract = CONTRACTS[name]
-    check = validator(contract)
+    check, reader = validator(contract), Reader(contract)
 
     @settings(max_examples=300, deadline=None)
     @given(body=bodies(contract))
     def agree(body: Any) -> None:
+        sent = json.dumps(body).encode()
         try:
-            read(contract, json.dumps(body).encode())
-            accepted = True
-        except RowsRefused:
-            accepted = False
-        assert check.is_valid(body) == accepted
+            slow = read(contract, sent)
+        except RowsRefused as refusal:
+            assert not check.is_valid(body)
+            with pytest.raises(RowsRefused, match=f"^{re.escape(str(refusal))}$"):
+                reader.read(sent)
+        else:
+            assert check.is_valid(body)
+            quick = reader.read(sent)
+            assert quick.array.tobytes() == slow.array.tobytes()
+            assert quick.unusual == slow.unusual
 
     agree()
 
@@ -165,7 +173,8 @@ def test_the_served_document_covers_every_route(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     paths = schema["paths"]
     assert set(paths) == {"/v1/predict", "/v1/model", "/health/live", "/health/ready"}
-    assert set(paths["/v1/predict"]["post"]["responses"]) == {"200", "400", "422", "500"}
+    statuses = {str(status) for _, status, _ in STATUS} | {"200", "500"}
+    assert set(paths["/v1/predict"]["post"]["responses"]) == statuses
     assert schema["info"]["title"] == CONTRACT.title
 
 
