@@ -61,8 +61,22 @@ def build(engine: str, options: list[str]) -> None:
 
 def probe(engine: str, image: str) -> None:
     """Start an image, check all that its users rely on, and stop it."""
+    from mlref.serving.keys import VARIABLE, new_key
+
+    key, entry = new_key("predict")
     container = said(
-        *(engine, "run", "--detach", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"),
+        *(
+            engine,
+            "run",
+            "--detach",
+            "--env",
+            f"{VARIABLE}={entry}",
+            "--read-only",
+            "--tmpfs",
+            "/tmp",
+            "--cap-drop",
+            "all",
+        ),
         *("--security-opt", "no-new-privileges", "--publish", "127.0.0.1::8000", image),
     )
     try:
@@ -70,7 +84,7 @@ def probe(engine: str, image: str) -> None:
         print(f"ready after {ready(engine, container, address):.1f} s")
         check_user(engine, container)
         check_health(engine, container)
-        check_prediction(address)
+        check_prediction(address, key)
         check_stop(engine, container)
     finally:
         subprocess.run([engine, "rm", "--force", container], capture_output=True)
@@ -110,11 +124,11 @@ def check_health(engine: str, container: str) -> None:
     print("HEALTHCHECK passes")
 
 
-def check_prediction(address: str) -> None:
+def check_prediction(address: str, key: str) -> None:
     """Ask for a prediction of the contract's example."""
-    about = ask(f"{address}/v1/model")
+    about = ask(f"{address}/v1/model", key)
     example = {column["name"]: column["example"] for column in about["contract"]["features"]}
-    answer = ask(f"{address}/v1/predict", {"instances": [example]})
+    answer = ask(f"{address}/v1/predict", key, {"instances": [example]})
     [one], model = answer["predictions"], answer["model"]
     if not one["lower"] <= one["value"] <= one["upper"]:
         fail(f"The prediction is not within its interval: {one}.")
@@ -134,10 +148,10 @@ def check_stop(engine: str, container: str) -> None:
     print(f"stopped in {time.monotonic() - start:.1f} s")
 
 
-def ask(url: str, body: object = None) -> Any:
+def ask(url: str, key: str = "", body: object = None) -> Any:
     """Send one request; return the decoded answer."""
     data = None if body is None else json.dumps(body).encode()
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
     with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as response:
         return json.load(response)
 

@@ -271,6 +271,8 @@ another API. Each answer carries `x-request-id`, the one that was sent or a new 
 
 def _body(part: dict[str, Any], schemas: dict[str, Any]) -> str:
     """Name a body's schema, and show its example."""
+    if "text/plain" in part["content"]:
+        return ": text.\n"
     media = part["content"]["application/json"]
     name = media["schema"]["$ref"].rsplit("/", 1)[1]
     example = media.get("example") or next(iter(schemas[name].get("examples", ())), None)

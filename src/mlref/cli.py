@@ -537,12 +537,32 @@ if importlib.util.find_spec("mlref.serving"):
         model: Annotated[
             str, typer.Option(help="Version, alias or digest.", envvar="MLREF_MODEL")
         ] = "champion",
+        insecure: Annotated[
+            bool, typer.Option("--insecure", help="Let other machines ask without a key.")
+        ] = False,
+        drain: Annotated[
+            float, typer.Option(help="Seconds to answer on after SIGTERM, not ready.", min=0)
+        ] = 0.0,
     ) -> None:
         """Answer predictions over HTTP; the documentation is at /docs.
 
         Example:  mlref serve --port 8080
         """
-        importlib.import_module("mlref.serving.server").serve(host=host, port=port, reference=model)
+        serve = importlib.import_module("mlref.serving.server").serve
+        serve(host=host, port=port, reference=model, insecure=insecure, drain=drain)
+
+    keys_app = typer.Typer(help="Keys that clients of the service show.", no_args_is_help=True)
+    app.add_typer(keys_app, name="keys", rich_help_panel="Service")
+
+    @keys_app.command("new")
+    def keys_new(
+        role: Annotated[str, typer.Argument(help="`predict`, or `admin`, who may do everything.")],
+    ) -> None:
+        """Make a key, and the entry of MLREF_API_KEYS by which the service knows it.
+
+        Example:  mlref keys new predict
+        """
+        say(importlib.import_module("mlref.serving.keys").describe_new(role))
 
 
 def main(arguments: list[str] | None = None) -> int:

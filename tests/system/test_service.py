@@ -114,12 +114,36 @@ def test_a_served_model_predicts_refuses_and_stops(
     assert "Traceback" not in err
 
 
+def test_a_stopping_service_first_says_that_it_is_not_ready(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """After SIGTERM it answers on while a balancer looks away; then it ends by itself."""
+    write_store(tmp_path / "store")
+    with service(environment, "--drain", "600") as (process, address):
+        process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STARTS_WITHIN
+        while ask(f"{address}/health/ready")[0] != 503:
+            assert time.monotonic() < deadline
+        assert ask(f"{address}/v1/predict", {"instances": [CONTRACT.example]})[0] == 200
+        process.send_signal(signal.SIGINT)  # twice: now
+        process.communicate(timeout=30)
+
+
 def test_a_named_version_is_served(environment: dict[str, str], tmp_path: Path) -> None:
     """--model takes a version, an alias or the start of a digest."""
     write_store(tmp_path / "store", version=1)
     digest = write_store(tmp_path / "store", base=5.0, version=2, alias="challenger")
     with service(environment, "--model", "2") as (_, address):
         assert ask(f"{address}/v1/model")[1]["model"]["digest"] == digest
+
+
+def test_other_machines_are_not_let_in_without_a_key(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Exit code 1, before anything is listened on."""
+    write_store(tmp_path / "store")
+    code, message = refusal(environment, "--host", "0.0.0.0", "--port", str(free_port()))
+    assert (code, "--insecure" in message, "Traceback" in message) == (1, True, False)
 
 
 def test_a_busy_port_ends_with_code_4(environment: dict[str, str], tmp_path: Path) -> None:

@@ -8,16 +8,24 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
+from starlette.routing import Route
 
 from mlref.bundle.predictor import Predictor
 from mlref.errors import MlrefError
 from mlref.serving.boundary import Boundary, Call, answer, handle
+from mlref.serving.keys import Keys
 from mlref.serving.limits import Limits
+from mlref.serving.metrics import Metrics
 from mlref.serving.model import Served
+from mlref.serving.score import Log, Scorer
 
 
 def create_app(
-    predictor: Predictor, record: dict[str, Any], limits: Limits | None = None
+    predictor: Predictor,
+    record: dict[str, Any],
+    limits: Limits | None = None,
+    keys: Keys | None = None,
+    log: Log | None = None,
 ) -> Boundary:
     """Make the service of one model.
 
@@ -29,23 +37,26 @@ def create_app(
         Its registration record in the bundle store.
     limits : Limits, optional
         What a request may cost.
+    keys : Keys, optional
+        Who may ask; everybody when there are none.
+    log : Log, optional
+        Where predictions are kept.
     """
     served = Served(predictor, record)
-    about = {
-        "model": served.name,
-        "record": record,
-        "contract": served.contract.model_dump(mode="json"),
-    }
+    metrics = Metrics(served)
+    scorer = Scorer(served, metrics, log)
 
     def predict(call: Call) -> bytes:
         """Judge the rows of a request and predict them."""
-        verdict = served.reader.read(call.body)
-        return served.answer(served.score(verdict, call), verdict.unusual)
+        served, verdict, scored = scorer.score(lambda served: served.reader.read(call.body), call)
+        return served.answer(scored, verdict.unusual)
 
     # Plain routes: their answers are known, so FastAPI's own model of each would be a second judge.
     async def show_model(request: Request) -> Response:
         """Tell which model answers, and what it takes."""
-        return answer(about)
+        served = scorer.served
+        contract = served.contract.model_dump(mode="json")
+        return answer({"model": served.name, "record": served.record, "contract": contract})
 
     async def live(request: Request) -> Response:
         """Say that the process runs."""
@@ -53,7 +64,13 @@ def create_app(
 
     async def ready(request: Request) -> Response:
         """Say that the model is loaded and predictions are answered."""
+        if boundary.draining:
+            return answer({"status": "draining"}, 503)
         return answer({"status": "ready"})
+
+    async def show_metrics(request: Request) -> Response:
+        """Give the metrics to Prometheus."""
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     app = FastAPI(
         title=served.contract.title,
@@ -64,12 +81,16 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         exception_handlers={HTTPException: handle, MlrefError: handle},
     )
-    app.openapi = lambda: served.schema  # type: ignore[method-assign]
+    app.openapi = lambda: scorer.served.schema  # type: ignore[method-assign]
     app.add_route("/v1/model", show_model, methods=["GET"])
     app.add_route("/health/live", live, methods=["GET"])
     app.add_route("/health/ready", ready, methods=["GET"])
+    app.add_route("/metrics", show_metrics, methods=["GET"])
     _add_docs(app)
-    return Boundary(app, {"/v1/predict": predict}, limits or Limits())
+    scoring = {"/v1/predict": predict}
+    metrics.routes = {*scoring, *(route.path for route in app.routes if isinstance(route, Route))}
+    boundary = Boundary(app, scoring, limits or Limits(), keys or Keys(), metrics)
+    return boundary
 
 
 _DOCS_POLICY = (

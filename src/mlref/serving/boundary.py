@@ -9,8 +9,9 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlref.errors import Finding, MlrefError, RowsRefused
 from mlref.serving.decode import InvalidJson
+from mlref.serving.keys import KeyForbidden, KeyMissing, Keys, Role
 from mlref.serving.limits import (
     BodyTooLarge,
     BodyTooSlow,
@@ -27,6 +29,9 @@ from mlref.serving.limits import (
     Limits,
     WrongMediaType,
 )
+
+if TYPE_CHECKING:
+    from mlref.serving.metrics import Metrics
 
 LISTED = 100
 """How many findings an error body lists; its message counts all of them."""
@@ -40,6 +45,8 @@ _LOG = logging.getLogger("mlref.serving")
 
 STATUS: tuple[tuple[type[MlrefError], int, str], ...] = (
     (InvalidJson, 400, "invalid_json"),
+    (KeyMissing, 401, "key_missing"),
+    (KeyForbidden, 403, "key_forbidden"),
     (BodyTooSlow, 408, "body_too_slow"),
     (BodyTooLarge, 413, "body_too_large"),
     (WrongMediaType, 415, "wrong_media_type"),
@@ -53,10 +60,20 @@ _HEADERS: dict[type[MlrefError], dict[str, str]] = {
     BodyTooSlow: {"connection": "close"},  # the rest of the body would be read as a next request
     BodyTooLarge: {"connection": "close"},
     Busy: {"retry-after": "1"},
+    KeyMissing: {"www-authenticate": "Bearer"},
 }
 
-HEALTH = ("/health/live", "/health/ready")
+SHED = (BodyTooLarge, BodyTooSlow, Busy, HeadersTooLarge)
+"""Refusals that protect the service."""
+
+HEALTH = frozenset({"/health/live", "/health/ready"})
 """Routes that answer however busy the service is."""
+
+OPEN = HEALTH | {"/", "/docs", "/openapi.json"}
+"""Routes that ask for no key, as do Swagger's files: a balancer and a browser have none to send."""
+
+ADMIN = frozenset({"/metrics"})
+"""Routes that ask for the key of an admin."""
 
 SECURITY = (
     (b"cache-control", b"no-store"),
@@ -77,6 +94,7 @@ class Call(NamedTuple):
     """Whom the rows are about, as the header ``x-subject-id`` says."""
 
 
+Header = tuple[bytes, bytes]
 Score = Callable[[Call], bytes]
 """A scoring route: the JSON of its answer, or a refusal that is raised."""
 
@@ -110,8 +128,11 @@ def refuse(error: Exception, request_id: str) -> Response:
         if isinstance(error, kind):
             findings = error.findings if isinstance(error, RowsRefused) else ()
             message = _about_findings(len(findings)) if findings else str(error)
+            _LOG.info(
+                "request %s refused", request_id, extra={"request_id": request_id, "code": code}
+            )
             return _body(status, code, message, request_id, findings, _HEADERS.get(kind))
-    _LOG.error("request %s failed", request_id, exc_info=error)
+    _LOG.error("request %s failed", request_id, exc_info=error, extra={"request_id": request_id})
     return _body(500, "internal_server_error", FAILED, request_id)
 
 
@@ -136,8 +157,17 @@ class Boundary:
         Scoring routes by path; each takes POST.
     limits : Limits
         What a request may cost.
+    keys : Keys
+        Who may ask.
+    metrics : Metrics
+        Where requests are counted.
+
+    Attributes
+    ----------
     waiting : function
-        Tells how many requests are at work or wait for their turn.
+        Tells how many requests are at work or wait for their turn; the server sets it.
+    draining : bool
+        Whether the service is about to stop: it answers, but is not ready and keeps no connection.
     """
 
     def __init__(
@@ -145,46 +175,43 @@ class Boundary:
         app: ASGIApp,
         scoring: Mapping[str, Score],
         limits: Limits,
-        waiting: Callable[[], int] = lambda: 0,
+        keys: Keys,
+        metrics: "Metrics",
     ) -> None:
         self.app = app
         self.scoring = scoring
         self.limits = limits
-        self.waiting = waiting
+        self.keys = keys
+        self.metrics = metrics
+        self.waiting: Callable[[], int] = lambda: 0
+        self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        began = perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = _id(headers, b"x-request-id") or uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        status = 0
 
         async def finish(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
-                own = {name for name, _ in message["headers"]}
-                message["headers"] = [
-                    *message["headers"],
-                    *(header for header in SECURITY if header[0] not in own),
-                    (b"x-request-id", request_id.encode()),
-                ]
+                status = message["status"]
+                message["headers"] = self._complete(message["headers"], request_id)
             await send(message)
 
         try:
-            path = scope["path"]
-            if path not in HEALTH and self.waiting() > self.limits.waiting:
-                raise Busy("Too many requests wait; send this one again in a second.")
-            self.limits.check(headers, scope)
+            self._admit(scope, headers)
             body = await self.limits.read(receive)
-            if path in self.scoring:
+            if scope["path"] in self.scoring:
                 if scope["method"] != "POST":
                     raise HTTPException(405, headers={"Allow": "POST"})
                 call = Call(body, request_id, _id(headers, b"x-subject-id"))
-                content = self.scoring[path](call)
+                content = self.scoring[scope["path"]](call)
                 await finish(
                     {"type": "http.response.start", "status": 200, "headers": _json(content)}
                 )
@@ -194,9 +221,35 @@ class Boundary:
         except ClientDisconnect:
             return  # nobody is left to answer
         except Exception as error:  # whatever it is, the client gets the one error body
-            if started:
+            if status:
                 raise
+            if isinstance(error, SHED):
+                self.metrics.shed(_code(error))
             await refuse(error, request_id)(scope, receive, finish)
+        finally:
+            self.metrics.request(scope["method"], scope["path"], status, perf_counter() - began)
+
+    def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse what need not be read."""
+        path = scope["path"]
+        if path not in HEALTH and self.waiting() > self.limits.waiting:
+            raise Busy("Too many requests wait; send this one again in a second.")
+        self.limits.check(headers, scope)
+        if path not in OPEN and not path.startswith("/swagger/"):
+            role: Role = "admin" if path in ADMIN else "predict"
+            self.keys.check(headers.get(b"authorization", b""), role)
+
+    def _complete(self, headers: Iterable[Header], request_id: str) -> list[Header]:
+        """The headers of an answer, with those that each has."""
+        own = {name for name, _ in headers}
+        always = [*SECURITY, (b"x-request-id", request_id.encode())]
+        if self.draining:
+            always.append((b"connection", b"close"))
+        return [*headers, *(header for header in always if header[0] not in own)]
+
+
+def _code(error: MlrefError) -> str:
+    return next(code for kind, _, code in STATUS if isinstance(error, kind))
 
 
 def _id(headers: Mapping[bytes, bytes], name: bytes) -> str | None:

@@ -51,8 +51,13 @@ def document(contract: Contract, version: int | str) -> Schema:
             "/health/ready": _get(
                 "health", "ready", "Say whether predictions are answered", "Health"
             ),
+            "/metrics": _metrics(),
         },
-        "components": {"schemas": _schemas(contract)},
+        "components": {
+            "schemas": _schemas(contract),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"key": []}],
     }
 
 
@@ -132,7 +137,7 @@ def _schemas(contract: Contract) -> Schema:
         "PredictResponse": _object(model=model, predictions=_list(prediction)),
         "Error": _object(error=error),
         "Model": _object(model=model, record=free, contract=free),
-        "Health": _object(status={**text, "enum": ["live", "ready"]}),
+        "Health": _object(status={**text, "enum": ["live", "ready", "draining"]}),
     }
 
 
@@ -183,6 +188,14 @@ def _response(description: str, name: str, example: Schema | None = None) -> Sch
     if example:
         content["application/json"]["example"] = example
     return {"description": description, "headers": {"x-request-id": header}, "content": content}
+
+
+def _metrics() -> Schema:
+    """The one route that does not answer in JSON."""
+    operation = _get("health", "metrics", "Give the metrics to Prometheus", "Health")
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    operation["get"]["responses"]["200"]["content"] = text
+    return operation
 
 
 def _refusals(without: tuple[str, ...]) -> Schema:

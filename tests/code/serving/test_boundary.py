@@ -12,7 +12,10 @@ from mlref.bundle.predictor import Predictor
 from mlref.errors import BundleError
 from mlref.serving.app import create_app
 from mlref.serving.boundary import SECURITY, Boundary, answer
+from mlref.serving.keys import Keys
 from mlref.serving.limits import Limits
+from mlref.serving.metrics import Metrics
+from mlref.serving.model import Served
 from tests.fakes import CONTRACT
 
 REQUEST = {"instances": [CONTRACT.example]}
@@ -23,6 +26,7 @@ class Broken:
 
     contract = CONTRACT
     digest = "0" * 64
+    profile: dict[str, Any] = {"columns": {}}
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -46,7 +50,7 @@ def test_a_failure_of_ours_says_nothing_about_itself(
     assert response.json()["error"]["code"] == "internal_server_error"
     assert response.headers["x-request-id"] == response.json()["error"]["request_id"] == "abc-1"
     assert "secret" not in response.text and "Traceback" not in response.text
-    [record] = caplog.records
+    [record] = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert "abc-1" in record.getMessage()
     assert record.exc_info is not None and record.exc_info[1] is error
 
@@ -79,7 +83,7 @@ def test_an_answer_with_nan_is_an_error_not_bad_json() -> None:
 SCOPE = {"type": "http", "method": "POST", "path": "/x", "headers": []}
 
 
-def run(app: Any) -> list[Any]:
+def run(app: Any, predictor: Predictor) -> list[Any]:
     """Send one bare request through the boundary and collect what it sends."""
     sent: list[Any] = []
 
@@ -89,21 +93,24 @@ def run(app: Any) -> list[Any]:
     async def receive() -> Any:
         return {"type": "http.request", "body": b"{}"}
 
-    asyncio.run(Boundary(app, {}, Limits())(SCOPE, receive, send))
+    boundary = Boundary(app, {}, Limits(), Keys(), Metrics(Served(predictor, {"version": 1})))
+    asyncio.run(boundary(SCOPE, receive, send))
     return sent
 
 
-def test_a_client_that_went_away_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_went_away_is_no_failure(
+    predictor: Predictor, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nothing is answered, and nothing logged as an error."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise ClientDisconnect
 
-    assert run(app) == []
+    assert run(app, predictor) == []
     assert caplog.records == []
 
 
-def test_an_answer_that_has_begun_is_not_answered_again() -> None:
+def test_an_answer_that_has_begun_is_not_answered_again(predictor: Predictor) -> None:
     """The server then cuts the connection, which the client can see."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -111,7 +118,7 @@ def test_an_answer_that_has_begun_is_not_answered_again() -> None:
         raise ValueError("half way")
 
     with pytest.raises(ValueError, match="half way"):
-        run(app)
+        run(app, predictor)
 
 
 def test_other_protocols_pass(predictor: Predictor) -> None:
@@ -136,13 +143,38 @@ def test_the_docs_may_run_their_own_script_and_no_other(client: TestClient) -> N
     assert "http" not in policy
 
 
-def test_a_busy_service_says_when_to_come_again(app: Boundary) -> None:
+def test_a_busy_service_says_when_to_come_again(predictor: Predictor) -> None:
     """503 with Retry-After; the health routes still answer, or the replica would be killed."""
-    busy = Boundary(app.app, app.scoring, Limits(waiting=2), waiting=lambda: 3)
+    busy = create_app(predictor, {"version": 1}, Limits(waiting=2))
+    busy.waiting = lambda: 3
     client = TestClient(busy)
     response = client.post("/v1/predict", json=REQUEST)
     assert (response.status_code, response.json()["error"]["code"]) == (503, "busy")
     assert response.headers["retry-after"] == "1"
     assert client.get("/health/live").status_code == 200
+    assert 'requests_shed_total{reason="busy"} 1.0' in busy.metrics.text().decode()
     busy.waiting = lambda: 2
     assert client.post("/v1/predict", json=REQUEST).status_code == 200
+
+
+def test_a_stopping_service_answers_but_is_not_ready(predictor: Predictor) -> None:
+    """A balancer learns it from the readiness, a client from the connection that is not kept."""
+    stopping = create_app(predictor, {"version": 1})
+    stopping.draining = True
+    client = TestClient(stopping)
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health/live").status_code == 200
+    response = client.post("/v1/predict", json=REQUEST)
+    assert (response.status_code, response.headers["connection"]) == (200, "close")
+
+
+def test_a_refusal_is_logged_without_what_was_sent(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Under the request id, with its code."""
+    bad = {"instances": [{**CONTRACT.example, "area": -424242}]}
+    with caplog.at_level(logging.INFO, "mlref.serving"):
+        client.post("/v1/predict", json=bad, headers={"x-request-id": "r-1"})
+    [record] = [one for one in caplog.records if one.name == "mlref.serving"]
+    assert (record.request_id, record.code) == ("r-1", "rows_refused")  # type: ignore[attr-defined]
+    assert "424242" not in str(record.__dict__)

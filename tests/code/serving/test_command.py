@@ -35,8 +35,8 @@ def test_it_takes_host_port_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlref.serving.server.serve", lambda **given: seen.append(given))
     assert main(["serve"]) == 0
     monkeypatch.setenv("MLREF_MODEL", "challenger")
-    assert main(["serve", "--host", "::1", "--port", "0"]) == 0
+    assert main(["serve", "--host", "::1", "--port", "0", "--insecure", "--drain", "2.5"]) == 0
     assert seen == [
-        {"host": "127.0.0.1", "port": 8000, "reference": "champion"},
-        {"host": "::1", "port": 0, "reference": "challenger"},
+        {"host": "127.0.0.1", "port": 8000, "reference": "champion", "insecure": False, "drain": 0},
+        {"host": "::1", "port": 0, "reference": "challenger", "insecure": True, "drain": 2.5},
     ]

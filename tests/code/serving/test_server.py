@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import uvicorn
 
-from mlref.errors import EnvironmentFault, ModelNotFound
+from mlref.errors import EnvironmentFault, ModelNotFound, SettingsError
 from mlref.serving import server
+from mlref.serving.keys import new_key
 from tests.fakes import write_store
 
 FORBIDDEN = ("mlflow", "sklearn", "pandas", "dvc", "great_expectations", "scipy", "skops", "onnx")
@@ -27,6 +28,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
     monkeypatch.setenv("MLREF_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("MLREF_MODEL", raising=False)
+    monkeypatch.setattr(server.logs, "configure", lambda: None)
     monkeypatch.setattr(server.signal, "signal", lambda *_: None)
     monkeypatch.setattr(uvicorn.Server, "run", note)
     return seen
@@ -81,6 +83,27 @@ def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(EnvironmentFault, match=r"192\.0\.2\.1:8000 cannot be listened on") as fault:
         server.listen("192.0.2.1", 8000)
     assert fault.value.exit_code == 4
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_other_machines_need_a_key(run: dict[str, Any], tmp_path: Path, host: str) -> None:
+    """Without one the service does not start there; the sentence names both ways on."""
+    write_store(tmp_path / "store")
+    with pytest.raises(SettingsError, match=r"MLREF_API_KEYS .*\n.*mlref keys new.* --insecure"):
+        server.serve(host=host, port=0, reference="champion")
+    assert not run
+
+
+def test_it_listens_everywhere_with_a_key_or_when_told(
+    run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key of the environment is the one that is asked for."""
+    write_store(tmp_path / "store")
+    server.serve(host="0.0.0.0", port=0, reference="champion", insecure=True)
+    assert not run["app"].keys
+    monkeypatch.setenv("MLREF_API_KEYS", new_key("predict")[1])
+    server.serve(host="0.0.0.0", port=0, reference="champion")
+    assert run["address"][0] == "0.0.0.0" and run["app"].keys
 
 
 def test_the_service_needs_none_of_the_training_stack(tmp_path: Path) -> None:
