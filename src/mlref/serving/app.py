@@ -10,8 +10,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
+from mlref import __version__
 from mlref.bundle.predictor import Predictor
 from mlref.errors import MlrefError
+from mlref.rows import Verdict
+from mlref.serving import inference
+from mlref.serving import invocations as mlflow_form
 from mlref.serving.boundary import Boundary, Call, answer, handle
 from mlref.serving.keys import Keys
 from mlref.serving.limits import Limits
@@ -51,6 +55,22 @@ def create_app(
         served, verdict, scored = scorer.score(lambda served: served.reader.read(call.body), call)
         return served.answer(scored, verdict.unusual)
 
+    def invocations(call: Call) -> bytes:
+        """Predict rows as MLflow's clients send them."""
+        read = mlflow_form.read
+        return mlflow_form.write(scorer.score(lambda it: read(it.contract, call.body), call).scored)
+
+    def infer(call: Call) -> bytes:
+        """Predict rows as clients of the Open Inference Protocol send them."""
+        request: dict[str, Any] = {}
+
+        def read(served: Served) -> Verdict:
+            verdict, given = inference.read(served.contract, call.body)
+            request.update(given)
+            return verdict
+
+        return inference.write(scorer.score(read, call), request)
+
     # Plain routes: their answers are known, so FastAPI's own model of each would be a second judge.
     async def show_model(request: Request) -> Response:
         """Tell which model answers, and what it takes."""
@@ -67,6 +87,37 @@ def create_app(
         if boundary.draining:
             return answer({"status": "draining"}, 503)
         return answer({"status": "ready"})
+
+    async def ping(request: Request) -> Response:
+        """Say that predictions are answered, as MLflow does."""
+        return Response("\n", 503 if boundary.draining else 200, media_type="text/plain")
+
+    async def show_version(request: Request) -> Response:
+        """Tell the version of the server, where MLflow tells its own."""
+        return Response(__version__, media_type="text/plain")
+
+    async def server(request: Request) -> Response:
+        """Tell what the Open Inference Protocol tells of a server."""
+        return answer(inference.SERVER)
+
+    async def server_live(request: Request) -> Response:
+        """Say so in the words of the protocol."""
+        return answer({"live": True})
+
+    async def server_ready(request: Request) -> Response:
+        """Say so in the words of the protocol."""
+        return answer({"ready": not boundary.draining}, 503 if boundary.draining else 200)
+
+    async def show_inputs(request: Request) -> Response:
+        """Tell what the protocol tells of a model."""
+        return answer(inference.metadata(scorer.served))
+
+    async def model_ready(request: Request) -> Response:
+        """Say so of the one model that there is."""
+        name = scorer.served.contract.name
+        return answer(
+            {"name": name, "ready": not boundary.draining}, 503 if boundary.draining else 200
+        )
 
     async def show_metrics(request: Request) -> Response:
         """Give the metrics to Prometheus."""
@@ -86,8 +137,19 @@ def create_app(
     app.add_route("/health/live", live, methods=["GET"])
     app.add_route("/health/ready", ready, methods=["GET"])
     app.add_route("/metrics", show_metrics, methods=["GET"])
+    app.add_route("/ping", ping, methods=["GET"])
+    app.add_route("/version", show_version, methods=["GET"])
+    app.add_route("/v2", server, methods=["GET"])
+    app.add_route("/v2/health/live", server_live, methods=["GET"])
+    app.add_route("/v2/health/ready", server_ready, methods=["GET"])
+    model = f"/v2/models/{served.contract.name}"
+    models = (model, f"{model}/versions/{served.version}")
+    for path in models:
+        app.add_route(path, show_inputs, methods=["GET"])
+        app.add_route(f"{path}/ready", model_ready, methods=["GET"])
     _add_docs(app)
-    scoring = {"/v1/predict": predict}
+    scoring = {"/v1/predict": predict, "/invocations": invocations}
+    scoring |= {f"{path}/infer": infer for path in models}
     metrics.routes = {*scoring, *(route.path for route in app.routes if isinstance(route, Route))}
     boundary = Boundary(app, scoring, limits or Limits(), keys or Keys(), metrics)
     return boundary

@@ -66,7 +66,9 @@ _HEADERS: dict[type[MlrefError], dict[str, str]] = {
 SHED = (BodyTooLarge, BodyTooSlow, Busy, HeadersTooLarge)
 """Refusals that protect the service."""
 
-HEALTH = frozenset({"/health/live", "/health/ready"})
+HEALTH = frozenset(
+    {"/health/live", "/health/ready", "/ping", "/v2/health/live", "/v2/health/ready"}
+)
 """Routes that answer however busy the service is."""
 
 OPEN = HEALTH | {"/", "/docs", "/openapi.json"}
@@ -109,7 +111,7 @@ def answer(
     return Response(body, status, headers, media_type="application/json")
 
 
-def refuse(error: Exception, request_id: str) -> Response:
+def refuse(error: Exception, request_id: str, path: str = "") -> Response:
     """Make the response to an error, and log it when it is ours.
 
     Parameters
@@ -118,7 +120,20 @@ def refuse(error: Exception, request_id: str) -> Response:
         A refusal of the family, an HTTP error of the router, or anything unexpected.
     request_id : str
         What the client can quote, and what the log line begins with.
+    path : str
+        The address: the Open Inference Protocol, below /v2, has an error body of its own.
     """
+    response = _refuse(error, request_id)
+    if not path.startswith("/v2"):
+        return response
+    masked = isinstance(error, RowsRefused)  # whose sentence names every finding, and no value
+    message = str(error) if masked else json.loads(bytes(response.body))["error"]["message"]
+    kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+    return answer({"error": message}, response.status_code, kept)
+
+
+def _refuse(error: Exception, request_id: str) -> Response:
+    """Make the response to an error, in our own form."""
     if isinstance(error, HTTPException):
         headers = error.headers or {}
         code = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
@@ -138,7 +153,7 @@ def refuse(error: Exception, request_id: str) -> Response:
 
 async def handle(request: Request, error: Exception) -> Response:
     """Answer an error that was raised behind the router."""
-    return refuse(error, request.state.request_id)
+    return refuse(error, request.state.request_id, request.url.path)
 
 
 class Boundary:
@@ -225,7 +240,7 @@ class Boundary:
                 raise
             if isinstance(error, SHED):
                 self.metrics.shed(_code(error))
-            await refuse(error, request_id)(scope, receive, finish)
+            await refuse(error, request_id, scope["path"])(scope, receive, finish)
         finally:
             self.metrics.request(scope["method"], scope["path"], status, perf_counter() - began)
 

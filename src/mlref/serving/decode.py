@@ -133,8 +133,14 @@ def read(contract: Contract, body: bytes) -> Verdict:
     RowsRefused
         With every finding; ``got`` says what kind of thing was sent, never its value.
     """
+    return judged(contract, _instances(parse(body)))
+
+
+def judged(contract: Contract, instances: list[object]) -> Verdict:
+    """Judge decoded rows; a refusal says what kind of thing was sent, never its value."""
+    if not 0 < len(instances) <= MOST_ROWS:
+        raise RowsRefused(_SOURCE, [Finding(None, None, f"{len(instances):,} rows", _ROWS)])
     try:
-        instances = _instances(_decode(body))
         verdict = judge_records(contract, instances)
     except RecursionError:
         raise InvalidJson("The body is nested too deeply.") from None
@@ -143,7 +149,16 @@ def read(contract: Contract, body: bytes) -> Verdict:
     return verdict
 
 
-def _decode(body: bytes) -> object:
+def parse(body: bytes) -> object:
+    """Read JSON without a guess: no NaN, no key twice, UTF-8 only.
+
+    Raises
+    ------
+    InvalidJson
+        For what is no JSON, or nested too deeply to be read.
+    RowsRefused
+        For a key that is there twice.
+    """
     try:
         return json.loads(
             body.decode("utf-8"),
@@ -151,6 +166,8 @@ def _decode(body: bytes) -> object:
             parse_int=_whole,
             object_pairs_hook=_object,
         )
+    except RecursionError:
+        raise InvalidJson("The body is nested too deeply.") from None
     except UnicodeDecodeError:
         raise InvalidJson("The body is not JSON: it is not UTF-8 text.") from None
     except json.JSONDecodeError as error:
