@@ -13,10 +13,8 @@ from mlref.errors import (
     GateBlocked,
     MlrefError,
     ModelNotFound,
-    NotReproduced,
     PipelineFailed,
     RowsRefused,
-    RunNotFound,
     SettingsError,
 )
 
@@ -27,10 +25,8 @@ FAMILY = [
     DataError,
     BundleError,
     ModelNotFound,
-    RunNotFound,
     PipelineFailed,
     GateBlocked,
-    NotReproduced,
     EnvironmentFault,
 ]
 

@@ -1,1 +1,0 @@
-"""Batch scoring: files of any number and size in, predictions in Parquet out."""
