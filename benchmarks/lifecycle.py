@@ -13,26 +13,24 @@ Compares, in alternation and in one run, each in a fresh clone with the packages
 It prints a table of medians and, as its last line, one JSON object.
 """
 
-import argparse
-import importlib.metadata
-import json
 import os
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from side_by_side import (
+    Seconds,
+    alternate,
+    environment,
+    fresh_clone,
+    report,
+    rounds,
+    table,
+    wall,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
 WRITTEN = (
     "data/raw",
     "data/validated",
@@ -64,27 +62,6 @@ with mlflow.start_run():
 """
 
 
-def environment() -> dict[str, str]:
-    """What `make` exports, for the commands that run without it."""
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("MLREF_")}
-    plain.pop("PYTHONDONTWRITEBYTECODE", None)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{plain['PATH']}"
-    return plain | {
-        "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
-        "GX_ANALYTICS_ENABLED": "false", "DVC_NO_ANALYTICS": "1",
-    }  # fmt: skip
-
-
-def wall(folder: Path, *command: str) -> float:
-    """Seconds that a command takes; what it prints is read and thrown away."""
-    start = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
-    return seconds
-
-
 def peak(folder: Path, *command: str) -> float:
     """Peak resident memory of a command, in MB."""
     process = subprocess.Popen(
@@ -106,21 +83,9 @@ def empty(clone: Path) -> None:
         file.unlink()
 
 
-def alternate(rounds: int, **measured: Callable[[], float]) -> dict[str, list[float]]:
-    """Measure each in turn, so that a drift of the machine's speed meets all alike."""
-    found: dict[str, list[float]] = {name: [] for name in measured}
-    work = [(name, run) for _ in range(rounds) for name, run in measured.items()]
-    for name, run in track(
-        work, " and ".join(measured), console=Console(stderr=True), transient=True
-    ):
-        found[name].append(run())
-    return found
-
-
-def measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+def measure(folder: Path, rounds: int) -> tuple[Seconds, dict[str, float]]:
     """All seconds by what took them, and all peaks by stage."""
-    clone, stock = folder / "clone", folder / "stock"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    clone, stock = fresh_clone(folder), folder / "stock"
     stock.mkdir()
     (stock / "stock.py").write_text(STOCK)
     # The clone's `make train` is `mlref pipeline` once the environment is there; the packages are this one's.
@@ -152,56 +117,25 @@ def measure(folder: Path, rounds: int) -> tuple[dict[str, list[float]], dict[str
 
 
 def main() -> None:
-    """Measure, print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="repetitions of the long measurements"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="one repetition: that it runs, not how fast"
-    )
-    options = parser.parse_args()
-    rounds = 1 if options.quick else options.rounds
+    """Measure, print the tables and the JSON line."""
+    repeat = rounds(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        seconds, peaks = measure(Path(folder), rounds)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratios = {
-        f"{ours}_vs_{theirs}": medians[ours] / medians[theirs]
-        for ours, theirs in (
-            ("pipeline", "stock_mlflow"),
-            ("noop", "dvc_status"),
-            ("help", "mlflow_help"),
-        )
-    }
-    report(seconds, ratios, peaks)
-    result: dict[str, Any] = {
-        "benchmark": "lifecycle",
-        "ratios": {name: round(value, 3) for name, value in ratios.items()},
-        "figures": {f"{name}_seconds": round(value, 3) for name, value in medians.items()}
-        | {"peak_mb": round(max(peaks.values()), 1)},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in ("mlflow", "dvc", "scikit-learn")},
-    }
-    print(json.dumps(result))
-
-
-def report(
-    seconds: dict[str, list[float]], ratios: dict[str, float], peaks: dict[str, float]
-) -> None:
-    """Print what was measured as tables for people."""
-    console = Console()
-    times = Table("seconds", "median", "least", "most", title="Wall time")
-    for name, values in seconds.items():
-        times.add_row(name, *(f"{f(values):.2f}" for f in (statistics.median, min, max)))
-    compared = Table("ours / theirs", "ratio", title="Below 1: ours costs less")
-    for name, value in ratios.items():
-        compared.add_row(name, f"{value:.2f}")
-    memory = Table("stage", "peak MB", title="Peak memory")
-    for name, value in peaks.items():
-        memory.add_row(name, f"{value:.0f}")
-    for table in (times, compared, memory):
-        console.print(table)
+        seconds, peaks = measure(Path(folder), repeat)
+    table(
+        "Peak memory", "stage", "peak MB",
+        rows=[(stage, f"{megabytes:.0f}") for stage, megabytes in peaks.items()],
+    )  # fmt: skip
+    report(
+        "lifecycle",
+        seconds,
+        ratios={
+            "pipeline_vs_stock_mlflow": ("pipeline", "stock_mlflow"),
+            "noop_vs_dvc_status": ("noop", "dvc_status"),
+            "help_vs_mlflow_help": ("help", "mlflow_help"),
+        },
+        figures={"peak_mb": max(peaks.values())},
+        packages=("mlflow", "dvc", "scikit-learn"),
+    )
 
 
 if __name__ == "__main__":

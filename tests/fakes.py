@@ -18,6 +18,12 @@ source: {kind: file, path: data/source/rents.csv}
 homepage: https://example.org/rents
 licence: CC0
 citation: Made up for the tests.
+use:
+  intended: Examples in tests.
+  users: Readers of the tests.
+  not_for: [Real rents.]
+collection: Drawn by a random number generator.
+known_issues: [No home is real.]
 target:
   name: rent
   title: Rent

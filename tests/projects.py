@@ -10,11 +10,12 @@ import pandas as pd
 import yaml
 
 from mlref.bundle import package
+from mlref.bundle.store import Store
 from mlref.contract import load
 from mlref.data import ingest, split
 from mlref.data.tables import decode, read_csv, write_parquet
 from mlref.evaluation import evaluate
-from mlref.storage import Project
+from mlref.storage import Project, digest
 from mlref.training import train, tune
 from tests.fakes import CONTRACT_TEXT
 
@@ -29,12 +30,14 @@ promises:
 """
 
 PARAMS: dict[str, Any] = {
-    "validate": {"max_correlation": 0.999},
-    "split": {"seed": 1, "holdout": 0.25, "bins": 3},
+    "validate": {"max_correlation": 0.999, "max_unusual": 0.3},
+    "split": {"seed": 4, "holdout": 0.25},
     "tune": {
         "seed": 1,
         "folds": 3,
         "repeats": 2,
+        "sampler": "grid",
+        "trials": 3,
         "candidates": {
             "mean": {},
             "single_feature": {},
@@ -43,8 +46,23 @@ PARAMS: dict[str, Any] = {
     },
     "train": {"seed": 1, "folds": 5, "coverage": 0.9},
     "package": {"seed": 1, "generated_rows": 100, "golden_rows": 5, "tolerance": 1e-5},
-    "evaluate": {"seed": 1, "resamples": 200, "confidence": 0.95},
-    "register": {"seed": 1, "resamples": 200, "confidence": 0.95},
+    "evaluate": {
+        "seed": 1,
+        "resamples": 200,
+        "confidence": 0.95,
+        "folds": 3,
+        "smallest_slice": 10,
+    },
+    "register": {
+        "seed": 1,
+        "resamples": 200,
+        "confidence": 0.95,
+        "smallest_holdout": 20,
+        "smallest_slice": 10,
+        "smallest_gain": 0.01,
+        "largest_gain": 0.3,
+        "max_age_days": 90,
+    },
 }
 
 
@@ -109,7 +127,7 @@ NULLABLE_TEXT = CONTRACT_TEXT.replace(
 RIVALS: dict[str, dict[str, Any]] = {
     "better": {"ridge": {"alpha": [0.1]}},
     "tied": {"elastic_net": {"alpha": [3.0], "l1_ratio": [0.999]}},
-    "worse": {"ridge": {"alpha": [20]}},
+    "worse": {"ridge": {"alpha": [3]}},
 }
 """Candidates for ``retrain``: better, about as good, and worse than the project's own."""
 
@@ -132,6 +150,16 @@ def retrain(project: Project, **candidates: dict[str, list[Any]]) -> None:
     ladder: dict[str, Any] = {"mean": {}, "single_feature": {}}
     set_params(project, tune={"candidates": ladder | candidates})
     run_model(project)
+
+
+def crown(project: Project) -> str:
+    """Make the bundle of a project the champion of its store, without MLflow; returns its digest."""
+    store, name = Store(project.store), digest(project.bundle / "MANIFEST.json")
+    params = yaml.safe_load(project.params.read_text())
+    record = {"digest": name, "version": str(len(store.records()) + 1), "params": params}
+    store.add(project.bundle, project.model, record)
+    store.point("champion", name)
+    return name
 
 
 Rivals = dict[str, Project]

@@ -20,7 +20,7 @@ from traitlets.config import Config
 
 from mlref.bundle.store import Store
 from mlref.errors import MlrefError
-from mlref.registry.publish import judge
+from mlref.registry.judge import judge
 from mlref.storage import Project, write_json
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""Write the reference pages and JSON Schemas from the code they describe: `make reference`.
+"""Write the reference pages and JSON Schemas from the code and reports they describe: `make reference`.
 
 The files are committed, so that they can be read without building anything; with ``--check`` nothing
 is written and a file that differs from its source is an error.
@@ -22,6 +22,8 @@ from mlref import cli, documents, errors
 # 30 ms, so the classes do it here only.
 documents.Frozen.model_config = {**documents.Frozen.model_config, "use_attribute_docstrings": True}
 from mlref import contract, settings  # noqa: E402
+from mlref.registry.cards import cards  # noqa: E402
+from mlref.storage import Project  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 GENERATED = (
@@ -61,6 +63,7 @@ def files() -> dict[str, str]:
     }
     if importlib.util.find_spec("mlref.serving"):
         pages["http-api"] = http_page()
+    pages |= {name.removesuffix(".md"): text for name, text in cards(Project(ROOT)).items()}
     return {
         **{f"docs/reference/{name}.md": GENERATED + text for name, text in pages.items()},
         "config/dataset.schema.json": to_json(dataset),
@@ -103,7 +106,14 @@ def command_line() -> str:
         parts.append(f"\n## {words}\n\n{purpose.strip()}\n")
         options = [option for option in command.params if option.name != "help"]
         if options:
-            rows = ((f"`{', '.join(p.opts)}`", f"`{p.default}`", _option(p)) for p in options)
+            rows = (
+                (
+                    f"`{', '.join(p.opts)}`",
+                    "required" if p.required else f"`{p.default}`",
+                    _option(p),
+                )
+                for p in options
+            )
             parts.append("\n" + table(("option", "default", "meaning"), rows))
         if example.strip() not in ("", words):
             parts.append(f"\nExample: `{example.strip()}`\n")

@@ -1,18 +1,23 @@
 """The command line: one command per verb, imported when it is called, and nothing else."""
 
 import atexit
+import contextlib
 import gc
 import importlib
 import importlib.util
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mlref import __version__
-from mlref.errors import EnvironmentFault, MlrefError
+from mlref.errors import EXIT_CODE_NOTE, EnvironmentFault, MlrefError
 
 STAGES = {
     "ingest": ("mlref.data.ingest", "Bring the contract's source to data/raw/."),
@@ -28,8 +33,19 @@ STAGES = {
 }
 """The stages of dvc.yaml, in order: command to module and purpose."""
 
+COUNTED = ("tune", "augment")
+"""Commands that count their work, so that it can be shown as a bar."""
+
 FLAGS = {"-q": "quiet", "--quiet": "quiet", "--debug": "debug"}
 """Options of every command; they may stand before or after its name."""
+
+
+class Engine(StrEnum):
+    """What `mlref score` runs on."""
+
+    threads = "threads"
+    dask = "dask"
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +66,10 @@ app = typer.Typer(
 )
 contract_app = typer.Typer(no_args_is_help=True, help="Show or check config/dataset.yaml.")
 app.add_typer(contract_app, name="contract")
+labels_app = typer.Typer(no_args_is_help=True, help="Review labels, or add labelled rows.")
+app.add_typer(labels_app, name="labels")
+runs_app = typer.Typer(no_args_is_help=True, help="Search, compare and tidy up the runs in MLflow.")
+app.add_typer(runs_app, name="runs", rich_help_panel="Registry")
 
 
 @app.callback()
@@ -67,6 +87,12 @@ def say(text: str) -> None:
         typer.echo(text)
 
 
+def _progress(line: str) -> None:
+    """Say on standard error what is done, unless ``-q`` was given."""
+    if not os.environ.get("MLREF_QUIET"):
+        typer.echo(line, err=True)
+
+
 def _stage(name: str, module: str, purpose: str) -> Callable[[], None]:
     def command() -> None:
         from mlref.storage import Project
@@ -77,37 +103,137 @@ def _stage(name: str, module: str, purpose: str) -> Callable[[], None]:
     return command
 
 
-def _watched(name: str, run: Callable[..., str], project: Any) -> str:
+def _watched(name: str, run: Callable[..., str], project: Any, **options: Any) -> str:
     """Run a stage, with a progress bar where someone looks and the stage counts its work."""
     if os.environ.get("MLREF_QUIET") or not sys.stderr.isatty():
-        return run(project)
+        return run(project, **options)
     from rich.console import Console
 
     console = Console(stderr=True)
-    if name == "tune":
+    if name in COUNTED:
         from rich.progress import track
 
-        return run(project, lambda work: track(work, "tune", console=console, transient=True))
+        options["track"] = lambda work: track(work, name, console=console, transient=True)
+        return run(project, **options)
     with console.status(f"{name} …"):
-        return run(project)
+        return run(project, **options)
+
+
+def tune(
+    jobs: Annotated[
+        int, typer.Option(help="Processes; their number changes no result.", min=1)
+    ] = 1,
+) -> None:
+    """Judge the candidates of params.yaml by nested cross-validation; a killed search goes on.
+
+    Example:  mlref tune --jobs 4
+    """
+    from mlref.storage import Project
+    from mlref.training.tune import run
+
+    say(f"tune: {_watched('tune', run, Project.here(), jobs=jobs)}")
 
 
 for _name, (_module, _purpose) in STAGES.items():
-    app.command(_name, rich_help_panel="Stages")(_stage(_name, _module, _purpose))
+    command = tune if _name == "tune" else _stage(_name, _module, _purpose)
+    app.command(_name, rich_help_panel="Stages")(command)
+
+
+Reason = Annotated[str, typer.Option(help="Why, for the audit trail.", metavar="TEXT")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
 
 
 @app.command(rich_help_panel="Registry")
-def register() -> None:
+def register(
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print every check of the gate as a table.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
     """Publish the trained model, ask the gate, and point the aliases.
 
     Running it twice changes nothing. Exit code 1 when the gate blocks the model.
 
-    Example:  mlref register
+    Example:  mlref register --explain --dry-run
     """
-    from mlref.registry.register import run
+    from mlref.registry import register
     from mlref.storage import Project
 
-    say(_watched("register", run, Project.here()))
+    project = Project.here()
+    if explain:
+        from mlref.registry.models import explanation
+
+        _show(explanation(register.decision(project)))
+    run = register.rehearse if dry_run else register.run
+    say(_watched("register", run, project))
+
+
+@app.command(rich_help_panel="Registry")
+def models() -> None:
+    """List the registered models: aliases, errors with intervals, verdicts, when they were made.
+
+    Example:  mlref models
+    """
+    import datetime
+
+    from mlref.bundle.store import Store
+    from mlref.registry.models import models
+    from mlref.storage import Project
+
+    _show(models(Store(Project.here().store), datetime.datetime.now(datetime.UTC)))
+
+
+@app.command(rich_help_panel="Registry")
+def promote(
+    version: Annotated[str, typer.Argument(help="Version, alias or digest.")],
+    reason: Reason = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Overrule a gate that blocks it; needs a reason.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Make a registered model the champion, if its evaluation passes the gate.
+
+    Exit code 1 when the gate blocks it, or would keep the champion and no reason is given.
+
+    Example:  mlref promote 2 --reason "tie, but it needs no laboratory"
+    """
+    from mlref.registry.promote import promote
+    from mlref.storage import Project
+
+    say(promote(Project.here(), version, reason, force, dry_run))
+
+
+@app.command(rich_help_panel="Registry")
+def rollback(reason: Reason = "", dry_run: DryRun = False) -> None:
+    """Make the champion before the present one champion again.
+
+    Example:  mlref rollback --reason "complaints since Monday"
+    """
+    from mlref.registry.promote import rollback
+    from mlref.storage import Project
+
+    say(rollback(Project.here(), reason, dry_run))
+
+
+@app.command(rich_help_panel="Registry")
+def audit() -> None:
+    """Print the audit trail: who made which model champion when, and why.
+
+    Example:  mlref audit
+    """
+    from mlref.bundle.store import Store
+    from mlref.registry.models import trail
+    from mlref.storage import Project
+
+    _show(trail(Store(Project.here().store)))
+
+
+def _show(table: Any) -> None:
+    """Print a table that fits the terminal; in a pipe every line is whole."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 @app.command(rich_help_panel="Registry")
@@ -120,6 +246,218 @@ def pipeline() -> None:
     from mlref.storage import Project
 
     say(run(Project.here(), quiet=bool(os.environ.get("MLREF_QUIET"))))
+
+
+@app.command(rich_help_panel="Registry")
+def lineage(
+    version: Annotated[str, typer.Argument(help="Version, alias or digest.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    again: Annotated[
+        bool, typer.Option("--verify", help="Train it again in a temporary folder and compare.")
+    ] = False,
+) -> None:
+    """Say what a registered model was made from: run, commit, data, contract, settings, packages.
+
+    Exit code 1 when `--verify` does not give the same bundle again; it names the input that differs.
+
+    Example:  mlref lineage champion --verify
+    """
+    import json
+
+    from rich.console import Console
+    from rich.tree import Tree
+
+    from mlref.bundle.store import Store
+    from mlref.registry.lineage import describe, verify
+    from mlref.storage import Project
+
+    project = Project.here()
+    model = describe(Store(project.store), version)
+    if again:
+        model["verified"] = verify(project, model, _progress)
+    if as_json:
+        return typer.echo(json.dumps(model, indent=1))
+    tree = Tree(f"version {model.pop('version')} ({', '.join(model.pop('aliases')) or 'no alias'})")
+    _grow(tree, model)
+    Console(highlight=False, markup=False).print(tree, soft_wrap=True)
+
+
+def _grow(tree: Any, parts: dict[str, Any]) -> None:
+    for name, value in parts.items():
+        if isinstance(value, dict) and value:
+            _grow(tree.add(name), value)
+        else:
+            tree.add(f"{name}: {value}")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as text: whole where it goes into a file or a pipe, in a terminal as much as fits.
+
+    There a cell is cut at 40 signs, and the columns that find no room are named beneath.
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    lines, missing = [""] * (len(rows) + 1), list[str]()
+    for column in zip(head, *rows, strict=True):
+        size = max(map(cell_len, column))
+        size = size if room is None else min(size, 40)
+        gap = "  " if lines[0] else ""
+        if room and lines[0] and (missing or cell_len(lines[0] + gap) + size > room):
+            missing.append(column[0])
+            continue
+        cut = (c if cell_len(c) <= size else set_cell_size(c, size - 1) + "…" for c in column)
+        lines = [line + gap + set_cell_size(c, size) for line, c in zip(lines, cut, strict=True)]
+    note = [f"No room for: {', '.join(missing)}."] if missing else []
+    return "\n".join([*(line.rstrip() for line in lines), *note])
+
+
+Words = Annotated[
+    list[str],
+    typer.Argument(help="Ids or their start, names, versions or aliases.", metavar="RUN..."),
+]
+Experiment = Annotated[
+    str | None, typer.Option(help="Another experiment than that of `mlref register`.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@runs_app.command("list")
+def runs_list(
+    condition: Annotated[
+        str, typer.Option("--filter", help="Condition in MLflow's filter language.")
+    ] = "",
+    sort: Annotated[
+        str, typer.Option(help="Keys to sort by, with commas; `DESC` after a key turns it.")
+    ] = "",
+    columns: Annotated[str, typer.Option(help="Columns to show, with commas.")] = "",
+    limit: Annotated[int, typer.Option(help="Most runs to show.", min=1)] = 20,
+    trials: Annotated[
+        bool, typer.Option("--trials", "--all", help="Show the trials of tuning too.")
+    ] = False,
+    experiment: Experiment = None,
+) -> None:
+    """List runs, newest first.
+
+    Columns and keys are named as in the filter: `run_name`, `start_time`, `metrics.rmse`, `params.model`,
+    `tags.verdict`.
+
+    Example:  mlref runs list --filter 'metrics.rmse < 60 and params.model = "elastic_net"'
+    """
+    from mlref.registry.runs import listing
+    from mlref.storage import Project
+
+    (head, rows), more = listing(
+        Project.here(), condition, _words(sort), _words(columns), limit, trials, experiment,
+        short=sys.stdout.isatty(),
+    )  # fmt: skip
+    say(table(head, rows) if rows else "No run matches.")
+    if more:
+        say(f"These are the first {limit}; --limit shows more.")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+@runs_app.command("compare")
+def runs_compare(
+    runs: Words,
+    plot: Annotated[Path | None, typer.Option(help="Draw it too: a .png, .svg or .pdf.")] = None,
+) -> None:
+    """Show what differs between runs, and whether their held-out rows can tell which is better.
+
+    Example:  mlref runs compare champion challenger --plot compared.png
+    """
+    from mlref.registry.compare import compare
+    from mlref.storage import Project
+
+    (head, rows), sentences = compare(Project.here(), runs, plot)
+    say("\n".join([table(head, rows), "", *sentences]))
+
+
+@runs_app.command("export")
+def runs_export(
+    file: Annotated[Path, typer.Argument(help="A .csv or .parquet.", metavar="FILE")],
+    experiment: Experiment = None,
+) -> None:
+    """Write all runs, trials too, as a table: params, metrics and tags in columns.
+
+    Example:  mlref runs export runs.csv
+    """
+    from mlref.registry.runs import export
+    from mlref.storage import Project
+
+    say(export(Project.here(), file, experiment))
+
+
+@runs_app.command("delete")
+def runs_delete(
+    runs: Words,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a run that a registered model was made by.")
+    ] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete runs with their trials, after a question; `mlref runs restore` takes it back.
+
+    Example:  mlref runs delete 3f2a91 --dry-run
+    """
+    from mlref.registry.runs import delete
+    from mlref.storage import Project
+
+    _done(delete(Project.here(), runs, _agreed("Delete these?", yes, dry_run), force), dry_run)
+
+
+@runs_app.command("restore")
+def runs_restore(runs: Words, yes: Yes = False, dry_run: DryRun = False) -> None:
+    """Restore deleted runs with their trials, after a question.
+
+    Example:  mlref runs restore 3f2a91 --yes
+    """
+    from mlref.registry.runs import restore
+    from mlref.storage import Project
+
+    _done(restore(Project.here(), runs, _agreed("Restore these?", yes, dry_run)), dry_run)
+
+
+def _agreed(question: str, yes: bool, dry_run: bool) -> Callable[[Any], bool]:
+    """Show what is about to change, and ask."""
+
+    def agreed(shown: Any) -> bool:
+        say(table(*shown))
+        if dry_run or yes:
+            return yes and not dry_run
+        if not sys.stdin.isatty():
+            raise MlrefError(
+                f"{question} Nobody is there to answer: add --yes, or --dry-run to look."
+            )
+        return typer.confirm(question)
+
+    return agreed
+
+
+def _done(sentence: str | None, dry_run: bool) -> None:
+    say(sentence or "Nothing was changed.")
+    if not sentence and not dry_run:
+        raise typer.Exit(1)
+
+
+@runs_app.command("reproduce")
+def runs_reproduce() -> None:
+    """Train the runs of config/published_runs.yaml anew and compare every printed digit.
+
+    They are logged to an experiment of their own. Exit code 1 when a figure disagrees.
+
+    Example:  mlref runs reproduce
+    """
+    from mlref.registry.reproduce import check, run, tabulate
+    from mlref.storage import Project
+
+    figures = run(Project.here())
+    say(table(*tabulate(figures)))
+    say(f"\n{check(figures)}")
 
 
 @contract_app.command("show")
@@ -173,6 +511,54 @@ def contract_check() -> None:
     say(f"{project.show(project.contract)} is sound: {found}.")
 
 
+@labels_app.command("issues")
+def labels_issues(
+    output: Annotated[
+        Path | None, typer.Option(help="Where the list goes, if not to reports/label_issues.csv.")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Length of the list.", min=1)] = 20,
+) -> None:
+    """List the labels that the other rows contradict, for people to look up.
+
+    Example:  mlref labels issues --rows 50
+    """
+    from mlref.evaluation.labels import review
+    from mlref.storage import Project
+
+    say(_watched("labels", partial(review, output=output, listed=rows), Project.here()))
+
+
+@labels_app.command("import")
+def labels_import(
+    file: Annotated[Path, typer.Argument(help="A CSV file with the columns of the contract.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be added.")
+    ] = False,
+) -> None:
+    """Add labelled rows to the source: all of the file's that are new, or none when one is wrong.
+
+    Example:  mlref labels import march.csv --dry-run
+    """
+    from mlref.evaluation.labels import add
+    from mlref.storage import Project
+
+    say(add(Project.here(), file, dry_run))
+
+
+@app.command()
+def augment(
+    copies: Annotated[int, typer.Option(help="Jittered copies of each row.", min=1)] = 5,
+) -> None:
+    """Measure whether training on jittered copies of the rows would help; nothing is changed.
+
+    Example:  mlref augment --copies 10
+    """
+    from mlref.evaluation.augment import run
+    from mlref.storage import Project
+
+    say(_watched("augment", partial(run, copies=copies), Project.here()))
+
+
 if importlib.util.find_spec("mlref.serving"):
 
     @app.command(rich_help_panel="Service")
@@ -188,6 +574,55 @@ if importlib.util.find_spec("mlref.serving"):
         Example:  mlref serve --port 8080
         """
         importlib.import_module("mlref.serving.server").serve(host=host, port=port, reference=model)
+
+
+if importlib.util.find_spec("mlref.batch"):
+
+    @app.command(rich_help_panel="Batch")
+    def score(
+        inputs: Annotated[
+            list[str], typer.Argument(help="Files, folders, patterns or URLs of CSV or Parquet.")
+        ],
+        output: Annotated[str, typer.Argument(help="A new .parquet file, or a new folder.")],
+        model: Annotated[
+            str, typer.Option(help="Version, alias or digest.", envvar="MLREF_MODEL")
+        ] = "champion",
+        id_: Annotated[
+            str | None, typer.Option("--id", help="Column that names a row: no null, none twice.")
+        ] = None,
+        max_rejected: Annotated[
+            str | None,
+            typer.Option(help="Publish nothing above this share (1%) or number of rows."),
+        ] = None,
+        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
+        engine: Annotated[
+            Engine, typer.Option(help="Threads of this machine, or a Dask cluster.")
+        ] = Engine.threads,
+        scheduler: Annotated[
+            str | None, typer.Option(help="Address of a Dask scheduler; without it one is started.")
+        ] = None,
+        workers: Annotated[
+            int | None, typer.Option(help="Files at a time; as many as cores by default.", min=1)
+        ] = None,
+    ) -> None:
+        """Predict the rows of files; the output has all their columns and five more.
+
+        What the contract forbids goes to OUTPUT.rejected, with the reason.
+
+        Example:  mlref score data/raw scored
+        """
+        from mlref.batch.score import Request, run, threads
+        from mlref.storage import Project
+
+        count = workers or os.cpu_count() or 1
+        request = Request(inputs, output, model, id_, max_rejected, overwrite, resume)
+        if engine is Engine.threads:
+            chosen = threads(count)
+        else:
+            chosen = importlib.import_module("mlref.batch.distributed").cluster(scheduler, count)
+        watched = sys.stderr.isatty() and not os.environ.get("MLREF_QUIET")
+        say(run(Project.here(), request, chosen, watched))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -207,7 +642,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = int(app(rest, standalone_mode=False) or 0)
     except Exception as error:  # the last resort: one sentence, with --debug the traceback
-        return _failed(error, debug="debug" in flags)
+        code = _failed(error, debug="debug" in flags)
+        if note := os.environ.get(EXIT_CODE_NOTE):
+            with contextlib.suppress(OSError):
+                Path(note).write_text(str(code))
+        return code
     if code == 130:
         print("Stopped.", file=sys.stderr)
     return code

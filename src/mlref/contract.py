@@ -32,6 +32,7 @@ def _categories(values: tuple[Any, ...]) -> tuple[int | str, ...]:
 
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
+Sentences = Annotated[tuple[Text, ...], Field(min_length=1)]
 Lines = Annotated[str, Field(pattern=r"\S")]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 Range = Annotated[tuple[Bound, Bound], AfterValidator(_ordered)]
@@ -63,6 +64,8 @@ class Column(Frozen):
     """For a number: `[lo, hi]`; a value outside is impossible and its row is refused."""
     expected: Range | None = None
     """For a number: `[lo, hi]`; a value outside is unusual and its row accepted with a warning."""
+    error: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """For a feature that is a number: standard deviation of its measurement error, in its unit."""
     example: Value
     """A usual value; the examples of all features make the example request."""
     sensitive: bool = False
@@ -94,6 +97,8 @@ class Column(Frozen):
                 yield f"example: one of `allowed`, not {self.example!r}"
             if self.valid or self.expected:
                 yield "a category takes `allowed`, not `valid` or `expected`"
+            if self.error is not None:
+                yield "a category takes no `error`: there is no value between two of its values"
             return
         if self.allowed is not None:
             yield f"`allowed` is for a category; a column of type {self.type} takes `valid`"
@@ -107,9 +112,32 @@ class Column(Frozen):
             yield f"expected: inside `valid` {list(self.valid)}, not {list(self.expected)}"
 
 
+LABELS = "data/source/labels"
+"""Folder of the files that `mlref labels import` writes; their rows are added to any source."""
+
+
+def _no_labels(path: str) -> str:
+    if path.startswith(f"{LABELS}/"):
+        raise ValueError(f"a file outside of {LABELS}/, whose files are added to the source")
+    return path
+
+
 SourcePath = Annotated[
-    str, Field(pattern=r"^data/source/([\w -][\w. -]*/)*[\w -][\w. -]*\.(csv|parquet)$")
+    str,
+    Field(pattern=r"^data/source/([\w -][\w. -]*/)*[\w -][\w. -]*\.(csv|parquet)$"),
+    AfterValidator(_no_labels),
 ]
+
+
+class Use(Frozen):
+    """What the model is for, whom it serves, and what it must not decide."""
+
+    intended: Text
+    """What a prediction may be used for."""
+    users: Text
+    """Who uses it, and what they have to know."""
+    not_for: Sentences
+    """Uses that are ruled out, each with its reason."""
 
 
 class SklearnSource(Frozen):
@@ -210,6 +238,12 @@ class Contract(Frozen):
     """What may be done with the data, or that nothing is stated."""
     citation: Text
     """How to cite the data."""
+    use: Use
+    """What the model is for, and what it is not."""
+    collection: Text
+    """Who collected the rows, of whom or what, when and how, or that it is not known."""
+    known_issues: Sentences
+    """What is wrong with the data or not known about it; that nothing is known, where that is so."""
     identity: tuple[Text, ...] = ()
     """Columns that name a row, so that its copies land on one side of the split; empty: all features."""
     target: Column
@@ -271,14 +305,14 @@ def _between(document: dict[str, Any], parts: dict[str, Any]) -> Iterator[str]:
     names = [item.get("name") for item in features if isinstance(item, Mapping)]
     columns = {part.name: part for part in parts.get("features") or () if isinstance(part, Column)}
     target = parts.get("target")
-    if document.get("features") == []:
-        yield "features: needs at least one column"
     for twice in sorted({str(name) for name in names if names.count(name) > 1}):
         yield f"features: the name {twice!r} is there more than once; allowed: different names"
     if target is not None and target.name in names:
         yield f"features: holds the target {target.name!r}; a model would be given its answer"
     if target is not None and (target.type == "category" or target.nullable):
         yield "target: a regression needs a target of type number or integer that is not nullable"
+    if target is not None and target.error is not None:
+        yield "target: takes no `error`; `mlref augment` varies what is measured, not the answer"
     identity = parts.get("identity") or ()
     if len(set(identity)) < len(identity) or (target is not None and target.name in identity):
         yield f"identity: different names, none of them the target's, not {list(identity)}"

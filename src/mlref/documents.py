@@ -72,12 +72,13 @@ def validated(kind: Any, value: object, key: str, mistakes: list[str]) -> Any | 
 
 def _sentence(kind: Any, key: str, value: object, detail: Any) -> str:
     """One mistake as ``key: what is wrong; allowed: …``."""
-    where = key
+    where, inner, missing = key, value, detail["loc"][-1] if detail["type"] == "missing" else None
     for step in detail["loc"]:
         if isinstance(step, int):
-            where += f"[{step}]"
-        elif not (isinstance(value, Mapping) and value.get("kind") == step):  # a union's tag
-            where += f".{step}" if where else str(step)
+            where, inner = f"{where}[{step}]", inner[step]  # type: ignore[index]
+        elif isinstance(inner, Mapping) and (step in inner or step == missing):
+            where, inner = f"{where}.{step}" if where else str(step), inner.get(step)
+        # else it is the tag of a union's member
     kind_of, got = detail["type"], detail["input"]
     if kind_of == "extra_forbidden":
         return f"{where}: {_unknown(str(detail['loc'][-1]), list(_fields(kind, value)))}"
@@ -90,7 +91,8 @@ def _sentence(kind: Any, key: str, value: object, detail: Any) -> str:
     message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if kind_of == "value_error":
         return f"{where}: {message}"
-    return f"{where}: got {got!r}; allowed: {message}"
+    allowed = "at least one entry" if kind_of == "too_short" and not got else message
+    return f"{where}: got {got!r}; allowed: {allowed}"
 
 
 def _tags(kind: Any) -> Iterator[str]:
@@ -131,7 +133,7 @@ def check_parts(
         kind, value = hints[name], document.get(key)
         if key not in document:
             mistakes += [f"{key}: is missing"] if field.is_required() else []
-        elif isinstance(value, list) and (item_kind := _item_kind(kind)):
+        elif isinstance(value, list) and value and (item_kind := _item_kind(kind)):
             parts[key] = tuple(
                 validated(item_kind, item, label(f"{key}[{index}]", item), mistakes)
                 for index, item in enumerate(value)

@@ -9,8 +9,11 @@
     ├── DataError                    a file of data that cannot be read as a table
     ├── BundleError                  a bundle that is incomplete, altered or not convertible
     ├── ModelNotFound                no such version, alias or digest in the bundle store
-    ├── PipelineFailed               a stage of `make train` stopped
+    ├── RunNotFound                  no such run in the tracking store, or more than one
+    ├── PipelineFailed               a stage of `make train` stopped; exit code of that stage
     ├── GateBlocked                  the gate refused the new model
+    ├── NotReproduced                a registered model that its recorded inputs do not give again
+    ├── NotPublished                 batch scoring ended without a complete output
     └── EnvironmentFault    exit 4   disk, network, database
 
 Each class builds its own sentence: what was seen, what is allowed, what to do next. The command
@@ -20,10 +23,12 @@ line maps ``exit_code``; the service maps the classes to an HTTP status in one p
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 SHOWN = 20
 """How many findings a message lists before it only counts the rest."""
+EXIT_CODE_NOTE = "MLREF_EXIT_CODE_NOTE"
+"""Variable that names a file in which a failed command leaves its exit code, which DVC does not pass on."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,11 @@ class Finding:
 class MlrefError(Exception):
     """Root of the family: a refusal with a sentence for its reader."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as it is: a sentence is not built twice."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class ContractError(MlrefError):
@@ -132,11 +141,39 @@ class ModelNotFound(MlrefError):
         super().__init__(f"The bundle store has no model {reference!r}. {have}")
 
 
+class RunNotFound(MlrefError):
+    """The tracking store has no run of this id, start of an id or name, or has more than one.
+
+    Remedy: take the id of a run from `mlref runs list`; `--trials` lists the trials too.
+    """
+
+    def __init__(self, reference: str, candidates: Sequence[str] = ()) -> None:
+        if candidates:
+            have = "".join(f"\n  {candidate}" for candidate in candidates[:SHOWN])
+            super().__init__(
+                f"{reference!r} names {len(candidates)} runs; take one by its id:{have}"
+            )
+        else:
+            super().__init__(
+                f"There is no run {reference!r}. A run is named by its id or the start of it (from 6"
+                " digits), its name, or the version or alias of its model; `mlref runs list` shows them."
+            )
+
+
 class PipelineFailed(MlrefError):
     """A stage of the pipeline stopped; its own message came before.
 
     Remedy: follow that message, then run `make train` again; finished stages are not run twice.
+
+    Parameters
+    ----------
+    exit_code : int
+        With which the stage ended.
     """
+
+    def __init__(self, exit_code: int = 1) -> None:
+        self.exit_code = exit_code
+        super().__init__("A stage failed, and nothing was registered; its reason stands above.")
 
 
 class GateBlocked(MlrefError):
@@ -146,11 +183,28 @@ class GateBlocked(MlrefError):
     candidates are mended.
     """
 
-    def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__(
-            "The gate blocked this model; the champion stays:\n"
-            + "\n".join(f"  {reason}" for reason in reasons)
-        )
+    def __init__(self, reasons: Sequence[str], remedy: str = "") -> None:
+        lines = ["The gate blocked this model; the champion stays:", *(f"  {r}" for r in reasons)]
+        super().__init__("\n".join([*lines, *([remedy] if remedy else [])]))
+
+
+class NotReproduced(MlrefError):
+    """A registered model does not come out of its recorded inputs again.
+
+    Remedy: bring back what is named as changed: `git checkout` and `dvc checkout` for files, `make setup`
+    for packages. Where everything is the same, a stage is not deterministic or the machine differs.
+    """
+
+    def __init__(self, what: str, inputs: Sequence[str]) -> None:
+        super().__init__(f"{what}:\n" + "\n".join(f"  {line}" for line in inputs))
+
+
+class NotPublished(MlrefError):
+    """Batch scoring ended without a complete output.
+
+    Remedy: mend the files that are named, or allow more rejected rows, then run the same command with
+    `--resume`.
+    """
 
 
 class EnvironmentFault(MlrefError):
@@ -160,7 +214,7 @@ class EnvironmentFault(MlrefError):
     command again.
     """
 
-    exit_code: ClassVar[int] = 4
+    exit_code = 4
 
     def __init__(
         self, what: str, error: BaseException, then: str = "What was there before is unchanged."

@@ -8,7 +8,7 @@ verdicts together.
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,46 @@ from mlref.contract import Column, Contract
 from mlref.errors import Finding
 
 Array = NDArray[np.float64]
-Cells = Sequence[object] | NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Cells of which many are equal: cell i is ``distinct[index[i]]``.
+
+    Only the distinct ones are looked at one by one, so that text is judged at the speed of numbers.
+    """
+
+    index: NDArray[np.intp]
+    distinct: Sequence[object]
+
+    def __len__(self) -> int:
+        """How many cells there are."""
+        return len(self.index)
+
+    def __getitem__(self, row: int) -> object:
+        """One cell."""
+        return self.distinct[self.index[row]]
+
+
+Plain = Sequence[object] | NDArray[Any]
+Cells = Plain | Repeated
+
+
+class Marks(NamedTuple):
+    """What the judge says of n rows, without words: three arrays of shape (n, columns).
+
+    Parameters
+    ----------
+    array : ndarray of float64
+        As in :class:`Verdict`; each column lies together in memory.
+    refused, unusual : ndarray of bool
+        True where the contract forbids the cell, or where it is valid but outside ``expected``.
+    """
+
+    array: Array
+    refused: Mask
+    unusual: Mask
 
 
 @dataclass
@@ -59,20 +98,59 @@ def judge(columns: Sequence[Column], table: Mapping[str, Cells]) -> Verdict:
     >>> [finding.row for finding in verdict.refused], verdict.unusual[0].row
     ([2, 3], 1)
     """
-    encoded = [_encode(column, table[column.name]) for column in columns]
-    verdict = Verdict(np.column_stack([values for values, _ in encoded]))
-    for place, (column, (values, malformed)) in enumerate(zip(columns, encoded, strict=True)):
+    marks = mark(columns, table)
+    verdict = Verdict(np.ascontiguousarray(marks.array))
+    for place, column in enumerate(columns):
         cells = table[column.name]
-        bad = malformed | _impossible(column, values)
-        verdict.array[bad, place] = np.nan
-        for row in np.flatnonzero(bad).tolist():
+        for row in np.flatnonzero(marks.refused[:, place]).tolist():
             verdict.refused.append(Finding(row, column.name, show(cells[row]), column.accepts))
+        for row in np.flatnonzero(marks.unusual[:, place]).tolist():
+            verdict.unusual.append(Finding(row, column.name, show(cells[row]), usual(column)))
+    return verdict
+
+
+def mark(columns: Sequence[Column], table: Mapping[str, Cells]) -> Marks:
+    """Judge as :func:`judge` does, for those who need no sentence about each cell.
+
+    Examples
+    --------
+    >>> from mlref.contract import Column
+    >>> heating = Column(name="heating", title="Heating", meaning="What heats.", type="category",
+    ...                  allowed=("gas", "oil"), example="gas")
+    >>> cells = Repeated(np.array([0, 1, 0]), ["oil", "coal"])
+    >>> marks = mark([heating], {"heating": cells})
+    >>> marks.array.ravel(), marks.refused.ravel()
+    (array([ 1., nan,  1.]), array([False,  True, False]))
+    """
+    shape = (len(table[columns[0].name]), len(columns))
+    marks = Marks(
+        np.empty(shape, order="F"),
+        np.empty(shape, bool, order="F"),
+        np.zeros(shape, bool, order="F"),
+    )
+    for place, column in enumerate(columns):
+        values, malformed = _encode(column, table[column.name])
+        bad = malformed | _impossible(column, values)
+        marks.refused[:, place], marks.array[:, place] = bad, values
         if column.expected is not None:
             lo, hi = column.expected
-            usual = f"{lo:.12g} to {hi:.12g}" + (f" {column.unit}" if column.unit else "")
-            for row in np.flatnonzero(~bad & ((values < lo) | (values > hi))).tolist():
-                verdict.unusual.append(Finding(row, column.name, show(cells[row]), usual))
-    return verdict
+            marks.unusual[:, place] = (values < lo) | (values > hi)
+        if bad.any():
+            marks.unusual[bad, place], marks.array[bad, place] = False, np.nan
+    return marks
+
+
+def usual(column: Column) -> str:
+    """The range that a column's values usually keep, as words: ``18 to 80 years``."""
+    if column.expected is None:
+        return "anything"
+    lo, hi = column.expected
+    return f"{lo:.12g} to {hi:.12g}" + (f" {column.unit}" if column.unit else "")
+
+
+def warning(column: Column) -> str:
+    """The sentence about a value of this column that is possible but unusual."""
+    return f"{column.name} is unusual: expected {usual(column)}."
 
 
 def judge_records(contract: Contract, records: Sequence[object]) -> Verdict:
@@ -103,17 +181,22 @@ def judge_records(contract: Contract, records: Sequence[object]) -> Verdict:
     return Verdict(verdict.array, shape + values, verdict.unusual)
 
 
-def _encode(column: Column, cells: Cells) -> tuple[Array, NDArray[np.bool_]]:
+def _encode(column: Column, cells: Cells) -> tuple[Array, Mask]:
     """Cells as float64, and a mask of those that are not of the column's type."""
+    if isinstance(cells, Repeated):
+        values, malformed = _encode(column, cells.distinct)
+        return values[cells.index], malformed[cells.index]
     if column.allowed is not None and isinstance(column.allowed[0], str):
         codes = {str(value): float(code) for code, value in enumerate(column.allowed)}
         values = np.array([_code(cell, codes) for cell in cells], dtype=np.float64)
         return values, values < 0
     values, malformed = _numbers(cells)
     if column.allowed is not None:
-        match = values[:, None] == np.array(column.allowed, dtype=np.float64)
-        malformed |= ~match.any(axis=1) & ~np.isnan(values)
-        values = np.where(match.any(axis=1), match.argmax(axis=1), np.nan)
+        places = np.full_like(values, np.nan)
+        for place, value in enumerate(column.allowed):
+            places[values == value] = place
+        malformed |= np.isnan(places) & ~np.isnan(values)
+        values = places
     return values, malformed
 
 
@@ -124,10 +207,10 @@ def _code(cell: object, codes: Mapping[str, float]) -> float:
     return codes.get(cell, -1.0) if isinstance(cell, str) else -1.0
 
 
-def _numbers(cells: Cells) -> tuple[Array, NDArray[np.bool_]]:
+def _numbers(cells: Plain) -> tuple[Array, Mask]:
     """Numbers as float64; text, booleans and anything else are marked as malformed."""
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiu":
-        return cells.astype(np.float64), np.zeros(len(cells), dtype=np.bool_)
+        return cells.astype(np.float64, copy=False), np.zeros(len(cells), dtype=np.bool_)
     malformed = np.zeros(len(cells), dtype=np.bool_)
     values = np.full(len(cells), np.nan)
     for row, cell in enumerate(cells):
@@ -141,13 +224,13 @@ def _numbers(cells: Cells) -> tuple[Array, NDArray[np.bool_]]:
     return values, malformed
 
 
-def _impossible(column: Column, values: Array) -> NDArray[np.bool_]:
-    null = np.isnan(values)
-    bad = null if not column.nullable else np.zeros_like(null)
+def _impossible(column: Column, values: Array) -> Mask:
+    lo, hi = column.valid or (-np.inf, np.inf)
+    bad = ~((values >= lo) & (values <= hi))  # true of NaN, too
     if column.type == "integer":
-        bad = bad | (~null & (np.floor(values) != values))
-    if column.valid is not None:
-        bad = bad | (values < column.valid[0]) | (values > column.valid[1])
+        bad |= np.floor(values) != values
+    if column.nullable:
+        bad &= ~np.isnan(values)
     return bad
 
 

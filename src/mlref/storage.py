@@ -34,6 +34,7 @@ class Project:
         models, reports = self.root / "models", self.root / "reports"
         self.contract = config / "dataset.yaml"
         self.params = config / "params.yaml"
+        self.published_runs = config / "published_runs.yaml"
         self.raw = data / "raw" / "dataset.csv"
         self.validated = data / "validated" / "dataset.parquet"
         self.train = data / "split" / "train.parquet"
@@ -46,13 +47,17 @@ class Project:
         self.data_docs = reports / "data_docs" / "index.html"
         self.profile = reports / "profile.json"
         self.tuning = reports / "tuning.json"
-        self.out_of_fold = reports / "plots" / "out_of_fold.csv"
-        self.candidates = reports / "plots" / "candidates.csv"
-        self.predictions = reports / "plots" / "predictions.csv"
+        self.journal = reports / "tuning.journal"
+        self.plots = reports / "plots"
+        self.out_of_fold = self.plots / "out_of_fold.csv"
+        self.candidates = self.plots / "candidates.csv"
+        self.predictions = self.plots / "predictions.csv"
         self.metrics = reports / "metrics.json"
         self.summary = reports / "summary.json"
         self.gate = reports / "gate.json"
+        self.label_issues = reports / "label_issues.csv"
         self.pictures = reports / "pictures"
+        self.cards = reports / "cards"
         self.lock = self.root / "dvc.lock"
         self.requirements = self.root / "requirements" / "train.txt"
 
@@ -71,8 +76,10 @@ class Project:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
     """Give a path to write to; what is there replaces ``path`` (a file or a folder) at the end.
+
+    Without ``flush`` it may be lost when the power fails, though not when the process is killed.
 
     Raises
     ------
@@ -88,7 +95,7 @@ def replacing(path: Path) -> Iterator[Path]:
         fresh = scratch / path.name
         yield fresh
         for file in fresh.rglob("*") if fresh.is_dir() else [fresh]:
-            if not file.is_dir():
+            if flush and not file.is_dir():
                 _flush(file)
         previous = scratch / "previous"
         if path.is_dir():

@@ -13,8 +13,10 @@ from mlref.errors import (
     GateBlocked,
     MlrefError,
     ModelNotFound,
+    NotReproduced,
     PipelineFailed,
     RowsRefused,
+    RunNotFound,
     SettingsError,
 )
 
@@ -25,8 +27,10 @@ FAMILY = [
     DataError,
     BundleError,
     ModelNotFound,
+    RunNotFound,
     PipelineFailed,
     GateBlocked,
+    NotReproduced,
     EnvironmentFault,
 ]
 

@@ -154,8 +154,8 @@ PLANTS = [
     (lambda p: p["split"]["deps"].remove(CONTRACT), f"split: lacks {CONTRACT}"),
     (lambda p: p["split"]["deps"].remove(LOCK), f"split: lacks {LOCK}"),
     (
-        lambda p: p["ingest"]["deps"].append("src/mlref/tracking.py"),
-        "ingest: src/mlref/tracking.py is not imported",
+        lambda p: p["ingest"]["deps"].append("src/mlref/tracking/store.py"),
+        "ingest: src/mlref/tracking/store.py is not imported",
     ),
     (lambda p: p["train"].update(cmd="python train.py"), "train: runs 'python train.py'"),
     (lambda p: p["tune"].update(params=[]), "tune: no stage reads it"),
@@ -185,6 +185,6 @@ def test_a_planted_difference_is_named(
 def test_a_new_import_that_is_not_listed_is_named(pipeline: Pipeline, params: Pipeline) -> None:
     """Also one that another module makes on the way."""
     graph = grimp.build_graph("mlref", cache_dir=None)
-    graph.add_import(importer="mlref.rows", imported="mlref.tracking")
+    graph.add_import(importer="mlref.rows", imported="mlref.tracking.store")
     found = mistakes(pipeline, graph, params)
-    assert [f"{name}: lacks src/mlref/tracking.py" for name in STAGES] == found
+    assert [f"{name}: lacks src/mlref/tracking/store.py" for name in STAGES] == found

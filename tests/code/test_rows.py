@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlref.contract import Column, Contract, parse
 from mlref.errors import Finding
-from mlref.rows import generate, judge, judge_records
+from mlref.rows import Repeated, generate, judge, judge_records, mark, warning
 from tests.fakes import CONTRACT
 
 ABOUT: dict[str, Any] = {"title": "X", "meaning": "X."}
@@ -318,6 +318,40 @@ def test_integers_are_encoded_without_loss_as_far_as_a_float_goes() -> None:
     assert judge_records(contract, [contract.example]).refused == []
 
 
+def test_cells_that_repeat_are_judged_like_cells_one_by_one() -> None:
+    """Each distinct one is looked at once; what is refused and shown is the same."""
+    table: dict[str, list[object]] = {
+        "area": [70, 70, "tall", 1], "rooms": [3, 2.5, 3, 9],
+        "heating": ["oil", None, "coal", "oil"], "balcony": [None, 4, True, None],
+    }  # fmt: skip
+    distinct = {name: [*dict.fromkeys(cells)] for name, cells in table.items()}
+    repeated = {
+        name: Repeated(np.array([distinct[name].index(cell) for cell in cells]), distinct[name])
+        for name, cells in table.items()
+    }
+    plain, same = judge(CONTRACT.features, table), judge(CONTRACT.features, repeated)
+    assert (same.refused, same.unusual) == (plain.refused, plain.unusual)
+    np.testing.assert_equal(same.array, plain.array)
+    assert [len(cells) for cells in repeated.values()] == [4, 4, 4, 4]
+
+
+def test_marks_are_the_verdict_without_words() -> None:
+    """A true value for each finding, and none besides."""
+    table = {"area": [1, 400, 70], "rooms": [3, 9, 2.5], "heating": ["oil"] * 3, "balcony": [1] * 3}
+    marks, verdict = mark(CONTRACT.features, table), judge(CONTRACT.features, table)
+    assert np.argwhere(marks.refused).tolist() == [[0, 0], [2, 1]]
+    assert np.argwhere(marks.unusual).tolist() == [[1, 0], [1, 1]]
+    assert [(one.row, one.column) for one in verdict.refused] == [(0, "area"), (2, "rooms")]
+    assert [(one.row, one.column) for one in verdict.unusual] == [(1, "area"), (1, "rooms")]
+
+
+def test_a_column_without_a_usual_range_has_nothing_unusual() -> None:
+    """Its warning is never given, and would be a sentence all the same."""
+    area, _, heating, _ = CONTRACT.features
+    assert warning(area) == "area is unusual: expected 20 to 300 m²."
+    assert warning(heating) == "heating is unusual: expected anything."
+
+
 CONTRACT_WITH_CODES = """\
 name: codes
 title: Codes
@@ -326,6 +360,9 @@ source: {kind: file, path: data/source/codes.csv}
 homepage: https://example.org
 licence: CC0
 citation: Made up.
+use: {intended: Tests., users: Readers., not_for: [All else.]}
+collection: Made up.
+known_issues: [No row is real.]
 target: {name: y, title: Y, meaning: Y., type: number, valid: [0, 1], example: 0.5}
 features:
   - {name: big, title: B, meaning: B., type: integer, valid: [0, 9007199254740992], example: 7}

@@ -11,13 +11,40 @@ from mlref.errors import SettingsError
 from mlref.settings import load
 
 SOUND: dict[str, Any] = {
-    "validate": {"max_correlation": 0.99},
-    "split": {"seed": 1, "holdout": 0.2, "bins": 5},
-    "tune": {"seed": 1, "folds": 5, "repeats": 3, "candidates": {"mean": {}}},
+    "validate": {"max_correlation": 0.99, "max_unusual": 0.05},
+    "split": {"seed": 1, "holdout": 0.2},
+    "tune": {
+        "seed": 1,
+        "folds": 5,
+        "repeats": 3,
+        "sampler": "grid",
+        "trials": 2,
+        "candidates": {
+            "ridge": {
+                "alpha": {"low": 1, "high": 9.5, "log": True, "integer": False, "steps": 3},
+                "solver": ["auto", "svd"],
+            }
+        },
+    },
     "train": {"seed": 1, "folds": 10, "coverage": 0.9},
     "package": {"seed": 1, "generated_rows": 10, "golden_rows": 2, "tolerance": 1e-5},
-    "evaluate": {"seed": 1, "resamples": 200, "confidence": 0.95},
-    "register": {"seed": 1, "resamples": 200, "confidence": 0.9},
+    "evaluate": {
+        "seed": 1,
+        "resamples": 200,
+        "confidence": 0.95,
+        "folds": 5,
+        "smallest_slice": 15,
+    },
+    "register": {
+        "seed": 1,
+        "resamples": 200,
+        "confidence": 0.9,
+        "smallest_holdout": 30,
+        "smallest_slice": 20,
+        "smallest_gain": 0.01,
+        "largest_gain": 0.2,
+        "max_age_days": 90,
+    },
 }
 
 
@@ -63,10 +90,11 @@ def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
         ("split", "seed", "40", "a valid integer"),
         ("split", "holdout", 0.01, "greater than or equal to 0.05"),
         ("split", "holdout", 0.6, "less than or equal to 0.5"),
-        ("split", "bins", 0, "greater than or equal to 1"),
-        ("tune", "folds", 1, "greater than or equal to 2"),
+        ("tune", "folds", 2, "greater than or equal to 3"),
         ("tune", "repeats", 0, "greater than or equal to 1"),
-        ("tune", "candidates", {}, "at least 1"),
+        ("tune", "sampler", "random", "'grid', 'quasi_random' or 'tpe'"),
+        ("tune", "trials", 0, "greater than or equal to 1"),
+        ("tune", "candidates", {}, "at least one entry"),
         ("tune", "candidates", ["mean"], "an object"),
         ("train", "folds", 1, "greater than or equal to 2"),
         ("train", "coverage", 1, "less than 1"),
@@ -77,7 +105,15 @@ def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
         ("package", "tolerance", 0.1, "less than or equal to 0.01"),
         ("evaluate", "resamples", 99, "greater than or equal to 100"),
         ("evaluate", "confidence", 95, "less than 1"),
+        ("evaluate", "folds", 1, "greater than or equal to 2"),
+        ("evaluate", "smallest_slice", 1, "greater than or equal to 2"),
         ("register", "confidence", 0.1, "greater than or equal to 0.5"),
+        ("register", "smallest_holdout", 0, "greater than or equal to 1"),
+        ("register", "smallest_slice", 0, "greater than or equal to 1"),
+        ("register", "smallest_gain", -0.1, "greater than or equal to 0"),
+        ("register", "largest_gain", 20, "less than 1"),
+        ("register", "max_age_days", 0, "greater than 0"),
+        ("validate", "max_unusual", 5, "less than 1"),
     ],
 )
 def test_a_knob_outside_its_range_is_refused(
@@ -90,6 +126,43 @@ def test_a_knob_outside_its_range_is_refused(
     assert line.startswith(f"{stage}.{knob}: got {value!r}; allowed: ")
     assert allowed in line
     assert "params.yaml has 1 mistake" in str(refusal.value)
+
+
+RANGE = {"low": 1, "high": 3}
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        (3, ": got 3; allowed: a list of values, or a range with low and high"),
+        ("1, 2", ": got '1, 2'; allowed: a list of values, or a range with low and high"),
+        ([], ": got []; allowed: at least one entry"),
+        ({"low": 1}, ".high: is missing"),
+        (RANGE | {"low": "a"}, ".low: got 'a'; allowed: a valid number"),
+        (RANGE | {"low": float("inf")}, ".low: got inf; allowed: a finite number"),
+        (RANGE | {"low": 3}, ": low is 3 and high is 3; low must be below high"),
+        (RANGE | {"low": 4}, ": low is 4 and high is 3; low must be below high"),
+        (
+            RANGE | {"low": 0, "log": True},
+            ": low is 0 and high is 3; with log both must be above 0",
+        ),
+        (
+            RANGE | {"high": 2.5, "integer": True},
+            ": low is 1 and high is 2.5; with integer both must be whole numbers",
+        ),
+        (RANGE | {"steps": 1}, ".steps: got 1; allowed: greater than or equal to 2"),
+        (
+            RANGE | {"step": 3},
+            ": unknown key 'step'; allowed: low, high, log, integer, steps",
+        ),
+    ],
+    ids=str,
+)
+def test_a_search_space_that_is_none_is_refused(tmp_path: Path, space: object, said: str) -> None:
+    """With the place in the file, however deep."""
+    with pytest.raises(SettingsError) as refusal:
+        load(write(tmp_path, {"tune": {"candidates": {"ridge": {"alpha": space}}}}))
+    assert refusal.value.mistakes == (f"tune.candidates.ridge.alpha{said}",)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,6 @@ from mlref.errors import DataError
 from mlref.storage import Project, read_json
 
 ROOT = Path(__file__).parents[2]
-FEWEST = 10
-"""Held-out rows that a slice needs before its error says anything."""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +65,26 @@ def test_what_is_expected_is_close_to_what_was_seen(
             assert seen > 0.6 * (column.expected[1] - column.expected[0]), column.name
 
 
+@pytest.mark.parametrize("factor", [0.01, 0.1, 1 / np.log(10), 1 / 2.54, 2.2046, 10, 100])
+def test_no_column_changes_its_unit_unnoticed(
+    project: Project, contract: Contract, validated: pd.DataFrame, factor: float
+) -> None:
+    """Percent, decimal logarithms, inches, pounds: a value is impossible, or many are unusual."""
+    limit = settings.load(project.params).validate_.max_unusual
+    unnoticed = []
+    for column in contract.columns:
+        if column.valid is None or column.expected is None:
+            continue
+        changed = validated.assign(**{column.name: validated[column.name] * factor})
+        possible = changed[column.name].between(*column.valid).all()
+        try:
+            validate.check_usual(contract, changed, limit)
+            unnoticed += [column.name] if possible else []
+        except DataError as refusal:
+            assert "Check the unit." in str(refusal)
+    assert unnoticed == []
+
+
 def test_the_splits_are_disjoint_and_together_everything(
     project: Project, contract: Contract, validated: pd.DataFrame
 ) -> None:
@@ -81,10 +99,12 @@ def test_the_splits_are_disjoint_and_together_everything(
 
 
 def test_the_held_out_share_is_what_the_settings_say(project: Project) -> None:
-    """Within a row for each bin."""
+    """Within three standard errors of a draw by lot."""
     knobs = settings.load(project.params).split
     train, holdout = (len(tables.read_parquet(path)) for path in (project.train, project.holdout))
-    assert abs(holdout - knobs.holdout * (train + holdout)) <= knobs.bins
+    rows = train + holdout
+    spread = (rows * knobs.holdout * (1 - knobs.holdout)) ** 0.5
+    assert abs(holdout - knobs.holdout * rows) <= 3 * spread
 
 
 def test_no_feature_follows_the_target_too_closely(
@@ -110,7 +130,8 @@ def test_only_nullable_columns_hold_nulls(contract: Contract, validated: pd.Data
 
 
 def test_every_slice_has_enough_held_out_rows(project: Project, contract: Contract) -> None:
-    """Each category and each interval between edges."""
+    """Each category and each interval between edges can be judged."""
+    fewest = settings.load(project.params).evaluate.smallest_slice
     holdout = tables.read_parquet(project.holdout)
     columns = {column.name: column for column in contract.features}
     for part in contract.slices:
@@ -123,7 +144,7 @@ def test_every_slice_has_enough_held_out_rows(project: Project, contract: Contra
                 np.digitize(values, part.edges), minlength=len(part.edges) + 1
             ).tolist()
         )
-        assert min(groups) >= FEWEST, (part.column, groups)
+        assert min(groups) >= fewest, (part.column, groups)
 
 
 def test_the_committed_profile_is_of_these_rows(project: Project) -> None:

@@ -108,6 +108,16 @@ def postgresql(folder: Path) -> Iterator[Addresses]:
         run("pg_ctl", "stop", "--wait", "--pgdata=data", "--mode=immediate")
 
 
+@contextlib.contextmanager
+def dask(folder: Path) -> Iterator[Addresses]:
+    """A free port for the scheduler that the page itself starts."""
+    [port] = free_ports(1)
+    yield {
+        "--port 8786": f"--host 127.0.0.1 --port {port}",
+        "scheduler.example.org:8786": f"127.0.0.1:{port}",
+    }
+
+
 def free_ports(count: int) -> list[int]:
     """Different ports of the loopback at which nothing listens."""
     with contextlib.ExitStack() as stack:
@@ -118,6 +128,7 @@ def free_ports(count: int) -> list[int]:
 
 
 SERVERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Addresses]]] = {
+    "docs/how-to/cluster.md": dask,
     "docs/how-to/data-remote.md": s3,
     "docs/how-to/tracking-server.md": postgresql,
 }

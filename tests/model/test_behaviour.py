@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from mlref.bundle.predictor import Predictor
+from mlref.bundle.store import Store
 from mlref.contract import load
 from mlref.data.tables import encode, read_parquet
 from mlref.evaluation.promises import check
-from mlref.registry.gate import decide
+from mlref.registry.judge import judge
 from mlref.rows import Array, generate, judge_records
 from mlref.storage import Project, read_json
-from mlref.training.candidates import BASELINES
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def test_the_promises_of_the_contract_hold_on_all_rows(predictor: Predictor, row
 
 def test_the_gate_would_promote_it(real: Project) -> None:
     """It beats the simpler models out of fold and keeps its promises."""
-    decision = decide(read_json(real.metrics), BASELINES, None)
-    assert decision.verdict == "promote", decision.reasons
+    gate = judge(real, Store(real.store))
+    assert gate["verdict"] == "promote", gate["reasons"]
 
 
 def test_the_order_of_the_rows_does_not_matter(predictor: Predictor, rows: Array) -> None:

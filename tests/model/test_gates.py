@@ -1,6 +1,9 @@
-"""Gates that go red: each test plants a fault, and the gate refuses the model for its reason."""
+"""Gates that go red: each test plants a fault, and it is refused for its reason.
 
-from collections.abc import Callable
+Faults in data and code go through the stages, faults in figures to the gate itself.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +11,39 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlref import settings
+from mlref.bundle import package
+from mlref.bundle.predictor import Predictor
 from mlref.bundle.store import Store
-from mlref.contract import load
-from mlref.data.tables import read_parquet, write_parquet
-from mlref.data.validate import check_leakage
-from mlref.errors import DataError
+from mlref.contract import parse
+from mlref.data.split import split
+from mlref.data.tables import encode, read_parquet, write_parquet
+from mlref.data.validate import check_leakage, check_usual
+from mlref.errors import BundleError, DataError
 from mlref.evaluation import evaluate
-from mlref.registry.publish import judge
-from mlref.storage import Project, digest
+from mlref.evaluation.compare import Comparison, compare
+from mlref.evaluation.slices import slices
+from mlref.registry.gate import Decision, conclude, decide
+from mlref.registry.judge import judge
+from mlref.rows import Array
+from mlref.storage import Project
+from mlref.training import train, tune
+from mlref.training.candidates import BASELINES, build
 from tests.projects import (
+    PARAMS,
     RENTS_TEXT,
     RIVALS,
+    crown,
     rents,
     retrain,
     run_data,
     run_model,
+    set_params,
     write_project,
 )
 
-
-def crown(project: Project) -> None:
-    """Make the bundle of this project the champion."""
-    store, name = Store(project.store), digest(project.bundle / "MANIFEST.json")
-    store.add(project.bundle, project.model, {"digest": name, "version": "1"})
-    store.point("champion", name)
+CONTRACT = parse(RENTS_TEXT)
+KNOBS = settings.Gate(**PARAMS["register"])
 
 
 def judged(project: Project) -> tuple[str, str]:
@@ -40,118 +52,226 @@ def judged(project: Project) -> tuple[str, str]:
     return gate["verdict"], "\n".join(gate["reasons"])
 
 
-def from_data(
-    folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame], **changed: Any
-) -> Project:
-    """A project that was trained on data with a planted fault."""
-    project = write_project(folder, frame=change(rents()), **changed)
-    run_data(project)
-    run_model(project)
-    return project
+def train_again(project: Project, evaluated: bool = True) -> None:
+    """The stages from training on."""
+    for stage in (train, package, *([evaluate] if evaluated else [])):
+        stage.run(project)
 
 
-def shuffled(frame: pd.DataFrame) -> pd.DataFrame:
+def test_nothing_planted_is_promoted(project: Project) -> None:
+    """Without and with a champion: a gate that always refuses would pass all other tests."""
+    assert judged(project)[0] == "promote"
+    retrain(project, **RIVALS["worse"])
+    crown(project)
+    retrain(project, **PARAMS["tune"]["candidates"])
+    verdict, reasons = judged(project)
+    assert verdict == "promote"
+    assert "It beats the champion by" in reasons
+
+
+# Faults in the data.
+
+
+def shuffled_target(frame: pd.DataFrame) -> pd.DataFrame:
     """The target of other rows."""
     order = np.random.default_rng(0).permutation(len(frame))
     return frame.assign(rent=frame["rent"].to_numpy()[order])
 
 
-def noised(frame: pd.DataFrame) -> pd.DataFrame:
+def noised_target(frame: pd.DataFrame) -> pd.DataFrame:
     """A target that is nearly all noise."""
     noise = np.random.default_rng(0).normal(0, 9000, len(frame))
     return frame.assign(rent=(frame["rent"] + noise).clip(0, 20000))
 
 
-def test_nothing_planted_is_promoted(trained: Project) -> None:
-    """Otherwise a gate that always refuses would pass these tests."""
-    assert judged(trained)[0] == "promote"
+def leaking(frame: pd.DataFrame) -> pd.DataFrame:
+    """A feature to which a tenth of the target was added."""
+    return frame.assign(area=frame["area"] + frame["rent"] / 10)
 
 
-@pytest.mark.parametrize("fault", [shuffled, noised])
+def from_data(folder: Path, frame: pd.DataFrame, contract: str = RENTS_TEXT) -> Project:
+    """A project after all stages."""
+    project = write_project(folder, contract, frame)
+    run_data(project)
+    run_model(project)
+    return project
+
+
+@pytest.mark.parametrize("fault", [shuffled_target, noised_target])
 def test_a_target_without_a_signal_is_blocked(
     fault: Callable[[pd.DataFrame], pd.DataFrame], tmp_path: Path
 ) -> None:
     """No model may beat the baselines on it."""
-    verdict, reasons = judged(from_data(tmp_path, fault))
+    verdict, reasons = judged(from_data(tmp_path, fault(rents())))
     assert verdict == "block"
     assert "does not beat the baseline" in reasons or "no more than the baseline" in reasons
 
 
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ({"alpha": [1e6], "l1_ratio": [1.0]}, "baseline mean"),
-        ({"alpha": [1e6], "l1_ratio": [0.0]}, "baseline mean"),
-    ],
-)
-def test_a_constant_model_is_blocked(
-    project: Project, settings: dict[str, list[Any]], reason: str, monkeypatch: pytest.MonkeyPatch
+def test_a_target_copied_into_a_feature_stops_the_validation() -> None:
+    """Its near-perfect correlation is the sign."""
+    leaked = rents().assign(balcony=lambda frame: frame["rent"] / 200)
+    with pytest.raises(DataError, match="column 'balcony' follows the target 'rent'"):
+        check_leakage(CONTRACT, leaked, 0.99)
+
+
+def test_a_tenth_of_the_target_in_a_feature_is_too_good_to_be_true(project: Project) -> None:
+    """It passes the check of correlation; such a gain is left to a person."""
+    check_leakage(CONTRACT, leaking(rents()), PARAMS["validate"]["max_correlation"])
+    crown(project)
+    leaking(rents()).to_csv(project.root / "data" / "source" / "rents.csv", index=False)
+    run_data(project)
+    run_model(project)
+    verdict, reasons = judged(project)
+    assert verdict == "keep"
+    assert "% below the champion's. More than 30% in one step is more likely a leak" in reasons
+
+
+def test_a_feature_in_another_unit_stops_the_validation() -> None:
+    """Each value is possible, so many unusual ones are not."""
+    with pytest.raises(DataError, match=r"(?s)values of column 'area' .*Check the unit"):
+        check_usual(CONTRACT, rents().assign(area=lambda frame: frame["area"] * 3), 0.3)
+
+
+def test_a_handful_of_held_out_rows_is_not_evaluated(project: Project) -> None:
+    """Five rows say nothing."""
+    write_parquet(project.holdout, read_parquet(project.holdout)[:5])
+    with pytest.raises(DataError, match="5 rows are too few to evaluate on"):
+        evaluate.run(project)
+
+
+def test_a_few_held_out_rows_are_not_enough_for_a_verdict(tmp_path: Path) -> None:
+    """They are evaluated, and the model is blocked."""
+    verdict, reasons = judged(from_data(tmp_path, rents(60)))
+    assert verdict == "block"
+    assert reasons == "15 held-out rows are too few for a verdict: at least 20 are needed."
+
+
+def test_training_rows_among_the_held_out_ones_stop_the_evaluation(project: Project) -> None:
+    """Before any figure is written."""
+    train_rows, holdout = read_parquet(project.train), read_parquet(project.holdout)
+    write_parquet(project.holdout, pd.concat([train_rows[:3], holdout]))
+    with pytest.raises(DataError, match="row 0 is also in train.parquet"):
+        evaluate.run(project)
+
+
+def test_training_rows_in_place_of_the_held_out_ones_are_blocked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A choice that ignores the features, whatever it is called."""
-    from mlref.training import tune
-
-    honest = tune.choose
-
-    def careless(results: list[dict[str, Any]], folds: int) -> dict[str, Any]:
-        return honest(results, folds) | {"chosen": results[-1]}
-
-    monkeypatch.setattr(tune, "choose", careless)
-    retrain(project, elastic_net=settings)
+    """Also when the evaluation does not look."""
+    write_parquet(project.holdout, read_parquet(project.train)[:40])
+    monkeypatch.setattr(evaluate, "check_disjoint", lambda *_: None)
+    evaluate.run(project)
     verdict, reasons = judged(project)
     assert verdict == "block"
-    assert reason in reasons
+    assert "What was evaluated is not what is here: the held-out rows changed" in reasons
 
 
-@pytest.mark.parametrize("name", ["mean", "single_feature"])
+@pytest.mark.parametrize("change", ["rows", "seed"])
+def test_a_model_of_other_rows_than_the_present_ones_is_blocked(
+    project: Project, change: str
+) -> None:
+    """Rows have come, or they were dealt anew, and nobody has trained since."""
+    if change == "rows":
+        rents(140).to_csv(project.root / "data" / "source" / "rents.csv", index=False)
+    else:
+        set_params(project, split={"seed": 5})
+    run_data(project)
+    verdict, reasons = judged(project)
+    assert verdict == "block"
+    assert "the held-out rows and the training rows changed. Run `make train`." in reasons
+
+
+# Faults in the code that trains, and in its settings.
+
+
+def careless(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    """A choice that takes one model, however bad it is."""
+    honest = tune.choose
+    monkeypatch.setattr(tune, "choose", lambda errors: honest(errors) | {"model": model})
+
+
+@pytest.mark.parametrize("mixture", [1.0, 0.0])
+def test_a_constant_model_is_blocked(
+    project: Project, mixture: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ignores the features, whatever it is called."""
+    careless(monkeypatch, "elastic_net")
+    retrain(project, elastic_net={"alpha": [1e6], "l1_ratio": [mixture]})
+    verdict, reasons = judged(project)
+    assert verdict == "block"
+    assert "It does not beat the baseline mean" in reasons
+
+
+@pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_is_blocked(
     project: Project, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It cannot beat itself."""
-    from mlref.training import tune
-
-    honest = tune.choose
-
-    def careless(results: list[dict[str, Any]], folds: int) -> dict[str, Any]:
-        chosen = next(result for result in results if result["model"] == name)
-        return honest(results, folds) | {"chosen": chosen}
-
-    monkeypatch.setattr(tune, "choose", careless)
+    careless(monkeypatch, name)
     run_model(project)
     verdict, reasons = judged(project)
     assert verdict == "block"
     assert f"The chosen model is no more than the baseline {name}." in reasons
 
 
-def test_a_worse_model_is_blocked(project: Project) -> None:
-    """The champion stays."""
+def test_complexity_that_is_not_earned_is_blocked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A penalised model that is no better than a plainer one below it on the ladder."""
+    careless(monkeypatch, "elastic_net")
+    ridge, net = {"alpha": [0.1]}, {"alpha": [0.01], "l1_ratio": [0.5]}
+    retrain(project, ridge=ridge, elastic_net=net)
+    verdict, reasons = judged(project)
+    assert verdict == "block"
+    assert "It does not beat the simpler ridge out of fold with confidence" in reasons
+
+
+def a_feature_shuffled(features: Array, target: Array) -> tuple[Array, Array]:
+    """The first column of other rows."""
+    features[:, 0] = np.random.default_rng(0).permutation(features[:, 0])
+    return features, target
+
+
+def a_sign_flipped(features: Array, target: Array) -> tuple[Array, Array]:
+    """The first column times minus one."""
+    features[:, 0] *= -1
+    return features, target
+
+
+def another_unit(features: Array, target: Array) -> tuple[Array, Array]:
+    """The first column a hundred times as large as when it is served."""
+    features[:, 0] *= 100
+    return features, target
+
+
+def noised_labels(features: Array, target: Array) -> tuple[Array, Array]:
+    """Labels with an error as large as their spread."""
+    return features, target + np.random.default_rng(0).normal(0, target.std(), len(target))
+
+
+@pytest.mark.parametrize("fault", [a_feature_shuffled, a_sign_flipped, another_unit, noised_labels])
+def test_a_model_that_was_trained_on_something_else_is_blocked(
+    project: Project, fault: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it learned is not what it is asked."""
     crown(project)
-    retrain(project, **RIVALS["worse"])
+    monkeypatch.setattr(train, "encode", lambda *given: fault(*encode(*given)))
+    train_again(project)
     verdict, reasons = judged(project)
     assert verdict == "block"
     assert "It is worse than the champion by" in reasons
 
 
-def test_a_model_that_is_better_by_luck_is_not_promoted(project: Project) -> None:
-    """Equal but for chance: the champion stays, and the reason says that the rows cannot tell."""
-    crown(project)
-    retrain(project, **RIVALS["tied"])
+def test_intervals_that_are_too_narrow_are_blocked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They promise what they do not hold."""
+    honest = train.conformal_width
+    monkeypatch.setattr(train, "conformal_width", lambda *given: honest(*given) / 3)
+    train_again(project)
     verdict, reasons = judged(project)
-    assert verdict == "keep"
-    assert "The held-out rows cannot tell it from the champion" in reasons
-
-
-def test_two_equal_models_do_not_take_turns(project: Project) -> None:
-    """Neither replaces the other."""
-    retrain(project, **RIVALS["tied"])
-    crown(project)
-    run_model(project)
-    assert judged(project)[0] == "keep"
-
-
-def test_the_champion_itself_is_kept(project: Project) -> None:
-    """Nothing changes."""
-    crown(project)
-    assert judged(project) == ("keep", "It predicts the same as the champion.")
+    assert verdict == "block"
+    assert reasons.startswith("Its 90% intervals hold ") and "too narrow" in reasons
 
 
 @pytest.mark.parametrize(
@@ -165,26 +285,211 @@ def test_the_champion_itself_is_kept(project: Project) -> None:
 def test_a_broken_promise_is_blocked(tmp_path: Path, promise: str, reason: str) -> None:
     """The sentence names it."""
     text = f"{RENTS_TEXT}  - {{{promise}, reason: planted}}\n"
-    verdict, reasons = judged(from_data(tmp_path, rents_as_they_are, contract=text))
+    verdict, reasons = judged(from_data(tmp_path, rents(), text))
     assert verdict == "block"
     assert f"It breaks its promise ({reason})" in reasons
 
 
-def rents_as_they_are(frame: pd.DataFrame) -> pd.DataFrame:
-    """Nothing planted in the data."""
-    return frame
-
-
-def test_training_rows_among_the_held_out_ones_stop_the_evaluation(project: Project) -> None:
+def test_predictions_that_are_no_numbers_stop_the_evaluation(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before any figure is written."""
-    train, holdout = read_parquet(project.train), read_parquet(project.holdout)
-    write_parquet(project.holdout, pd.concat([train[:3], holdout]))
-    with pytest.raises(DataError, match="row 0 is also in train.parquet"):
+    monkeypatch.setattr(Predictor, "values", lambda _, rows: np.full(len(rows), np.nan))
+    with pytest.raises(BundleError):
         evaluate.run(project)
 
 
-def test_a_target_copied_into_a_feature_stops_the_validation(project: Project) -> None:
-    """Its near-perfect correlation is the sign."""
-    leaked = rents().assign(balcony=lambda frame: frame["rent"] / 200)
-    with pytest.raises(DataError, match="column 'balcony' follows the target 'rent'"):
-        check_leakage(load(project.contract), leaked, 0.99)
+def test_figures_of_another_bundle_are_blocked(project: Project) -> None:
+    """Trained again, and not evaluated since."""
+    set_params(project, train={"folds": 4})
+    train_again(project, evaluated=False)
+    verdict, reasons = judged(project)
+    assert verdict == "block"
+    assert "What was evaluated is not what is here: the bundle changed" in reasons
+
+
+# Against the champion.
+
+
+def test_a_worse_model_is_blocked(project: Project) -> None:
+    """The champion stays."""
+    crown(project)
+    retrain(project, **RIVALS["worse"])
+    verdict, reasons = judged(project)
+    assert verdict == "block"
+    assert "It is worse than the champion by" in reasons
+
+
+def test_a_tie_goes_to_the_champion_whichever_it_is(project: Project) -> None:
+    """The reason says that the rows cannot tell, and how many could."""
+    for challenger in (RIVALS["tied"], PARAMS["tune"]["candidates"]):
+        crown(project)
+        retrain(project, **challenger)
+        verdict, reasons = judged(project)
+        assert verdict == "keep"
+        assert "The held-out rows cannot tell it from the champion at n = 30" in reasons
+        assert "would need about" in reasons
+
+
+def test_the_champion_itself_is_kept(project: Project) -> None:
+    """Nothing changes."""
+    crown(project)
+    assert judged(project) == ("keep", "It predicts the same as the champion.")
+
+
+def test_rows_that_the_champion_has_learned_do_not_count(tmp_path: Path) -> None:
+    """After another seed it has seen most of the rows that are held out now."""
+    project = from_data(tmp_path, rents(200))
+    crown(project)
+    set_params(project, split={"seed": 5}, register={"smallest_holdout": 5})
+    run_data(project)
+    run_model(project)
+    found = judge(project, Store(project.store))
+    figures = {check["name"]: check["figures"] for check in found["checks"]}
+    frame = read_parquet(project.validated)
+    first, second = (
+        split(CONTRACT, frame, settings.Split(seed=seed, holdout=0.25)) for seed in (4, 5)
+    )
+    assert figures["enough_rows"]["rows"] == second.sum()
+    assert figures["not_worse_than_champion"]["rows"] == (first & second).sum()
+
+
+def sound(**changed: Any) -> dict[str, Any]:
+    """Figures of an evaluation that nothing speaks against."""
+    return SOUND | changed
+
+
+def interval(value: float, lower: float, upper: float) -> dict[str, float]:
+    """A figure with its interval."""
+    return {"value": value, "lower": lower, "upper": upper}
+
+
+GOOD, UNSURE = interval(-8, -10, -6), interval(-1, -3, 1)
+SOUND: dict[str, Any] = {
+    "rows": 40, "digest": "a", "holdout": "b", "rmse": interval(50, 45, 55), "promises": [],
+    "coverage": interval(0.9, 0.8, 0.95) | {"promised": 0.9},
+    "ladder": {"mean": GOOD, "single_feature": GOOD},
+}  # fmt: skip
+
+
+def verdict_on(
+    metrics: dict[str, Any], champion: Comparison | None = None, age: float | None = None,
+    bundle: str = "a",
+) -> Decision:  # fmt: skip
+    """What the gate says."""
+    return decide(metrics, {"the bundle": ("a", bundle)}, BASELINES, champion, KNOBS, age)
+
+
+Fit = Callable[[Array, Array], tuple[Any, Any]]
+
+
+def duels(splits: int, fit: Fit) -> Iterator[tuple[Comparison, str]]:
+    """Split 400 rents by many seeds, fit challenger and champion, compare them; with the verdict."""
+    frame = rents(400)
+    features, target = encode(CONTRACT, frame)
+    for seed in range(splits):
+        held_out = split(CONTRACT, frame, settings.Split(seed=seed, holdout=0.2))
+        models = fit(features[~held_out], target[~held_out])
+        rows = features[held_out]
+        one, other = (model.predict(rows) for model in models)
+        found = compare(target[held_out], one, other, dict(slices(CONTRACT, rows)), KNOBS)
+        yield found, verdict_on(SOUND, found).verdict
+
+
+def test_a_worse_model_with_a_lucky_split_is_hardly_ever_promoted(
+    record_property: Callable[[str, object], None],
+) -> None:
+    """In at most 5 of 100 splits, though it has the lower error in many more."""
+
+    def fit(features: Array, target: Array) -> tuple[Any, Any]:
+        worse, better = (build(CONTRACT, "ridge", {"alpha": alpha}, 0) for alpha in (2.0, 0.1))
+        return worse.fit(features, target), better.fit(features, target)
+
+    found = list(duels(100, fit))
+    lucky = sum(comparison.rmse["value"] < 0 for comparison, _ in found)
+    promoted = sum(verdict == "promote" for _, verdict in found)
+    record_property("splits_in_which_a_worse_model_has_the_lower_error", lucky)
+    record_property("splits_in_which_a_worse_model_is_promoted", promoted)
+    assert promoted <= 5 < 20 < lucky
+
+
+def test_two_equal_models_do_not_take_turns(
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Each has learned half of the rows; in every round the one that is not champion challenges."""
+    champion, turns, lower = 0, 0, 0
+
+    def fit(features: Array, target: Array) -> tuple[Any, Any]:
+        challenger, present = (
+            build(CONTRACT, "ridge", {"alpha": 0.1}, 0).fit(features[half::2], target[half::2])
+            for half in (1 - champion, champion)
+        )
+        return challenger, present
+
+    for comparison, verdict in duels(100, fit):
+        lower += comparison.rmse["value"] < 0
+        if verdict == "promote":
+            champion, turns = 1 - champion, turns + 1
+    record_property("rounds_in_which_the_equal_challenger_has_the_lower_error", lower)
+    record_property("rounds_in_which_it_is_promoted", turns)
+    assert turns <= 10 < 30 < lower
+
+
+def test_a_model_that_is_better_on_average_and_worse_on_one_slice_is_blocked() -> None:
+    """The slice is named."""
+    frame = rents(300)
+    features, target = encode(CONTRACT, frame)
+    noise = np.random.default_rng(0).normal(0, 60, len(target))
+    challenger = target + noise / 6 + 80 * (frame["heating"] == "wood").to_numpy()
+    parts = dict(slices(CONTRACT, features))
+    found = compare(target, challenger, target + noise, parts, KNOBS)
+    assert found.rmse["upper"] < 0, "better on average"
+    decision = verdict_on(SOUND, found)
+    assert decision.verdict == "block"
+    assert "worse than the champion on a part of the rows: heating = wood by" in decision.reasons[0]
+
+
+def test_a_gain_that_is_too_small_to_matter_keeps_the_champion() -> None:
+    """Though it is beyond doubt; else models that differ by nothing that matters would take turns."""
+    decision = verdict_on(SOUND, Comparison(40, interval(-0.4, -0.5, -0.3), 50, {}))
+    assert decision.verdict == "keep"
+    assert "beats the champion by only 0.40 [0.30, 0.50] RMSE" in decision.reasons[0]
+
+
+# What each check is there for.
+
+BETTER = interval(-2, -3, -1)
+NARROW = interval(0.7, 0.6, 0.8) | {"promised": 0.9}
+BROKEN = {"promise": "x", "passed": False, "worst": 2.0, "tolerance": 1.0, "broken": 3}
+FAULTS: dict[str, dict[str, Any]] = {
+    "evaluated": {"bundle": "another"},
+    "enough_rows": {"rows": 5},
+    "finite": {"rmse": interval(float("nan"), 1, 2)},
+    "beats_mean": {"ladder": {"mean": UNSURE, "single_feature": GOOD}},
+    "beats_single_feature": {"ladder": {"mean": GOOD, "single_feature": UNSURE}},
+    "keeps_promises": {"promises": [BROKEN]},
+    "coverage": {"coverage": NARROW},
+    "not_worse_than_champion": {"champion": Comparison(40, interval(2, 1, 3), 50, {})},
+    "slices": {"champion": Comparison(40, BETTER, 50, {"old": interval(4, 1, 7)})},
+    "too_good": {"champion": Comparison(40, interval(-25, -30, -20), 50, {})},
+    "recent": {"age": 1000.0},
+}
+"""For each check a fault that it alone finds."""
+
+
+def test_every_check_of_the_gate_has_its_fault() -> None:
+    """A new check needs one as well."""
+    decision = verdict_on(SOUND, Comparison(40, BETTER, 50, {}), age=1.0)
+    assert {check.name for check in decision.checks} == set(FAULTS)
+    assert decision.verdict == "promote"
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_without_its_check_a_fault_passes(name: str) -> None:
+    """Each check is needed: no other one finds its fault."""
+    evidence = {key: FAULTS[name][key] for key in FAULTS[name] if key not in SOUND}
+    metrics = {key: FAULTS[name][key] for key in FAULTS[name] if key in SOUND}
+    decision = verdict_on(sound(**metrics), **evidence)
+    assert decision.verdict in ("block", "keep")
+    left = [check for check in decision.checks if check.name != name]
+    assert conclude(left).verdict == "promote"

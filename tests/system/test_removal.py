@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -12,33 +13,62 @@ from tests.system.conftest import commit, make_clone, run
 PYTEST = ("env", "--unset=COVERAGE_PROCESS_CONFIG", "pytest", "-q")
 
 
+class Plane(NamedTuple):
+    """What a plane has of its own."""
+
+    command: str
+    extra: str
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+PLANES = {
+    "the service": Plane(
+        "serve", "serve", ("src/mlref/serving", "tests/code/serving"),
+        ("tests/system/test_service.py", "tests/system/test_image.py", "requirements/serve.txt",
+         "docs/reference/http-api.md"),
+    ),
+    "batch scoring": Plane(
+        "score", "batch", ("src/mlref/batch", "tests/code/batch"),
+        ("tests/system/test_batch.py", "requirements/batch.txt", "benchmarks/batch.py"),
+    ),
+}  # fmt: skip
+"""Each comes off without the others."""
+
+
+@pytest.fixture(scope="module", params=PLANES)
+def plane(request: pytest.FixtureRequest) -> str:
+    """The name of a plane."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone without the service, as the how-to says: without its folder, tests, extra and lock."""
+def bare(plane: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone without it, as the how-to says: without its folder, tests, extra and lock."""
+    gone = PLANES[plane]
     clone = make_clone(tmp_path_factory.mktemp("bare") / "clone")
-    for name in ("src/mlref/serving", "tests/code/serving"):
+    for name in gone.folders:
         shutil.rmtree(clone / name)
-    for name in (
-        "tests/system/test_service.py", "tests/system/test_image.py", "requirements/serve.txt",
-        "docs/reference/http-api.md",
-    ):  # fmt: skip
+    for name in gone.files:
         (clone / name).unlink()
     project = clone / "pyproject.toml"
-    text = project.read_text()
-    text, extras = re.subn(r"^serve = \[\n.*?^\]\n", "", text, flags=re.DOTALL | re.MULTILINE)
-    text, uses = re.subn(r"mlref\[train,serve", "mlref[train", text)
+    text, extras = re.subn(
+        rf"^{gone.extra} = \[\n.*?^\]\n", "", project.read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    text, uses = re.subn(rf"(mlref\[train[a-z,]*),{gone.extra}\b", r"\1", text)
     assert (extras, uses) == (1, 2)
     project.write_text(text)
     run(clone, "python", "tools/write_reference.py")
-    commit(clone, "without the service")
+    commit(clone, f"without {plane}")
     return clone
 
 
-def test_without_the_service_nothing_asks_for_it(bare: Path) -> None:
+def test_without_a_plane_nothing_asks_for_it(plane: str, bare: Path) -> None:
     """No import, no layer, no command, no page; the tests about the whole tree pass."""
     run(bare, "lint-imports")
     run(bare, "python", "tools/write_reference.py", "--check")
-    assert run(bare, "mlref", "serve", check=False).returncode == 2, "no such command"
+    command = PLANES[plane].command
+    assert run(bare, "mlref", command, check=False).returncode == 2, "no such command"
     run(bare, *PYTEST, "--collect-only")
     whole = [str(path.relative_to(bare)) for path in sorted(bare.glob("tests/code/test_*.py"))]
     said = run(bare, *PYTEST, *whole).stdout
@@ -46,7 +76,7 @@ def test_without_the_service_nothing_asks_for_it(bare: Path) -> None:
 
 
 @pytest.mark.load
-def test_without_the_service_lint_and_all_tests_pass(bare: Path) -> None:
+def test_without_a_plane_lint_and_all_tests_pass(bare: Path) -> None:
     """Everything but the tests of the whole system, which make clones of their own."""
     run(bare, "pre-commit", "run", "--all-files")
     said = run(bare, *PYTEST, "-n", "2", "--ignore=tests/system").stdout

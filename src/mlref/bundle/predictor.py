@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from mlref import contract as contracts
-from mlref.errors import BundleError, MlrefError
+from mlref.errors import BundleError, ContractError, MlrefError
 from mlref.rows import Array
 from mlref.storage import digest
 
@@ -29,6 +30,10 @@ class Prediction(NamedTuple):
     value: Array
     lower: Array
     upper: Array
+
+    def holds(self, actual: Array) -> NDArray[np.bool_]:
+        """Whether each interval, ends included, holds the actual value."""
+        return (self.lower <= actual) & (actual <= self.upper)
 
 
 class Predictor:
@@ -65,7 +70,8 @@ class Predictor:
         with _readable("intervals.json"):
             self.intervals = json.loads(contents["intervals.json"])
             self._half_width = float(self.intervals["half_width"])
-        self.contract = contracts.parse(contents["contract.yaml"].decode(), "contract.yaml")
+        self.contract = _contract(contents["contract.yaml"])
+        self._possible = self.contract.target.valid or (-np.inf, np.inf)
         self._session = _session(contents["model.onnx"], len(self.contract.features))
         with _readable("golden.json"):
             golden = json.loads(contents["golden.json"])
@@ -73,6 +79,9 @@ class Predictor:
 
     def predict(self, rows: Array) -> Prediction:
         """Predict encoded rows.
+
+        An interval ends where the contract's ``valid`` range of the target does: what lies outside is
+        impossible, so nothing is lost. The value itself is what the model gives.
 
         Parameters
         ----------
@@ -87,7 +96,8 @@ class Predictor:
         value = self.values(rows)
         if not np.isfinite(value).all():
             raise BundleError("The model gave a value that is not a finite number.")
-        return Prediction(value, value - self._half_width, value + self._half_width)
+        ends = value - self._half_width, value + self._half_width
+        return Prediction(value, *(np.clip(end, *self._possible) for end in ends))
 
     def values(self, rows: Array) -> Array:
         """Only the predicted values, shape (n,), unchecked."""
@@ -145,6 +155,17 @@ def _verified(folder: Path, expected: str | None) -> dict[str, bytes]:
     if data != measured:
         raise BundleError(f"The bundle's {MANIFEST} belongs to other training data. {AGAIN}")
     return contents
+
+
+def _contract(content: bytes) -> contracts.Contract:
+    """The bundle's contract, which an earlier version of mlref may have asked less of."""
+    try:
+        return contracts.parse(content.decode(), "contract.yaml")
+    except ContractError as error:
+        mistakes = "; ".join(error.mistakes)
+        raise BundleError(
+            f"The bundle's contract.yaml is not of the present form ({mistakes}). {AGAIN}"
+        ) from error
 
 
 def _session(model: bytes, width: int) -> onnxruntime.InferenceSession:

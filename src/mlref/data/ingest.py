@@ -1,4 +1,4 @@
-"""Stage 1: bring the contract's source to data/raw/ as it is, neither judged nor changed."""
+"""Stage 1: bring the contract's source, as it is, and the labelled rows added to it to data/raw/."""
 
 import importlib
 import os
@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlref.contract import Contract, FileSource, SklearnSource, SqlSource, load
+from mlref.contract import LABELS, Contract, FileSource, SklearnSource, SqlSource, load
+from mlref.data.labels import unseen
 from mlref.data.tables import checked, read_csv, read_parquet, write_csv
 from mlref.errors import DataError, EnvironmentFault, SettingsError
 from mlref.storage import Project
 
 
 def ingest(contract: Contract, root: Path) -> pd.DataFrame:
-    """Read the source.
+    """Read the source and the files of labelled rows beside it, in the order of their names.
+
+    The source is neither judged nor changed here. The added rows are judged, since later stages no
+    longer know their files.
 
     Returns
     -------
@@ -24,7 +28,17 @@ def ingest(contract: Contract, root: Path) -> pd.DataFrame:
     ------
     DataError, EnvironmentFault
         When the source cannot be read as a table.
+    RowsRefused
+        For added rows; see :func:`mlref.data.labels.unseen`.
     """
+    frame = _source(contract, root)
+    if files := sorted((root / LABELS).glob("*.csv")):
+        added, _ = unseen(contract, frame, files)
+        frame = pd.concat([frame, added], ignore_index=True)
+    return frame
+
+
+def _source(contract: Contract, root: Path) -> pd.DataFrame:
     if isinstance(contract.source, SklearnSource):
         return _from_sklearn(contract, contract.source)
     if isinstance(contract.source, FileSource):

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mlref import settings
 from mlref.contract import Contract, load
-from mlref.data.tables import encode, read_parquet, write_parquet
+from mlref.data.tables import encode, fingerprint, read_parquet, row_ids, write_parquet
 from mlref.errors import DataError
 from mlref.rows import Array
 from mlref.storage import Project, digest, write_json
@@ -15,35 +16,20 @@ from mlref.storage import Project, digest, write_json
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
-def split(contract: Contract, frame: pd.DataFrame, knobs: settings.Split) -> np.ndarray[Any, Any]:
+def split(contract: Contract, frame: pd.DataFrame, knobs: settings.Split) -> NDArray[np.bool_]:
     """Choose the held-out rows.
 
-    Rows with the same identity (the contract's ``identity``, else all features) stay together, so
-    that no duplicate sits on both sides. Stratified: every quantile bin of the target gives the same
-    share.
+    A hash of the seed and of the row's identity decides, so a row stays on its side whatever rows
+    arrive or leave: a later model is never judged on rows that an earlier one has learned. Copies of a
+    row land on the same side.
 
     Returns
     -------
     ndarray of bool, shape (n,)
         True for the rows to hold out.
     """
-    identity = list(contract.identity or contract.names)
-    group = frame.groupby(identity, dropna=False, sort=False).ngroup().to_numpy()
-    size = np.bincount(group)
-    mean = np.bincount(group, weights=frame[contract.target.name].to_numpy(np.float64)) / size
-    order = np.lexsort((np.random.default_rng(knobs.seed).permutation(len(size)), mean))
-    chosen = np.zeros(len(size), dtype=np.bool_)
-    generator, owed = np.random.default_rng(knobs.seed), 0.0
-    for stratum in np.array_split(order, knobs.bins):
-        shuffled = generator.permutation(stratum)
-        owed += knobs.holdout * size[stratum].sum()
-        taken = shuffled[np.cumsum(size[shuffled]) <= owed + 0.5]
-        chosen[taken] = True
-        owed -= size[taken].sum()  # what did not fit is taken from the next stratum
-    held_out = chosen[group]
-    if held_out.all() or not held_out.any():
-        raise DataError("data/validated", f"{len(size)} different rows are too few to split")
-    return held_out
+    draws = [digest(f"{knobs.seed} {name}".encode())[:8] for name in row_ids(contract, frame)]
+    return np.array([int(draw, 16) for draw in draws]) < knobs.holdout * 2**32
 
 
 def profile(contract: Contract, features: Array, target: Array) -> dict[str, Any]:
@@ -64,8 +50,7 @@ def profile(contract: Contract, features: Array, target: Array) -> dict[str, Any
             quantiles = np.quantile(present, QUANTILES).tolist()
             measured["quantiles"] = dict(zip(map(str, QUANTILES), quantiles, strict=True))
         columns[column.name] = measured
-    content = np.column_stack([features, target]).tobytes()
-    return {"rows": len(target), "data": digest(content), "columns": columns}
+    return {"rows": len(target), "data": fingerprint(features, target), "columns": columns}
 
 
 def run(project: Project) -> str:
@@ -73,6 +58,10 @@ def run(project: Project) -> str:
     contract, knobs = load(project.contract), settings.load(project.params).split
     frame = read_parquet(project.validated)
     held_out = split(contract, frame, knobs)
+    if held_out.all() or not held_out.any():
+        different = len(set(row_ids(contract, frame)))
+        problem = f"{different} different rows are too few to split"
+        raise DataError("data/validated", problem)
     train, holdout = frame[~held_out], frame[held_out]
     write_parquet(project.train, train)
     write_parquet(project.holdout, holdout)

@@ -5,6 +5,7 @@ judges the table can name it.
 """
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pandas as pd
 from mlref import rows
 from mlref.contract import Column, Contract
 from mlref.errors import DataError, RowsRefused
-from mlref.storage import replacing
+from mlref.storage import digest, replacing
 
 FIRST_ROW = 2
 """Line of a CSV file that holds row 0; line 1 is the header."""
@@ -158,6 +159,26 @@ def encode(contract: Contract, frame: pd.DataFrame) -> tuple[rows.Array, rows.Ar
     if verdict.refused:
         raise RowsRefused("the table", verdict.refused)
     return np.ascontiguousarray(verdict.array[:, :-1]), verdict.array[:, -1].copy()
+
+
+def row_ids(contract: Contract, frame: pd.DataFrame) -> list[str]:
+    """Name each row by its identity: the contract's ``identity`` columns, else all features.
+
+    Returns
+    -------
+    list of str, length n
+        16 hexadecimal digits each, the same on every machine; equal for copies of a row, also where
+        they hold nulls.
+    """
+    cells = frame[list(contract.identity or contract.names)].astype(object)
+    cells = cells.where(cells.notna(), None)  # a null equals a null, which NaN does not
+    rows = cells.itertuples(index=False, name=None)
+    return [digest(json.dumps(row, default=str).encode())[:16] for row in rows]
+
+
+def fingerprint(features: rows.Array, target: rows.Array) -> str:
+    """Identify encoded rows by a digest of their content, whatever file they came in."""
+    return digest(np.column_stack([features, target]).tobytes())
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from mlref import settings
 from mlref.contract import Column, Contract, load
 from mlref.data.tables import FIRST_ROW, decode, encode, read_csv, write_parquet
 from mlref.errors import DataError, Finding, RowsRefused
-from mlref.rows import show
+from mlref.rows import judge, show
 from mlref.storage import Project, write_bytes, write_json
 
 WHOLE = r"^-?\d+(?:\.0)?$|^-?\d(?:\.\d+)?e\+(?:1[6-9]|[2-9]\d|\d{3})$"
@@ -178,6 +179,37 @@ def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None
             )
 
 
+def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
+    """Refuse a column with too many values outside its ``expected`` range.
+
+    A few are unusual rows. Many are another unit, or another population than the contract is about.
+
+    Parameters
+    ----------
+    frame : DataFrame, shape (n, columns)
+        Sound rows.
+    limit : float
+        Largest share of a column's values, nulls left out, that may be unusual.
+
+    Raises
+    ------
+    DataError
+        Names the column, the share and the limit.
+    """
+    table = {column.name: frame[column.name].to_numpy() for column in contract.columns}
+    unusual = Counter(finding.column for finding in judge(contract.columns, table).unusual)
+    for column in contract.columns:
+        share = unusual[column.name] / max(frame[column.name].count(), 1)
+        if share > limit and column.expected is not None:
+            lo, hi = column.expected
+            raise DataError(
+                "data/raw/dataset.csv",
+                f"{share:.1%} of the values of column {column.name!r} are not between {lo:g} and {hi:g}"
+                f"{f' ({column.unit})' if column.unit else ''}; allowed: {limit:.1%} (validate.max_unusual)",
+                "Check the unit. If the values are right, widen the column's `expected` range.",
+            )
+
+
 def data_docs(title: str, result: Any) -> str:
     """Render the result as one HTML page that loads nothing: Great Expectations' content, our frame.
 
@@ -202,6 +234,7 @@ def run(project: Project) -> str:
     if findings:
         raise RowsRefused(project.show(project.raw), findings, FIRST_ROW)
     check_leakage(contract, frame, knobs.max_correlation)
+    check_usual(contract, frame, knobs.max_unusual)
     names = [*contract.keys, *(column.name for column in contract.columns)]
     write_parquet(project.validated, frame[names])
     kept = [

@@ -1,9 +1,13 @@
 """Is one model better than another? Paired, on the same rows, with an interval."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from mlref import settings
-from mlref.evaluation.metrics import Interval, bootstrap
+from mlref.evaluation.metrics import Interval, bootstrap, errors
 from mlref.rows import Array
 
 
@@ -30,3 +34,58 @@ def rmse_difference(actual: Array, one: Array, other: Array, knobs: settings.Boo
         return {"rmse": first - second}
 
     return bootstrap(_difference, (actual, one, other), knobs)["rmse"]
+
+
+class Comparison(NamedTuple):
+    """A challenger and the champion on the same n rows, in target units.
+
+    Parameters
+    ----------
+    rows : int
+        The n rows.
+    rmse : Interval
+        RMSE of the challenger minus the champion's.
+    champion : float
+        RMSE of the champion.
+    slices : dict of str to Interval or None
+        The same difference on the rows of a slice; None where they are too few.
+    """
+
+    rows: int
+    rmse: Interval
+    champion: float
+    slices: dict[str, Interval | None]
+
+
+def compare(
+    actual: Array, challenger: Array, champion: Array, slices: Mapping[str, NDArray[np.bool_]],
+    knobs: settings.Gate,
+) -> Comparison:  # fmt: skip
+    """Compare two models on all rows and on each slice.
+
+    The more slices, the likelier one of them looks worse by chance alone. So their intervals are wider,
+    by Bonferroni's correction: together they have the confidence that is asked for.
+
+    Parameters
+    ----------
+    actual, challenger, champion : ndarray of float64, shape (n,)
+        Actual values and the two models' predictions, target units.
+    slices : mapping of str to ndarray of bool, shape (n,)
+        The rows of each slice.
+    """
+    judged = [name for name, rows in slices.items() if rows.sum() >= knobs.smallest_slice]
+    each = 1 - (1 - knobs.confidence) / max(len(judged), 1)
+    stricter = knobs.model_copy(update={"confidence": each})
+    return Comparison(
+        len(actual),
+        rmse_difference(actual, challenger, champion, knobs),
+        float(errors(actual, champion)["rmse"]),
+        {
+            name: (
+                rmse_difference(actual[rows], challenger[rows], champion[rows], stricter)
+                if name in judged
+                else None
+            )
+            for name, rows in slices.items()
+        },
+    )

@@ -9,23 +9,27 @@ from mlref import settings
 from mlref.bundle.predictor import Predictor, load
 from mlref.contract import Contract
 from mlref.contract import load as load_contract
-from mlref.data.tables import encode, read_csv, read_parquet, write_csv
+from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
 from mlref.errors import DataError
+from mlref.evaluation import curves
 from mlref.evaluation.compare import rmse_difference
-from mlref.evaluation.metrics import Interval, bootstrap, coverage, errors
+from mlref.evaluation.coverage import coverage
+from mlref.evaluation.fairness import fairness
+from mlref.evaluation.importance import leave_one_out
+from mlref.evaluation.metrics import Interval, bootstrap, errors
 from mlref.evaluation.promises import check
-from mlref.evaluation.slices import slices
+from mlref.evaluation.slices import groups
 from mlref.rows import Array
 from mlref.storage import Project, digest, read_json, rounded, write_json
 from mlref.training.candidates import BASELINES, build
 
-SMALLEST_SLICE = 10
-"""A slice of fewer rows is counted, not judged: its interval would say nothing."""
+WORST = 10
+"""Rows listed with the largest errors."""
 
 
 def evaluate(
     predictor: Predictor, baselines: dict[str, Array], features: Array, target: Array,
-    knobs: settings.Bootstrap,
+    knobs: settings.Evaluate,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure a model.
 
@@ -41,28 +45,43 @@ def evaluate(
     Returns
     -------
     dict
-        The content of metrics.json but for the ladder; every figure as value, lower and upper.
+        What metrics.json says of the held-out rows; every figure as value, lower and upper.
+
+    Raises
+    ------
+    DataError
+        When there are fewer rows than a slice would need.
     """
+    if len(target) < knobs.smallest_slice:
+        problem = f"{len(target)} rows are too few to evaluate on"
+        need = f"At least {knobs.smallest_slice} are needed (evaluate.smallest_slice)."
+        raise DataError("data/split/holdout.parquet", problem, need)
     predicted = predictor.predict(features)
 
-    def _judged(rows: Any) -> dict[str, Any]:
-        count = int(np.count_nonzero(rows))
-        if count < SMALLEST_SLICE:
-            return {"rows": count}
-        held = (target[rows], predicted.lower[rows], predicted.upper[rows])
-        figures = bootstrap(errors, (target[rows], predicted.value[rows]), knobs)
-        return {"rows": count} | figures | bootstrap(coverage, held, knobs)
+    def _figures(rows: Any) -> dict[str, Any]:
+        actual, value = target[rows], predicted.value[rows]
+        held = coverage(predicted.holds(target)[rows], knobs.confidence)
+        figures = bootstrap(errors, (actual, value), knobs)
+        return {"rows": len(actual)} | figures | {"coverage": held}
 
-    whole = _judged(np.ones(len(target), dtype=np.bool_))
-    if "rmse" not in whole:
-        raise DataError(
-            "data/split/holdout.parquet", f"{len(target)} rows are too few to evaluate on"
-        )
+    contract, whole = predictor.contract, _figures(slice(None))
     whole["coverage"]["promised"] = predictor.intervals["coverage"]
+    sensitive = {column.name for column in contract.features if column.sensitive}
+    parts: dict[str, dict[str, Any]] = {}
+    for declared in contract.slices:
+        about = {"column": declared.column, "sensitive": declared.column in sensitive}
+        for name, rows in groups(contract, declared, features):
+            count = int(np.count_nonzero(rows))
+            judged = count >= knobs.smallest_slice
+            parts[name] = about | {"judged": judged, "rows": count}
+            parts[name] |= _figures(rows) if judged else {}
     return whole | {
-        "slices": {name: _judged(rows) for name, rows in slices(predictor.contract, features)},
+        "digest": predictor.digest,
+        "holdout": fingerprint(features, target),
+        "slices": parts,
+        "fairness": fairness(contract, features, target, predicted, knobs),
         "baselines": {name: bootstrap(errors, (target, p), knobs) for name, p in baselines.items()},
-        "promises": check(predictor.contract, predictor.values, features),
+        "promises": check(contract, predictor.values, features),
     }
 
 
@@ -88,14 +107,9 @@ def check_disjoint(contract: Contract, train: pd.DataFrame, holdout: pd.DataFram
     DataError
         Names the first such row.
     """
-    identity = list(contract.identity or contract.names)
-    known, held_out = (
-        frame[identity].astype(object).where(frame[identity].notna(), None)
-        for frame in (train, holdout)  # a null is equal to a null, which NaN is not to NaN
-    )
-    seen = set(known.itertuples(index=False, name=None))
-    for row, key in enumerate(held_out.itertuples(index=False, name=None)):
-        if key in seen:
+    seen = set(row_ids(contract, train))
+    for row, name in enumerate(row_ids(contract, holdout)):
+        if name in seen:
             problem = f"row {row} is also in train.parquet; a model must not be judged on it"
             raise DataError("data/split/holdout.parquet", problem, "Run `dvc repro --force split`.")
 
@@ -121,23 +135,51 @@ def summarise(metrics: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def worst(predictions: pd.DataFrame) -> Any:
+    """The rows with the largest errors, largest first.
+
+    Their features are not among the figures: a report is committed, and people's records are not.
+    """
+    error = (predictions["value"] - predictions["actual"]).abs()
+    order = error.sort_values(ascending=False, kind="stable").index[:WORST]
+    return predictions.loc[order].to_dict("records")
+
+
+def table(found: dict[str, Interval]) -> pd.DataFrame:
+    """One line for each interval, for a plot."""
+    ends = ("value", "lower", "upper")
+    lines = [(name, *(interval[end] for end in ends)) for name, interval in found.items()]
+    return pd.DataFrame(lines, columns=["name", *ends])
+
+
 def run(project: Project) -> str:
     """Evaluate the bundle of this clone."""
     contract, knobs = load_contract(project.contract), settings.load(project.params).evaluate
     train, holdout = read_parquet(project.train), read_parquet(project.holdout)
     check_disjoint(contract, train, holdout)
-    predictor = load(project.bundle, digest(project.contract))
+    predictor, tuning = load(project.bundle, digest(project.contract)), read_json(project.tuning)
     features, target = encode(contract, holdout)
-    baselines = baseline_predictions(contract, train, features)
-    metrics = evaluate(predictor, baselines, features, target, knobs)
-    model = read_json(project.tuning)["model"]
+    metrics = evaluate(
+        predictor, baseline_predictions(contract, train, features), features, target, knobs
+    )
     out_of_fold = read_csv(project.out_of_fold).astype(np.float64)
-    metrics["ladder"] = ladder(out_of_fold, model, knobs)
+    known = contract, tuning, *encode(contract, train), knobs
+    metrics["ladder"] = ladder(out_of_fold, tuning["model"], knobs)
+    metrics["features"] = leave_one_out(*known)
+    rows = {"row": row_ids(contract, holdout), "actual": target}
+    predictions = pd.DataFrame(rows | predictor.predict(features)._asdict())
+    metrics["worst"] = worst(predictions)
     write_json(project.metrics, metrics)
     write_json(project.summary, summarise(metrics))
-    columns = {"actual": target} | predictor.predict(features)._asdict()
-    table = pd.DataFrame({name: rounded(values.tolist()) for name, values in columns.items()})
-    write_csv(project.predictions, table)
-    rmse = metrics["rmse"]
-    found = "RMSE {value:.1f} [{lower:.1f}, {upper:.1f}]".format(**rmse)
+    judged = {name: part["rmse"] for name, part in metrics["slices"].items() if part["judged"]}
+    for name, plotted in {
+        "predictions": predictions,
+        "slices": table(judged),
+        "features": table(metrics["features"]),
+        "learning_curve": curves.learning(*known),
+        "regularisation_path": curves.path(*known),
+        "effects": curves.effects(contract, predictor.values, known[2]),
+    }.items():
+        write_csv(project.plots / f"{name}.csv", pd.DataFrame(rounded(plotted.to_dict("list"))))
+    found = "RMSE {value:.1f} [{lower:.1f}, {upper:.1f}]".format(**metrics["rmse"])
     return f"{found} on {len(target)} held-out rows"

@@ -57,6 +57,15 @@ def resamples(
         yield generator.integers(rows, size=(min(block, knobs.resamples - start), rows))
 
 
+def shuffles(
+    rows: int, knobs: settings.Bootstrap
+) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
+    """Deal the rows anew, each once, as often and in such blocks as :func:`resamples`."""
+    generator = np.random.default_rng(knobs.seed)
+    for drawn in resamples(rows, knobs):
+        yield generator.permuted(np.broadcast_to(np.arange(rows), drawn.shape), axis=1)
+
+
 def bootstrap(
     statistic: Callable[..., dict[str, Array]],
     samples: tuple[Array, ...],
@@ -88,8 +97,3 @@ def _ends(drawn: Array, tail: float) -> Array:
     """The quantiles at both tails; NaN where the figure is not defined in any resample."""
     known = drawn[~np.isnan(drawn)]
     return np.quantile(known, [tail, 1 - tail]) if len(known) else np.full(2, np.nan)
-
-
-def coverage(actual: Array, lower: Array, upper: Array) -> dict[str, Array]:
-    """Share of actual values inside their intervals, along the last axis."""
-    return {"coverage": ((lower <= actual) & (actual <= upper)).mean(axis=-1)}

@@ -1,15 +1,11 @@
-"""Pictures of an evaluation, for people: drawn from the stages' files, attached to the run."""
+"""Pictures of an evaluation: predictions, residuals, candidates, slices."""
 
-from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mlref.contract import Contract
-from mlref.data.tables import read_csv
-from mlref.storage import Project, read_json, replacing
+from mlref.evaluation.metrics import Interval
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#777777"
 """Distinct for colour-blind readers (Okabe and Ito)."""
@@ -30,37 +26,45 @@ STYLE: Any = {
 """Matplotlib's settings for all pictures, here and in the notebooks."""
 
 
-def draw(project: Project, contract: Contract) -> list[Path]:
-    """Draw every picture into reports/pictures/ and return the files."""
-    table = read_csv(project.predictions).astype(float)
-    unit = contract.target.title + (f" ({contract.target.unit})" if contract.target.unit else "")
-    metrics, tuning = read_json(project.metrics), read_json(project.tuning)
-    with rc_context(STYLE):
-        figures = {
-            "predicted_vs_actual.png": predicted_vs_actual(table, metrics, unit),
-            "residuals.png": residuals(table, unit),
-            "candidates.png": candidates(tuning, unit),
-            "slices.png": slices(metrics, unit),
-        }
-    paths = []
-    for name, figure in figures.items():
-        path = project.pictures / name
-        with replacing(path) as fresh:
-            figure.savefig(fresh, metadata={"Software": None})
-        paths.append(path)
-    return paths
+def axes(title: str, width: float = 6.0, height: float = 5.0) -> tuple[Figure, Any]:
+    """One empty plot, on a figure that no window knows of."""
+    figure, (only,) = panels(title, 1, width, height)
+    return figure, only
 
 
-def _axes(title: str, width: float = 6.0, height: float = 5.0) -> tuple[Figure, Any]:
+def panels(
+    title: str, count: int, width: float, height: float, columns: int = 0, **shared: Any
+) -> tuple[Figure, list[Any]]:
+    """Empty plots side by side, in rows of ``columns``, below one title."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot(title=title)
+    figure.suptitle(title, x=0.01, ha="left")
+    columns = columns or count
+    grid = figure.subplots(-(-count // columns), columns, squeeze=False, **shared)
+    for unused in grid.flat[count:]:
+        unused.remove()
+    return figure, list(grid.flat[:count])
+
+
+def intervals(at: Any, found: dict[str, Interval], line: float) -> int:
+    """Draw named intervals from top to bottom; returns how many of them exclude the line."""
+    off = 0
+    at.axvline(line, color=GREY, linestyle="--", linewidth=1)
+    for place, interval in enumerate(found.values()):
+        excludes = not interval["lower"] <= line <= interval["upper"]
+        off += excludes
+        colour = ORANGE if excludes else BLUE
+        at.plot([interval["lower"], interval["upper"]], [place, place], "|-", color=colour)
+        at.plot(interval["value"], place, "D" if excludes else "o", color=colour)
+    at.set_yticks(range(len(found)), found)
+    at.set_ylim(max(len(found), 1) - 0.5, -0.5)
+    return off
 
 
 def predicted_vs_actual(table: Any, metrics: dict[str, Any], unit: str) -> Figure:
     """Each held-out row with its interval; orange where the interval misses the actual value."""
     coverage = metrics["coverage"]
-    figure, axes = _axes(
+    figure, at = axes(
         f"{coverage['value']:.0%} of {len(table)} held-out values lie in their"
         f" {coverage['promised']:.0%} interval"
     )
@@ -70,62 +74,68 @@ def predicted_vs_actual(table: Any, metrics: dict[str, Any], unit: str) -> Figur
         (missed, ORANGE, "D", "outside"),
     ):
         part = table[rows]
-        reach = [part["value"] - part["lower"], part["upper"] - part["value"]]
-        axes.errorbar(
-            part["actual"], part["value"], yerr=reach, fmt=marker, color=colour, ecolor=colour,
-            elinewidth=0.7, alpha=0.75, markersize=4, label=f"{label} ({len(part)})",
+        at.vlines(part["actual"], part["lower"], part["upper"], color=colour, lw=0.7, alpha=0.75)
+        at.plot(
+            part["actual"], part["value"], marker, color=colour, alpha=0.75, markersize=4,
+            label=f"{label} ({len(part)})",
         )  # fmt: skip
     ends = [table["actual"].min(), table["actual"].max()]
-    axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="perfect")
-    axes.set(xlabel=f"actual: {unit}", ylabel=f"predicted: {unit}")
-    axes.legend(loc="upper left")
+    at.plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="perfect")
+    at.set(xlabel=f"actual: {unit}", ylabel=f"predicted: {unit}")
+    at.legend(loc="upper left")
     return figure
 
 
 def residuals(table: Any, unit: str) -> Figure:
     """Residuals against the prediction: a slope or a funnel is something the model has missed."""
-    figure, axes = _axes("Residuals of the held-out rows")
-    axes.axhline(0, color=GREY, linewidth=1)
-    axes.scatter(table["value"], table["actual"] - table["value"], color=BLUE, s=18, alpha=0.75)
-    axes.set(xlabel=f"predicted: {unit}", ylabel="actual − predicted")
+    left, order = table["actual"] - table["value"], table["value"].rank(pct=True)
+    spread = [left[rows].std() for rows in (order <= 1 / 3, order > 2 / 3)]
+    figure, at = axes(
+        f"Residual spread: {spread[0]:.0f} in the lowest third of predictions, {spread[1]:.0f} in the top"
+    )
+    at.axhline(0, color=GREY, linewidth=1)
+    at.scatter(table["value"], left, color=BLUE, s=18, alpha=0.75)
+    at.set(xlabel=f"predicted: {unit}", ylabel=f"actual − predicted: {unit}")
     return figure
 
 
 def candidates(tuning: dict[str, Any], unit: str) -> Figure:
-    """The ladder: cross-validated RMSE of each candidate's best setting, and the rule's limit."""
-    best = [tuning["trials"][trial] for trial in tuning["best"].values()]
-    best.sort(key=lambda trial: trial["trial"], reverse=True)
-    figure, axes = _axes(
-        "Cross-validated candidates, the chosen one in orange", width=7.5, height=3.2
-    )
-    for place, trial in enumerate(best):
-        colour = ORANGE if trial["model"] == tuning["model"] else BLUE
-        axes.errorbar(
-            trial["rmse"], place, xerr=trial["rmse_std"], fmt="o", color=colour, capsize=3
-        )
-    axes.axvline(tuning["limit"], color=GREY, linestyle="--", linewidth=1)
-    axes.annotate(
-        "limit", (tuning["limit"], len(best) - 0.6), (3, 0), textcoords="offset points",
+    """The ladder: nested cross-validated RMSE of each candidate, and the rule's limit."""
+    found = tuning["candidates"]
+    names = sorted(found, key=lambda name: found[name]["trial"], reverse=True)
+    figure, at = axes("Cross-validated candidates, the chosen one in orange", width=7.5, height=3.2)
+    for place, name in enumerate(names):
+        colour = ORANGE if name == tuning["model"] else BLUE
+        rmse, deviation = found[name]["rmse"], found[name]["rmse_std"]
+        at.errorbar(rmse, place, xerr=deviation, fmt="o", color=colour, capsize=3)
+    at.axvline(tuning["limit"], color=GREY, linestyle="--", linewidth=1)
+    at.annotate(
+        "limit", (tuning["limit"], len(names) - 0.6), (3, 0), textcoords="offset points",
         fontsize=8, color=GREY,
     )  # fmt: skip
-    axes.set_yticks(range(len(best)), [trial["model"] for trial in best])
-    axes.set(xlabel=f"RMSE ± deviation over folds: {unit}", ylim=(-0.6, len(best) - 0.3))
+    at.set_yticks(range(len(names)), names)
+    at.set(xlabel=f"RMSE ± deviation over folds: {unit}", ylim=(-0.6, len(names) - 0.3))
     return figure
 
 
 def slices(metrics: dict[str, Any], unit: str) -> Figure:
-    """RMSE of each slice with its interval, against the RMSE of all rows."""
-    judged = {name: found for name, found in metrics["slices"].items() if "rmse" in found}
-    figure, axes = _axes("RMSE by slice, each with its interval", height=1.4 + 0.3 * len(judged))
-    for place, found in enumerate(reversed(judged.values())):
-        rmse = found["rmse"]
-        reach = [[rmse["value"] - rmse["lower"]], [rmse["upper"] - rmse["value"]]]
-        axes.errorbar(rmse["value"], place, xerr=reach, fmt="o", color=BLUE, capsize=3)
-    axes.axvline(
-        metrics["rmse"]["value"], color=GREY, linestyle="--", linewidth=1, label="all rows"
-    )
-    names = [f"{name} (n = {found['rows']})" for name, found in reversed(judged.items())]
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel=f"RMSE: {unit}")
-    axes.legend()
+    """Error, bias and coverage of each slice that was judged, against what they should be."""
+    judged = {name: found for name, found in metrics["slices"].items() if found["judged"]}
+    named = {f"{name} (n = {found['rows']})": found for name, found in judged.items()}
+    figure, (rmse, bias, coverage) = panels("", 3, 9.5, 1.4 + 0.3 * len(judged), sharey=True)
+    promised = metrics["coverage"]["promised"]
+    off = 0
+    for at, metric, line, label in (
+        (rmse, "rmse", metrics["rmse"]["value"], f"RMSE: {unit}\ndashed: all rows"),
+        (bias, "bias", 0.0, f"bias: {unit}\ndashed: none"),
+        (coverage, "coverage", promised, "share inside the interval\ndashed: promised"),
+    ):
+        off += intervals(at, {name: found[metric] for name, found in named.items()}, line)
+        at.set_xlabel(label)
+    small = len(metrics["slices"]) - len(judged)
+    figure.suptitle(
+        f"Intervals of slices that exclude their line: {off} of {3 * len(judged)}"
+        + f"; slices too small to judge: {small}" * bool(small),
+        x=0.01, ha="left",
+    )  # fmt: skip
     return figure

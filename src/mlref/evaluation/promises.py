@@ -44,7 +44,7 @@ def _check(
         sentence = f"predictions stay between {lo:g} and {hi:g}"
     else:
         place = contract.names.index(promise.column)
-        curves = _curves(contract.features[place], place, predict, rows)
+        _, curves = sweep(contract.features[place], place, predict, rows)
         if isinstance(promise, Monotone):
             steps = np.diff(curves, axis=1) * (-1 if promise.direction == "increasing" else 1)
             excess = np.maximum(steps.max(axis=1), 0.0)
@@ -59,8 +59,18 @@ def _check(
     }  # fmt: skip
 
 
-def _curves(column: Column, place: int, predict: Callable[[Array], Array], rows: Array) -> Array:
-    """Predictions, shape (n, steps), while one column of each row takes each of its values."""
+def sweep(
+    column: Column, place: int, predict: Callable[[Array], Array], rows: Array
+) -> tuple[Array, Array]:
+    """Let one column of each row take each of its values while the others stay.
+
+    Returns
+    -------
+    grid : ndarray of float64, shape (steps,)
+        The values, encoded: all categories, or steps over the expected range.
+    curves : ndarray of float64, shape (n, steps)
+        The predictions, target units.
+    """
     if column.allowed is not None:
         grid = np.arange(len(column.allowed), dtype=np.float64)
     else:
@@ -69,4 +79,4 @@ def _curves(column: Column, place: int, predict: Callable[[Array], Array], rows:
         grid = np.unique(np.round(grid)) if column.type == "integer" else grid
     changed = np.repeat(rows, len(grid), axis=0)
     changed[:, place] = np.tile(grid, len(rows))
-    return predict(changed).reshape(len(rows), len(grid))
+    return grid, predict(changed).reshape(len(rows), len(grid))

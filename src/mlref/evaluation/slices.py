@@ -5,12 +5,20 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mlref.contract import Contract
+from mlref.contract import Contract, Slice
 from mlref.rows import Array
 
 
 def slices(contract: Contract, features: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Divide encoded rows.
+    """Divide encoded rows, shape (n, features), by every slice; see :func:`groups`."""
+    for declared in contract.slices:
+        yield from groups(contract, declared, features)
+
+
+def groups(
+    contract: Contract, declared: Slice, features: Array
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Divide encoded rows by the column of one slice.
 
     Parameters
     ----------
@@ -23,13 +31,11 @@ def slices(contract: Contract, features: Array) -> Iterator[tuple[str, NDArray[n
     rows : ndarray of bool, shape (n,)
         The slice's rows; none of them has a null in the slice's column.
     """
-    for declared in contract.slices:
-        place = contract.names.index(declared.column)
-        column, values = contract.features[place], features[:, place]
-        if column.allowed is not None:
-            for code, value in enumerate(column.allowed):
-                yield f"{column.name} = {value}", values == code
-            continue
+    place = contract.names.index(declared.column)
+    column, values = contract.features[place], features[:, place]
+    for code, value in enumerate(column.allowed or ()):
+        yield f"{column.name} = {value}", values == code
+    if column.allowed is None:
         edges = declared.edges
         for lo, hi in zip((-np.inf, *edges), (*edges, np.inf), strict=True):
             name = f"{column.name} in [{lo:g}, {hi:g})"

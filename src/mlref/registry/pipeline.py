@@ -1,10 +1,13 @@
 """What `make train` runs: the stages that are out of date, then the registration."""
 
+import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import yaml
 
-from mlref.errors import EnvironmentFault, PipelineFailed
+from mlref.errors import EXIT_CODE_NOTE, EnvironmentFault, PipelineFailed
 from mlref.storage import Project
 
 NOTHING_TO_DO = 3
@@ -24,20 +27,24 @@ def run(project: Project, quiet: bool = False) -> str:
     """
     _drop_torn_lock(project)
     command = ["dvc", "repro", *(["--quiet"] if quiet else [])]
-    try:
-        stages = subprocess.Popen(command, cwd=project.root)
-    except OSError as error:
-        raise EnvironmentFault("`dvc repro` cannot be started", error) from error
-    from mlref.registry import register  # while DVC looks for something to do
-
-    with stages:
+    with tempfile.TemporaryDirectory() as folder:
+        note = Path(folder) / "exit_code"  # DVC has its own for every failure
         try:
-            code = stages.wait(NOTHING_TO_DO)
-        except subprocess.TimeoutExpired:
-            register.warm_up(project)
-            code = stages.wait()
-    if code:
-        raise PipelineFailed("A stage failed, and nothing was registered; its reason stands above.")
+            stages = subprocess.Popen(
+                command, cwd=project.root, env=os.environ | {EXIT_CODE_NOTE: str(note)}
+            )
+        except OSError as error:
+            raise EnvironmentFault("`dvc repro` cannot be started", error) from error
+        from mlref.registry import register  # while DVC looks for something to do
+
+        with stages:
+            try:
+                code = stages.wait(NOTHING_TO_DO)
+            except subprocess.TimeoutExpired:
+                register.warm_up(project)
+                code = stages.wait()
+        if code:
+            raise PipelineFailed(int(note.read_text()) if note.is_file() else 1)
     return register.run(project)
 
 

@@ -1,4 +1,4 @@
-"""What `mlref register` does when there is a new model: judge it, draw it, send it to MLflow."""
+"""Send a new model to MLflow, with its pictures, its card and all figures."""
 
 import getpass
 from typing import Any
@@ -7,58 +7,13 @@ import skops.io
 
 from mlref import settings, tracking
 from mlref.bundle.package import TRUSTED
-from mlref.bundle.predictor import Predictor, load
 from mlref.bundle.store import Store
 from mlref.contract import load as load_contract
-from mlref.data.tables import encode, read_parquet
-from mlref.errors import BundleError, ModelNotFound, RowsRefused
-from mlref.evaluation.compare import rmse_difference
-from mlref.evaluation.metrics import Interval
-from mlref.evaluation.plots import draw
-from mlref.registry.gate import decide
+from mlref.data.tables import read_parquet
+from mlref.evaluation.draw import draw
+from mlref.registry.cards import brief, write
 from mlref.rows import judge_records
-from mlref.storage import Project, digest, read_json, rounded
-from mlref.training.candidates import BASELINES
-
-
-def judge(project: Project, store: Store) -> dict[str, Any]:
-    """Ask the gate about the bundle of this clone; returns the content of gate.json."""
-    predictor = load(project.bundle, digest(project.contract))
-    champion = store.alias("champion")
-    difference = None if champion is None else against(project, store, predictor)
-    decision = decide(read_json(project.metrics), BASELINES, difference)
-    checks = [
-        {"name": check.name, "passed": check.verdict == "promote", "figures": check.figures}
-        for check in decision.checks
-    ]
-    return rounded({  # type: ignore[no-any-return]
-        "verdict": decision.verdict, "reasons": decision.reasons, "digest": predictor.digest,
-        "champion": champion, "checks": checks,
-    })  # fmt: skip
-
-
-def against(project: Project, store: Store, challenger: Predictor) -> Interval | str:
-    """Compare with the champion on the held-out rows; a sentence where that is impossible."""
-    try:
-        champion, _ = store.open("champion")
-    except (BundleError, ModelNotFound) as error:
-        return f"The champion cannot be loaded, so this model replaces it: {error}"
-    if champion.digest == challenger.digest:
-        return {"value": 0.0, "lower": 0.0, "upper": 0.0}
-    frame = read_parquet(project.holdout)
-    missing = {column.name for column in champion.contract.columns} - set(frame.columns)
-    try:
-        if missing or champion.contract.target.name != challenger.contract.target.name:
-            raise RowsRefused("holdout", [])
-        rows, _ = encode(champion.contract, frame)
-    except RowsRefused:
-        return (
-            f"The champion is of another contract ({champion.contract.name}) and cannot predict these"
-            " rows, so this model replaces it."
-        )
-    features, target = encode(challenger.contract, frame)
-    knobs = settings.load(project.params).gate
-    return rmse_difference(target, challenger.values(features), champion.values(rows), knobs)
+from mlref.storage import Project, digest, read_json
 
 
 def publish(
@@ -69,6 +24,8 @@ def publish(
     metrics = read_json(project.metrics)
     pictures = draw(project, contract)
     name = digest(project.bundle / "MANIFEST.json")
+    made = {"digest": name, "commit": commit, "gate": gate, "libraries": tracking.libraries()}
+    write(project, made)
     rmse = metrics["rmse"]
     found = f"RMSE {rmse['value']:.1f} [{rmse['lower']:.1f}, {rmse['upper']:.1f}]"
     knobs = settings.load(project.params)
@@ -87,6 +44,9 @@ def publish(
                 "model": tuning["model"],
                 "digest": name,
                 "verdict": gate["verdict"],
+                "commit": commit or "none",
+                "data": read_json(project.profile)["data"],
+                "contract": digest(project.contract),
                 "summary": f"{tuning['model']}: {found} on {metrics['rows']} held-out rows",
                 "mlflow.note.content": "\n\n".join(gate["reasons"]),
                 "mlflow.source.name": "make train",
@@ -103,10 +63,13 @@ def publish(
             artifacts=[
                 project.metrics,
                 project.tuning,
+                project.predictions,
                 project.contract,
                 project.params,
+                project.cards,
                 *pictures,
             ],
+            card=brief((project.cards / "model-card.md").read_text(encoding="utf-8")),
         ),
     )
 

@@ -1,8 +1,8 @@
 """The one door to state: publish the trained model, judge it, and point the aliases.
 
 Idempotent. The steps are ordered so that a crash after any of them is mended by running it again: the
-registration record is written after the bundle, and the challenger's pointer, which says that all is
-done, last.
+registration record is written after the bundle, the line of the audit trail before the champion's
+pointer, and the challenger's pointer, which says that all is done, last.
 """
 
 import datetime
@@ -11,7 +11,9 @@ from typing import Any
 
 from mlref import settings, tracking
 from mlref.bundle.store import Store
-from mlref.errors import GateBlocked
+from mlref.documents import read_text, read_yaml
+from mlref.errors import GateBlocked, SettingsError
+from mlref.registry import audit, cards
 from mlref.storage import Project, digest, locked, read_json, to_json, write_json
 
 
@@ -21,13 +23,54 @@ def run(project: Project) -> str:
     Raises
     ------
     GateBlocked
-        After everything is written, when the gate refused the model.
+        When the gate refused the model. Everything is written before, unless the evaluation is not of
+        this model and these rows: then nothing is.
     """
     with locked(project.store / ".lock"):
         record = _current(project) or _register(project)
-    if record["gate"]["verdict"] == "block":
+        _restore(project, record)
+    champion = Store(project.store).alias("champion") == record["digest"]
+    if record["gate"]["verdict"] == "block" and not champion:
         raise GateBlocked(record["gate"]["reasons"])
-    return summary(record, Store(project.store).alias("champion") == record["digest"])
+    return summary(record, champion)
+
+
+def _restore(project: Project, record: dict[str, Any]) -> None:
+    """Write again what was deleted of the reports, and put back an alias that was moved in MLflow."""
+    store = Store(project.store)
+    if not project.gate.is_file():
+        write_json(project.gate, record["gate"])
+    if not project.cards.is_dir():
+        cards.write(project, record)
+    if not tracking.mirrors(project, _aliases(store, record["digest"])):
+        mirror(project, store, record["digest"])
+
+
+def decision(project: Project) -> dict[str, Any]:
+    """What the gate has said about the bundle of this clone, or would say; nothing is changed.
+
+    Returns
+    -------
+    dict
+        The content of gate.json.
+    """
+    record = _current(project)
+    return record["gate"] if record else _judged(project)
+
+
+def rehearse(project: Project) -> str:
+    """Say what ``run`` would; nothing is changed.
+
+    Raises
+    ------
+    GateBlocked
+        When the gate refuses the model.
+    """
+    gate = decision(project)
+    if gate["verdict"] == "block":
+        raise GateBlocked(gate["reasons"])
+    reasons = [f"  {reason}" for reason in gate["reasons"]]
+    return "\n".join([f"Verdict: {gate['verdict']}", *reasons, "Dry run: nothing is changed."])
 
 
 def warm_up(project: Project) -> None:
@@ -48,7 +91,7 @@ def fingerprint(project: Project) -> str:
 
 
 def _current(project: Project) -> dict[str, Any] | None:
-    """The record of this very model, when nothing is left to do but perhaps to write gate.json."""
+    """The record of this very model, when nothing is left to do."""
     name, store = digest_of(project), Store(project.store)
     record = store.record(name)
     if (
@@ -60,9 +103,20 @@ def _current(project: Project) -> dict[str, Any] | None:
         or not tracking.holds(project, record["run_id"])
     ):
         return None
-    if not project.gate.is_file():
-        write_json(project.gate, record["gate"])
     return record
+
+
+def _judged(project: Project) -> dict[str, Any]:
+    """The gate's decision: that which a crash has cut short, else a new one."""
+    from mlref.registry.judge import judge
+
+    store, name = Store(project.store), digest_of(project)
+    record = store.record(name)
+    last = [(entry["action"], entry["digest"]) for entry in audit.read(store)[-1:]]
+    crowned = last == [("promote", name)] and store.alias("champion") == name
+    if crowned and record and record["fingerprint"] == fingerprint(project):
+        return record["gate"]  # type: ignore[no-any-return]
+    return judge(project, store)
 
 
 def digest_of(project: Project) -> str:
@@ -73,14 +127,12 @@ def digest_of(project: Project) -> str:
 
 def _register(project: Project) -> dict[str, Any]:
     # Nothing here is needed when the model is registered already, and it takes seconds to import.
-    from mlref.registry.publish import judge, publish
+    from mlref.registry.publish import publish
 
     store, name = Store(project.store), digest_of(project)
-    record, mark = store.record(name), fingerprint(project)
-    if record is None or record["fingerprint"] != mark or store.alias("champion") != name:
-        gate = judge(project, store)
-    else:  # a crash came after the decision, which stands
-        gate = record["gate"]
+    gate, mark = _judged(project), fingerprint(project)
+    if not all(check["passed"] for check in gate["checks"] if check["name"] == "evaluated"):
+        raise GateBlocked(gate["reasons"])  # the figures are another model's: nothing to publish
     made_by = commit(project)
     run_id, version = publish(project, mark, gate, made_by)
     metrics = read_json(project.metrics)
@@ -95,6 +147,7 @@ def _register(project: Project) -> dict[str, Any]:
         "data": manifest["data"],
         "model": tuning["model"],
         "parameters": tuning["parameters"],
+        "params": read_yaml(read_text(project.params, SettingsError), "params.yaml", SettingsError),
         "metrics": metrics,
         "gate": gate,
         "fingerprint": mark,
@@ -103,6 +156,8 @@ def _register(project: Project) -> dict[str, Any]:
     }
     store.add(project.bundle, project.model, record)
     write_json(project.gate, gate)
+    if gate["verdict"] != "promote" or store.alias("champion") != name:
+        audit.note(store, gate["verdict"], record, " ".join(gate["reasons"]))
     if gate["verdict"] == "promote":
         store.point("champion", name)
     mirror(project, store, name)
@@ -110,13 +165,16 @@ def _register(project: Project) -> dict[str, Any]:
     return record
 
 
-def mirror(project: Project, store: Store, challenger: str) -> None:
+def mirror(project: Project, store: Store, challenger: str | None) -> None:
     """Show the store's aliases in MLflow; the pointers in the store stay the truth."""
     from mlref import contract
 
+    tracking.mirror(project, contract.load(project.contract), _aliases(store, challenger))
+
+
+def _aliases(store: Store, challenger: str | None) -> dict[str, str]:
     aliases = {"challenger": challenger, "champion": store.alias("champion")}
-    known = {alias: name for alias, name in aliases.items() if name}
-    tracking.mirror(project, contract.load(project.contract), known)
+    return {alias: name for alias, name in aliases.items() if name}
 
 
 def commit(project: Project) -> str | None:
@@ -146,4 +204,6 @@ def summary(record: dict[str, Any], champion: bool) -> str:
         ]
         lines.append(("  " + name).ljust(24) + "".join(cells).rstrip())
     lines += ["", f"Verdict: {gate['verdict']}", *(f"  {reason}" for reason in gate["reasons"])]
+    if champion != (gate["verdict"] == "promote") and gate["champion"] != record["digest"]:
+        lines.append("  Since then the champion was changed: `mlref audit` says by whom and why.")
     return "\n".join([*lines, "", "Next: make serve"])

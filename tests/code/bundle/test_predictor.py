@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from mlref.bundle.predictor import FILES, MANIFEST, Predictor, load
+from mlref.bundle.predictor import FILES, MANIFEST, Prediction, Predictor, load
 from mlref.errors import BundleError, MlrefError
 from mlref.rows import generate
 from mlref.storage import digest, to_json
@@ -73,6 +73,44 @@ def test_a_sound_bundle_predicts_values_and_intervals(bundle: Path) -> None:
     assert (lower, upper) == (pytest.approx(value - HALF_WIDTH), pytest.approx(value + HALF_WIDTH))
     assert predictor.contract == CONTRACT
     assert predictor.digest == digest(bundle / MANIFEST)
+
+
+@pytest.mark.parametrize(
+    ("base", "clipped"), [(-660.0, "lower"), (19_300.0, "upper")], ids=["below", "above"]
+)
+def test_an_interval_ends_where_the_possible_does(
+    tmp_path: Path, base: float, clipped: str
+) -> None:
+    """At the limits of what the contract calls valid; the value stays, and no possible truth is lost."""
+    write_bundle(tmp_path, base)
+    predictor = Predictor(tmp_path)
+    generator = np.random.default_rng(0)
+    rows = np.array([[area, 3.0, 1.0, 4.0] for area in generator.uniform(50, 60, 40)])
+    found = predictor.predict(rows)
+    value = linear(rows) - BASE + base
+    assert found.value == pytest.approx(value)
+    assert found.lower.min() >= 0 and found.upper.max() <= 20_000
+    ends = {"lower": value - HALF_WIDTH, "upper": value + HALF_WIDTH}
+    assert getattr(found, clipped) != pytest.approx(ends[clipped])
+    for actual in (0, 20_000, *generator.uniform(0, 20_000, 500)):
+        whole = (ends["lower"] <= actual) & (actual <= ends["upper"])
+        assert found.holds(np.full(40, actual)).tolist() == whole.tolist()
+
+
+def test_an_interval_holds_its_ends() -> None:
+    """A value on the end of its interval lies in it."""
+    actual = np.array([1.0, 2.0, 3.0, 4.0])
+    predicted = Prediction(actual, actual - [0, 1, 1, -1], actual + [1, 0, 1, 2])
+    assert predicted.holds(actual).tolist() == [True, True, True, False]
+
+
+def test_a_contract_that_says_less_than_is_asked_today_is_refused(bundle: Path) -> None:
+    """A bundle of an earlier version: `mlref register` then replaces it instead of stopping."""
+    text = CONTRACT_TEXT.replace("licence: CC0\n", "")
+    (bundle / "contract.yaml").write_text(text)
+    reseal(bundle)
+    with pytest.raises(BundleError, match=r"not of the present form \(licence: is missing\)"):
+        Predictor(bundle)
 
 
 def test_one_row_predicts_the_same_as_many(bundle: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -186,10 +187,10 @@ def test_a_column_that_names_rows_is_kept_and_never_null(rents: MakeProject) -> 
     """It comes first, as text, and is no feature."""
     contract = CONTRACT_TEXT + "identity: [flat]\n"
     header = "area,rooms,heating,balcony,rent,flat"
-    lines = [f"{line},{place:03}" for place, line in enumerate(LINES)]
+    lines = [f"{line},{place:02}" for place, line in enumerate(LINES)]
     project = rents(contract, csv(*lines, header=header))
     run_all(project)
-    assert pd.read_parquet(project.validated)["flat"].tolist()[:2] == ["000", "001"]
+    assert pd.read_parquet(project.validated)["flat"].tolist()[:2] == ["00", "01"]
     (project.root / "data" / "source" / "rents.csv").write_bytes(
         csv(*lines, f"{LINES[0]},", header=header)
     )
@@ -240,6 +241,36 @@ def test_leakage_is_judged_where_both_are_known() -> None:
     })  # fmt: skip
     with pytest.raises(DataError, match="'balcony' follows the target"):
         validate.check_leakage(CONTRACT, frame, 0.99)
+
+
+def test_a_column_in_another_unit_is_refused(rents: MakeProject) -> None:
+    """Its values are possible, and none of them is usual; nothing is written."""
+    lines = [f"{4 + place / 8},{line.split(',', 1)[1]}" for place, line in enumerate(LINES)]
+    project = rents(CONTRACT_TEXT.replace("valid: [5, 1000]", "valid: [1, 1000]"), csv(*lines))
+    ingest.run(project)
+    before = contents(project)
+    with pytest.raises(DataError) as refusal:
+        validate.run(project)
+    assert str(refusal.value) == (
+        "data/raw/dataset.csv: 100.0% of the values of column 'area' are not between 20 and 300 (m²);"
+        " allowed: 30.0% (validate.max_unusual)\n  Check the unit. If the values are right, widen the"
+        " column's `expected` range."
+    )
+    assert contents(project) == before
+
+
+@pytest.mark.parametrize(("unusual", "refused"), [(3, False), (4, True)])
+def test_some_unusual_values_are_no_wrong_unit(unusual: int, refused: bool) -> None:
+    """Three of ten known ones are allowed, whatever is null."""
+    balcony = [50.0] * unusual + [5.0] * (10 - unusual) + [np.nan] * 10
+    contract = parse(
+        CONTRACT_TEXT.replace("valid: [0, 100]", "valid: [0, 100]\n    expected: [0, 20]")
+    )
+    frame = pd.DataFrame({
+        "area": 70.0, "rooms": 3.0, "heating": "gas", "balcony": balcony, "rent": 900.0,
+    })  # fmt: skip
+    with pytest.raises(DataError, match="40.0% of the .* 'balcony'") if refused else nullcontext():
+        validate.check_usual(contract, frame, 0.3)
 
 
 def test_data_docs_load_nothing(rents: MakeProject) -> None:

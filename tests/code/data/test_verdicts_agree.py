@@ -28,6 +28,9 @@ source: {kind: file, path: data/source/x.csv}
 homepage: https://example.org
 licence: CC0
 citation: Made up.
+use: {intended: Tests., users: Readers., not_for: [All else.]}
+collection: Made up.
+known_issues: [No row is real.]
 target: {name: y, title: Y, meaning: Y., type: number, valid: [0, 100], example: 1}
 features:
 - {name: number, title: N, meaning: N., type: number, valid: [-5, 1000], example: 1}

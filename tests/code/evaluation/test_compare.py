@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mlref.evaluation.compare import rmse_difference
-from mlref.settings import Bootstrap
+from mlref.evaluation.compare import compare, rmse_difference
+from mlref.settings import Bootstrap, Gate
+from tests.projects import PARAMS
 
 KNOBS = Bootstrap(seed=0, resamples=500, confidence=0.95)
 GENERATOR = np.random.default_rng(0)
@@ -45,3 +46,37 @@ def test_pairing_tells_what_separate_intervals_cannot() -> None:
     found = rmse_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + 1.05 * NOISE, KNOBS)
     assert found["upper"] < 0
     assert found["value"] == pytest.approx(-0.05 * np.sqrt(np.mean(NOISE**2)))
+
+
+GATE = Gate(**PARAMS["register"] | {"smallest_slice": 20})
+FIRST = np.arange(80) < 40
+SLICES = {"first": FIRST, "second": ~FIRST, "rare": np.arange(80) < 19}
+
+
+def test_two_models_are_compared_on_all_rows_and_on_each_slice() -> None:
+    """A slice with too few rows is named and not judged."""
+    worse_on_first = ACTUAL + NOISE * np.where(FIRST, 1.5, 0.3)
+    found = compare(ACTUAL, worse_on_first, ACTUAL + NOISE, SLICES, GATE)
+    first, second = found.slices["first"], found.slices["second"]
+    assert found.rows == 80
+    assert found.champion == pytest.approx(np.sqrt(np.mean(NOISE**2)))
+    assert found.rmse == rmse_difference(ACTUAL, worse_on_first, ACTUAL + NOISE, GATE)
+    assert first and first["lower"] > 0
+    assert second and second["upper"] < 0
+    assert found.slices["rare"] is None
+
+
+def test_more_slices_have_wider_intervals() -> None:
+    """Or one of many would look worse by chance."""
+    other = ACTUAL + np.random.default_rng(1).normal(0, 10, 80)
+    widths = []
+    for slices in ({"first": FIRST}, {"first": FIRST} | {str(n): ~FIRST for n in range(9)}):
+        part = compare(ACTUAL, ACTUAL + NOISE, other, slices, GATE).slices["first"]
+        assert part
+        widths.append(part["upper"] - part["lower"])
+    assert widths[1] > 1.2 * widths[0]
+
+
+def test_without_slices_only_all_rows_are_compared() -> None:
+    """A contract need not declare any."""
+    assert compare(ACTUAL, ACTUAL + NOISE, ACTUAL, {}, GATE).slices == {}

@@ -9,14 +9,14 @@ import pytest
 from mlref.contract import Contract
 from mlref.contract import load as load_contract
 from mlref.contract import parse
-from mlref.data.tables import encode, read_csv, read_parquet, write_parquet
+from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_parquet
 from mlref.errors import BundleError, DataError, MlrefError
 from mlref.evaluation import evaluate
 from mlref.evaluation.evaluate import baseline_predictions, check_disjoint, ladder
 from mlref.settings import Bootstrap
-from mlref.storage import Project, read_json
+from mlref.storage import Project, digest, read_json
 from tests.fakes import CONTRACT, CONTRACT_TEXT
-from tests.projects import RENTS_TEXT, rents
+from tests.projects import RENTS_TEXT, rents, run_model
 
 KNOBS = Bootstrap(seed=0, resamples=200, confidence=0.95)
 
@@ -85,7 +85,8 @@ def test_baselines_are_fitted_on_the_training_rows() -> None:
 
 def test_evaluating_twice_gives_equal_files(project: Project) -> None:
     """To the byte."""
-    paths = (project.metrics, project.summary, project.predictions)
+    paths = [project.metrics, project.summary, *project.plots.iterdir()]
+    assert {path.stem for path in paths[2:]} >= {"predictions", "slices", "features", "effects"}
     before = [path.read_bytes() for path in paths]
     assert evaluate.run(project).endswith("on 30 held-out rows")
     assert [path.read_bytes() for path in paths] == before
@@ -104,6 +105,52 @@ def test_the_metrics_have_the_shape_that_is_fixed(trained: Project) -> None:
     assert [promise["passed"] for promise in metrics["promises"]] == [True, True, True]
 
 
+def test_the_metrics_name_the_bundle_and_the_rows(project: Project) -> None:
+    """So that nobody takes them for those of another model or other rows."""
+    metrics, holdout = read_json(project.metrics), read_parquet(project.holdout)
+    assert metrics["digest"] == digest(project.bundle / "MANIFEST.json")
+    assert metrics["holdout"] == fingerprint(*encode(CONTRACT, holdout))
+    write_parquet(project.holdout, holdout.assign(rent=holdout["rent"] + 1))
+    evaluate.run(project)
+    again = read_json(project.metrics)
+    assert again["digest"] == metrics["digest"]
+    assert again["holdout"] != metrics["holdout"]
+
+
+def test_the_features_are_judged_on_training_rows(project: Project) -> None:
+    """Other held-out rows change nothing of what a feature is worth."""
+    before = read_json(project.metrics)["features"]
+    assert list(before) == sorted(CONTRACT.names)
+    assert before["area"]["lower"] > 0
+    holdout = read_parquet(project.holdout)
+    write_parquet(project.holdout, holdout.assign(rent=1000.0))
+    evaluate.run(project)
+    assert read_json(project.metrics)["features"] == before
+
+
+def test_the_worst_rows_are_named_and_their_features_are_not(trained: Project) -> None:
+    """Largest error first; people's records do not belong in a committed report."""
+    worst, table = read_json(trained.metrics)["worst"], read_csv(trained.predictions)
+    errors = [abs(row["value"] - row["actual"]) for row in worst]
+    assert len(errors) == 10 and errors == sorted(errors, reverse=True)
+    assert {row["row"] for row in worst} <= set(table["row"])
+    every = (table["value"].astype(float) - table["actual"].astype(float)).abs()
+    assert errors[0] == pytest.approx(every.max(), rel=1e-3)
+    assert set(worst[0]) == {"row", "actual", "value", "lower", "upper"}
+
+
+def test_a_slice_says_of_which_column_it_is_and_whether_that_is_sensitive(project: Project) -> None:
+    """The gate and the cards ask for it."""
+    text = RENTS_TEXT.replace("- name: heating\n", "- name: heating\n    sensitive: true\n")
+    project.contract.write_text(text)
+    run_model(project)
+    metrics = read_json(project.metrics)
+    assert {part["column"]: part["sensitive"] for part in metrics["slices"].values()} == {
+        "heating": True, "area": False,
+    }  # fmt: skip
+    assert set(metrics["fairness"]) == {"heating"}
+
+
 def test_small_slices_are_counted_and_not_judged(trained: Project) -> None:
     """Sizes are those of the held-out rows; below ten rows there are no figures."""
     found = read_json(trained.metrics)["slices"]
@@ -114,7 +161,7 @@ def test_small_slices_are_counted_and_not_judged(trained: Project) -> None:
     }
     assert {"rmse" in figures for figures in found.values()} == {True, False}
     for figures in found.values():
-        assert ("rmse" in figures) == (figures["rows"] >= 10)
+        assert ("rmse" in figures) == figures["judged"] == (figures["rows"] >= 10)
 
 
 def test_the_summary_fits_a_line(trained: Project) -> None:
@@ -127,10 +174,13 @@ def test_the_summary_fits_a_line(trained: Project) -> None:
 
 
 def test_the_predictions_are_those_of_the_held_out_rows(trained: Project) -> None:
-    """One line a row, with its interval."""
-    table = read_csv(trained.predictions).astype(float)
-    _, target = encode(load_contract(trained.contract), read_parquet(trained.holdout))
-    assert list(table) == ["actual", "value", "lower", "upper"]
+    """One line a row, with its name and its interval."""
+    table = read_csv(trained.predictions)
+    contract, holdout = load_contract(trained.contract), read_parquet(trained.holdout)
+    _, target = encode(contract, holdout)
+    assert list(table) == ["row", "actual", "value", "lower", "upper"]
+    assert table.pop("row").tolist() == row_ids(contract, holdout)
+    table = table.astype(float)
     assert table["actual"].to_numpy() == pytest.approx(target, rel=1e-5)
     assert ((table["lower"] < table["value"]) & (table["value"] < table["upper"])).all()
 
@@ -148,7 +198,7 @@ def test_training_rows_in_the_holdout_are_refused(project: Project) -> None:
 def test_too_few_held_out_rows_are_refused(project: Project) -> None:
     """Nine rows say nothing."""
     write_parquet(project.holdout, read_parquet(project.holdout)[:9])
-    with pytest.raises(DataError, match="9 rows are too few to evaluate on"):
+    with pytest.raises(DataError, match=r"9 rows are too few to evaluate on\n  At least 10 are"):
         evaluate.run(project)
 
 

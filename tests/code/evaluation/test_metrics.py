@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as reference
 
 from mlref.evaluation import metrics
-from mlref.evaluation.metrics import bootstrap, coverage, errors, resamples
+from mlref.evaluation.metrics import bootstrap, errors, resamples, shuffles
 from mlref.rows import Array
 from mlref.settings import Bootstrap
 
@@ -138,13 +138,10 @@ def test_blocks_of_resamples_are_those_drawn_at_once(
     assert whole.min() == 0 and whole.max() == rows - 1
 
 
-def test_coverage_counts_both_ends() -> None:
-    """A value on the end of its interval lies in it."""
-    actual = np.array([1.0, 2.0, 3.0, 4.0])
-    assert coverage(actual, actual - [0, 1, 1, -1], actual + [1, 0, 1, 2])["coverage"] == 0.75
-
-
-def test_coverage_of_many_samples() -> None:
-    """Along the last axis."""
-    actual = np.array([[1.0, 2.0], [9.0, 9.0]])
-    assert coverage(actual, np.zeros(2), np.full(2, 5.0))["coverage"].tolist() == [1.0, 0.0]
+def test_shuffles_deal_each_row_once() -> None:
+    """As often as there are resamples, in the order that the seed decides."""
+    dealt = np.concatenate(list(shuffles(9, knobs())))
+    assert dealt.shape == (200, 9)
+    assert (np.sort(dealt, axis=1) == np.arange(9)).all()
+    assert len({tuple(order) for order in dealt.tolist()}) > 190
+    assert np.concatenate(list(shuffles(9, knobs()))).tolist() == dealt.tolist()

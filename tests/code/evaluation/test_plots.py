@@ -1,65 +1,116 @@
-"""Pictures for people."""
+"""Pictures of an evaluation."""
 
-from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
-from mlref.contract import load
 from mlref.evaluation import evaluate, plots
-from mlref.storage import Project, read_json, write_json
+from mlref.storage import Project, read_json
 from tests.projects import set_params
 
-NAMES = ["predicted_vs_actual.png", "residuals.png", "candidates.png", "slices.png"]
 
-
-def texts(figure: object) -> set[str]:
+def texts(figure: Any) -> set[str]:
     """All that is written on a figure."""
     from matplotlib.text import Text
 
-    return {str(text.get_text()) for text in figure.findobj(Text)}  # type: ignore[attr-defined]
+    return {str(text.get_text()) for text in figure.findobj(Text)}
 
 
-@pytest.fixture
-def drawn(project: Project) -> list[Path]:
-    """The pictures of a trained project."""
-    return plots.draw(project, load(project.contract))
+def colours(at: Any) -> list[str]:
+    """The colours of the points on a plot, in the order in which they were drawn."""
+    points = [line for line in at.lines if line.get_marker() in ("o", "D")]
+    return [str(line.get_color()) for line in points]
 
 
-def test_every_picture_is_drawn(project: Project, drawn: list[Path]) -> None:
-    """PNG files of some size, under reports/pictures/."""
-    assert drawn == [project.pictures / name for name in NAMES]
-    for path in drawn:
-        content = path.read_bytes()
-        assert content.startswith(b"\x89PNG\r\n") and len(content) > 5_000
+def interval(value: float, reach: float) -> dict[str, float]:
+    """An interval that reaches equally far to both sides."""
+    return {"value": value, "lower": value - reach, "upper": value + reach}
 
 
-def test_drawing_twice_gives_equal_bytes(project: Project, drawn: list[Path]) -> None:
-    """The pictures hold no time and no version."""
-    before = [path.read_bytes() for path in drawn]
-    assert [path.read_bytes() for path in plots.draw(project, load(project.contract))] == before
+def test_an_interval_that_excludes_the_line_stands_out() -> None:
+    """By colour and by marker; how many do is counted."""
+    figure, at = plots.axes("")
+    found = {"holds": interval(1, 2), "excludes": interval(5, 2), "touches": interval(2, 2)}
+    assert plots.intervals(at, found, 0.0) == 1
+    assert colours(at) == [plots.BLUE, plots.ORANGE, plots.BLUE]
+    assert [line.get_marker() for line in at.lines if line.get_marker() in "oD"] == ["o", "D", "o"]
+    assert set(found) <= texts(figure)
 
 
-def test_slices_that_were_not_judged_are_not_drawn(trained: Project) -> None:
+def test_plots_come_in_rows_and_no_empty_one_is_left() -> None:
+    """Five in rows of three."""
+    figure, shown = plots.panels("title", 5, 6, 4, 3)
+    assert len(shown) == len(figure.axes) == 5
+    assert "title" in texts(figure)
+
+
+def test_values_outside_their_interval_are_counted() -> None:
+    """And shown in another colour."""
+    table = pd.DataFrame({
+        "actual": [1.0, 5.0, 9.0], "value": [1.0, 5.0, 3.0],
+        "lower": [0.0, 4.0, 2.0], "upper": [2.0, 6.0, 4.0],
+    })  # fmt: skip
+    metrics = {"coverage": {"value": 2 / 3, "promised": 0.9}}
+    written = texts(plots.predicted_vs_actual(table, metrics, "Rent"))
+    assert "67% of 3 held-out values lie in their 90% interval" in written
+    assert {"inside (2)", "outside (1)", "actual: Rent"} <= written
+
+
+def test_a_value_beyond_the_possible_is_drawn_outside_its_interval() -> None:
+    """The interval ends where the possible does; the value is what the model gave."""
+    table = pd.DataFrame({"actual": [1.0], "value": [-5.0], "lower": [0.0], "upper": [4.0]})
+    metrics = {"coverage": {"value": 1.0, "promised": 0.9}}
+    assert "inside (1)" in texts(plots.predicted_vs_actual(table, metrics, "Rent"))
+
+
+def test_a_funnel_of_residuals_is_said() -> None:
+    """The spread at both ends is in the title."""
+    value = pd.Series(range(9), dtype=float)
+    left = pd.Series([1, -1, 0, 0, 0, 0, 10, -10, 0], dtype=float)
+    table = pd.DataFrame({"value": value, "actual": value + left})
+    written = texts(plots.residuals(table, "Rent"))
+    assert "Residual spread: 1 in the lowest third of predictions, 10 in the top" in written
+
+
+def test_the_chosen_candidate_stands_out(trained: Project) -> None:
+    """Its colour is orange; every candidate has its name."""
+    figure = plots.candidates(read_json(trained.tuning), "Rent")
+    assert {"mean", "single_feature", "elastic_net"} <= texts(figure)
+    drawn = {str(line.get_color()) for line in figure.axes[0].lines}
+    assert plots.ORANGE in drawn and plots.BLUE in drawn
+
+
+def test_slices_that_were_not_judged_are_counted_and_not_drawn(trained: Project) -> None:
     """Each that was has its number of rows in its name."""
     metrics = read_json(trained.metrics)
     written = texts(plots.slices(metrics, "Rent (euro)"))
-    judged = {n: f["rows"] for n, f in metrics["slices"].items() if "rmse" in f}
+    judged = {n: f["rows"] for n, f in metrics["slices"].items() if f["judged"]}
     assert {f"{name} (n = {rows})" for name, rows in judged.items()} <= written
-    assert not any(
-        name in text for name in set(metrics["slices"]) - set(judged) for text in written
+    small = set(metrics["slices"]) - set(judged)
+    assert small and not any(name in text for name in small for text in written)
+    assert any(text.endswith(f"; slices too small to judge: {len(small)}") for text in written)
+
+
+def test_a_slice_that_stands_out_is_counted(trained: Project) -> None:
+    """Planted: one of them is biased, and its intervals hold too little."""
+    metrics = read_json(trained.metrics)
+    wrong = {"bias": interval(900, 10), "coverage": interval(0.3, 0.1)}
+    right = {"rmse": metrics["rmse"], "bias": interval(0, 10), "coverage": interval(0.9, 0.05)}
+    slices = {"a": right, "b": right | wrong}
+    metrics["slices"] = {name: s | {"judged": True, "rows": 20} for name, s in slices.items()}
+    figure = plots.slices(metrics, "Rent")
+    assert "Intervals of slices that exclude their line: 2 of 6" in texts(figure)
+    both = [plots.BLUE, plots.BLUE]
+    assert [colours(at) for at in figure.axes] == [both, *2 * [[plots.BLUE, plots.ORANGE]]]
+
+
+def test_a_contract_without_slices_still_has_its_picture(trained: Project) -> None:
+    """An empty one."""
+    metrics = read_json(trained.metrics) | {"slices": {}}
+    assert "Intervals of slices that exclude their line: 0 of 0" in texts(
+        plots.slices(metrics, "Rent")
     )
-
-
-def test_a_contract_without_slices_still_has_its_pictures(project: Project) -> None:
-    """The picture of slices shows all rows only."""
-    write_json(project.metrics, read_json(project.metrics) | {"slices": {}})
-    assert len(plots.draw(project, load(project.contract))) == 4
-
-
-def test_a_target_without_a_unit_is_shown_by_its_title(project: Project) -> None:
-    """Nothing is written in its place."""
-    project.contract.write_text(project.contract.read_text().replace("  unit: euro\n", ""))
-    assert len(plots.draw(project, load(project.contract))) == 4
 
 
 def test_the_picture_of_slices_does_not_claim_another_confidence(project: Project) -> None:
@@ -67,19 +118,11 @@ def test_the_picture_of_slices_does_not_claim_another_confidence(project: Projec
     set_params(project, evaluate={"confidence": 0.8})
     evaluate.run(project)
     written = " ".join(texts(plots.slices(read_json(project.metrics), "Rent")))
-    assert "RMSE by slice" in written and "95" not in written
+    assert "Intervals of slices" in written and "95" not in written
 
 
-def test_the_chosen_candidate_stands_out(trained: Project) -> None:
-    """Its colour is orange; every candidate has its name."""
-    figure = plots.candidates(read_json(trained.tuning), "Rent")
-    assert {"mean", "single_feature", "elastic_net"} <= texts(figure)
-    colours = {str(line.get_color()) for line in figure.axes[0].lines}
-    assert plots.ORANGE in colours and plots.BLUE in colours
-
-
-def test_a_picture_is_found_under_the_project_that_it_was_drawn_for(tmp_path: Path) -> None:
-    """An empty folder has nothing to draw from, and gets no folder of pictures."""
-    with pytest.raises(Exception, match="predictions.csv"):
-        plots.draw(Project(tmp_path), None)  # type: ignore[arg-type]
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("rows", [3, 30])
+def test_residuals_of_few_rows_are_drawn_too(rows: int) -> None:
+    """Without a warning."""
+    values = pd.Series(range(rows), dtype=float)
+    plots.residuals(pd.DataFrame({"value": values, "actual": values + 1}), "Rent")

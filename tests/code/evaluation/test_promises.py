@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mlref.contract import Contract, parse
-from mlref.evaluation.promises import check
+from mlref.evaluation.promises import check, sweep
 from mlref.rows import Array, generate
-from tests.fakes import CONTRACT, CONTRACT_TEXT, linear
+from tests.fakes import CONTRACT, CONTRACT_TEXT, WEIGHTS, linear
 
 ROWS = generate(CONTRACT, 20, seed=1)
 
@@ -122,3 +122,23 @@ def test_a_contract_without_promises_has_nothing_to_check() -> None:
 def test_one_row_is_enough() -> None:
     """For a look at a single case."""
     assert found(INCREASING, linear, ROWS[:1])["passed"]
+
+
+@pytest.mark.parametrize(
+    ("place", "grid"),
+    [
+        (0, np.linspace(20, 300, 11).tolist()),
+        (1, [1, 2, 3, 4, 5, 6, 7, 8]),
+        (2, [0, 1, 2]),
+        (3, np.linspace(0, 100, 11).tolist()),
+    ],
+    ids=["number", "integer", "category", "number without an expected range"],
+)
+def test_a_sweep_takes_a_column_through_its_values(place: int, grid: list[float]) -> None:
+    """And nothing else changes: the answers of a linear model are parallel lines."""
+    values, curves = sweep(CONTRACT.features[place], place, linear, ROWS)
+    assert values.tolist() == pytest.approx(grid)
+    assert curves.shape == (len(ROWS), len(grid))
+    assert curves - curves[:, [0]] == pytest.approx(
+        np.tile(WEIGHTS[place] * (values - values[0]), (len(ROWS), 1))
+    )

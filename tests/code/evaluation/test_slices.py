@@ -3,7 +3,7 @@
 import numpy as np
 
 from mlref.contract import parse
-from mlref.evaluation.slices import slices
+from mlref.evaluation.slices import groups, slices
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 
 SLICED = parse(CONTRACT_TEXT + """\
@@ -55,3 +55,9 @@ def test_a_null_category_is_in_no_slice() -> None:
 def test_a_contract_without_slices_has_none() -> None:
     """The whole is judged anyway."""
     assert list(slices(CONTRACT, ROWS)) == []
+
+
+def test_one_slice_gives_its_own_groups() -> None:
+    """Of one column, in the contract's order."""
+    names = [name for name, _ in groups(SLICED, SLICED.slices[1], ROWS)]
+    assert names == ["area < 50", "area in [50, 100)", "area ≥ 100"]

@@ -65,6 +65,17 @@ def test_nothing_is_registered_when_a_stage_fails(
     assert calls == []
 
 
+@pytest.mark.parametrize("code", [1, 4])
+def test_the_exit_code_of_the_stage_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[str], code: int
+) -> None:
+    """DVC ends with 255 whatever it was: a full disk is no mistake of the user's."""
+    install_dvc(tmp_path, monkeypatch, f'printf {code} > "$MLREF_EXIT_CODE_NOTE"; exit 255')
+    with pytest.raises(PipelineFailed) as failure:
+        pipeline.run(Project(tmp_path))
+    assert failure.value.exit_code == code
+
+
 def test_a_machine_without_dvc_is_a_fault_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[str]
 ) -> None:

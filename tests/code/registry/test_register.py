@@ -17,7 +17,7 @@ from mlref.contract import load as load_contract
 from mlref.errors import GateBlocked, MlrefError
 from mlref.registry import register
 from mlref.storage import Project, digest, read_json
-from tests.projects import Rivals, adopt, copy, forget_mlflow, set_params
+from tests.projects import PARAMS, Rivals, adopt, copy, forget_mlflow, set_params
 
 
 class Crash(BaseException):
@@ -90,6 +90,7 @@ def test_the_record_says_all_about_the_model(registered: Project) -> None:
     (record,) = Store(registered.store).records()
     assert record["model"] == "elastic_net"
     assert record["parameters"] == {"alpha": 0.01, "l1_ratio": 0.5}
+    assert record["params"] == PARAMS
     assert record["contract"] == digest(registered.contract)
     assert record["data"] == read_json(registered.profile)["data"]
     assert record["metrics"] == read_json(registered.metrics)
@@ -106,6 +107,16 @@ def test_running_it_again_changes_nothing(published: Project) -> None:
     assert first == register.run(published)
     assert snapshot(published.root) == before
     assert first.splitlines()[0].startswith("Model version 1 (champion) · elastic_net · bundle ")
+
+
+def test_an_alias_that_was_taken_away_in_mlflow_is_put_back(published: Project) -> None:
+    """The pointers of the bundle store are the truth; the gate is not asked again for it."""
+    client, _ = tracking.open_store(published, load_contract(published.contract))
+    client.delete_registered_model_alias("rents", "champion")
+    before = snapshot(published.store)
+    register.run(published)
+    assert_whole(published)
+    assert snapshot(published.store) == before
 
 
 def test_the_summary_shows_the_model_beside_its_baselines(registered: Project) -> None:
@@ -138,8 +149,9 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        ("mlref.registry.publish.judge", 1),
+        ("mlref.registry.judge.judge", 1),
         ("mlref.registry.publish.draw", 1),
+        ("mlref.registry.cards.model_card", 1),
         ("mlflow.MlflowClient.create_run", 2),  # the parent is there, no trial
         ("mlflow.MlflowClient.log_batch", 3),  # one trial is finished, the second is empty
         ("mlflow.MlflowClient.set_terminated", 4),
@@ -147,9 +159,11 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
         ("mlflow.sklearn.log_model", 1),
         ("mlflow.MlflowClient.create_registered_model", 1),
         ("mlflow.MlflowClient.create_model_version", 1),
+        ("mlflow.MlflowClient.update_model_version", 1),
         ("mlref.bundle.store.Store.add", 1),
         ("mlref.bundle.store.write_json", 1),  # the bundle is in the store, its record is not
         ("mlref.registry.register.write_json", 1),
+        ("mlref.registry.audit.note", 1),
         ("mlref.bundle.store.Store.point", 1),
         ("mlref.registry.register.mirror", 1),
         ("mlref.bundle.store.Store.point", 2),
@@ -208,6 +222,15 @@ def test_a_deleted_gate_report_is_written_again(published: Project) -> None:
     register.run(published)
     assert published.gate.read_bytes() == before
     assert_whole(published)
+
+
+def test_deleted_cards_are_written_again(published: Project) -> None:
+    """From the record and the reports, as they were."""
+    before = {path.name: path.read_bytes() for path in published.cards.iterdir()}
+    shutil.rmtree(published.cards)
+    register.run(published)
+    assert {path.name: path.read_bytes() for path in published.cards.iterdir()} == before
+    assert set(before) == {"model-card.md", "datasheet.md"}
 
 
 def test_a_deleted_tracking_store_is_rebuilt(
@@ -353,6 +376,49 @@ def test_a_tied_model_is_registered_and_the_champion_stays(
     assert Store(published.store).alias("champion") == champion
 
 
+@pytest.mark.parametrize("name", ["none", "tied", "worse"])
+def test_a_rehearsal_changes_nothing(published: Project, rivals: Rivals, name: str) -> None:
+    """It says what registering would, and leaves every byte of store, MLflow and reports."""
+    if name != "none":
+        adopt(published, rivals[name])
+    published.gate.unlink()
+    (published.store / ".lock").unlink()
+    before = snapshot(published.root)
+    gate = register.decision(published)
+    if name == "worse":
+        with pytest.raises(GateBlocked, match="It is worse than the champion by"):
+            register.rehearse(published)
+    else:
+        said = register.rehearse(published)
+        assert said.startswith(f"Verdict: {gate['verdict']}\n  ")
+        assert said.endswith("Dry run: nothing is changed.")
+    assert snapshot(published.root) == before
+    assert not (published.store / ".lock").exists()
+    assert gate["verdict"] == {"none": "promote", "tied": "keep", "worse": "block"}[name]
+
+
+def test_the_first_registration_can_be_rehearsed(unregistered: Project) -> None:
+    """There is no store yet, and then there still is none."""
+    shutil.rmtree(unregistered.store)
+    assert "There is no champion yet." in register.rehearse(unregistered)
+    assert not unregistered.store.exists()
+
+
+def test_a_champion_that_comes_back_is_judged_as_the_champion(
+    published: Project, rivals: Rivals, tmp_path: Path
+) -> None:
+    """Another model was tried and kept out; the first verdict is not repeated."""
+    first = copy(published, tmp_path / "first")
+    adopt(published, rivals["tied"])
+    register.run(published)
+    for name in ("config", "models/bundle", "reports"):
+        shutil.copytree(first.root / name, published.root / name, dirs_exist_ok=True)
+    shutil.copy(first.model, published.model)
+    said = register.run(published)
+    assert said.startswith("Model version 1 (champion)")
+    assert "Verdict: keep\n  It predicts the same as the champion.\n\nNext" in said
+
+
 @pytest.fixture(scope="module")
 def succeeded(opened: Project, rivals: Rivals, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A worse model was champion first; a better one followed it. Not to be changed."""
@@ -423,6 +489,16 @@ def test_a_clone_that_was_moved_goes_on(
         assert content["rows"] == 30
     for version in ("1", "2"):
         assert mlflow.sklearn.load_model(f"models:/rents/{version}").predict([[70, 3, 1, 4]]) > 0
+
+
+def test_figures_of_another_model_are_not_published(published: Project, rivals: Rivals) -> None:
+    """Nothing is registered under a digest whose evaluation this is not."""
+    shutil.copytree(rivals["better"].bundle, published.bundle, dirs_exist_ok=True)
+    before = snapshot(published.root)
+    for _ in range(2):
+        with pytest.raises(GateBlocked, match="What was evaluated is not what is here: the bundle"):
+            register.run(published)
+    assert snapshot(published.root) == before
 
 
 def test_without_a_bundle_it_says_what_to_run(project: Project) -> None:

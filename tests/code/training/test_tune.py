@@ -1,119 +1,164 @@
 """Stage 4: the ladder of candidates."""
 
+import os
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlref import settings
 from mlref.errors import SettingsError
-from mlref.rows import generate
+from mlref.rows import Array
 from mlref.storage import Project, read_json
-from mlref.training import tune
-from mlref.training.tune import choose, cross_validate, trials
-from tests.fakes import CONTRACT, linear
+from mlref.training import nested, tune
+from mlref.training.tune import choose
 from tests.projects import set_params
 
-ROWS = generate(CONTRACT, 30, seed=3)
-TARGET = linear(ROWS)
-
-
-def knobs(**changed: Any) -> settings.Tune:
-    """Small settings of the stage."""
-    return settings.Tune(
-        **{"seed": 1, "folds": 3, "repeats": 2, "candidates": {"mean": {}}} | changed
-    )
-
-
-def result(model: str, rmse: float, std: float = 0.0, trial: int = 0) -> dict[str, Any]:
-    """One trial's result."""
-    return {"trial": trial, "model": model, "parameters": {}, "rmse": rmse, "rmse_std": std}
-
-
-def test_trials_are_the_grids_in_the_order_of_the_file() -> None:
-    """Candidates as written; inside a grid the last parameter by name turns fastest."""
-    space = {
-        "ridge": {"alpha": [3, 1]},
+SMALL: dict[str, Any] = {
+    "repeats": 1,
+    "trials": 12,  # of which tpe draws the first ten by lot
+    "candidates": {
         "mean": {},
-        "elastic_net": {"alpha": [1], "l1_ratio": [0, 1]},
-    }
-    assert trials(knobs(candidates=space)) == [
-        ("ridge", {"alpha": 3}),
-        ("ridge", {"alpha": 1}),
-        ("mean", {}),
-        ("elastic_net", {"alpha": 1, "l1_ratio": 0}),
-        ("elastic_net", {"alpha": 1, "l1_ratio": 1}),
-    ]
+        "single_feature": {},
+        "ridge": {"alpha": {"low": 0.01, "high": 100, "log": True, "steps": 4}},
+        "gradient_boosting": {"n_estimators": [2, 3]},
+    },
+}
+"""A search of 3 + 3 + 6 + 6 parts, with tpe 3 + 3 + 12 · 6 + 6."""
+
+
+def outputs(project: Project) -> list[bytes]:
+    """What the stage has written."""
+    return [path.read_bytes() for path in (project.tuning, project.out_of_fold, project.candidates)]
+
+
+def errors(*rmse: float) -> Array:
+    """Errors of one candidate on the four folds of two repeats."""
+    return np.array([rmse, rmse])
 
 
 @pytest.mark.parametrize(
-    ("results", "wins"),
+    ("found", "wins"),
     [
-        ([result("a", 10.0)], "a"),
-        ([result("a", 12.0), result("b", 10.0, std=3.0)], "b"),  # limit 11.5
-        ([result("a", 11.4), result("b", 10.0, std=3.0)], "a"),
-        ([result("a", 11.5), result("b", 10.0, std=3.0)], "a"),  # exactly at the limit
-        ([result("a", 11.4), result("b", 11.0), result("c", 10.0, std=3.0)], "a"),
-        ([result("a", 11.6), result("b", 11.4), result("c", 10.0, std=3.0)], "b"),
+        ({"a": errors(10, 10, 10, 10)}, "a"),
+        ({"a": errors(12, 12, 12, 12), "b": errors(7, 13, 7, 13)}, "b"),  # limit 11.5
+        ({"a": errors(11.4, 11.4, 11.4, 11.4), "b": errors(7, 13, 7, 13)}, "a"),
+        ({"a": errors(11.5, 11.5, 11.5, 11.5), "b": errors(7, 13, 7, 13)}, "a"),  # at the limit
         (
-            [result("a", 11.4, std=9.0), result("b", 10.0, std=1.0)],
+            {"a": errors(11, 11, 11, 11), "b": errors(10.5, 10, 10, 10), "c": errors(7, 13, 7, 13)},
+            "a",
+        ),
+        (
+            {"a": errors(12, 12, 12, 12), "b": errors(11, 11, 11, 11), "c": errors(7, 13, 7, 13)},
+            "b",
+        ),
+        (
+            {"a": errors(2, 21, 2, 21), "b": errors(9, 11, 9, 11)},
             "b",
         ),  # the best one's error counts
-        ([result("a", 10.0), result("b", 10.0)], "a"),
+        ({"a": errors(10, 10, 10, 10), "b": errors(10, 10, 10, 10)}, "a"),
     ],
 )
 def test_the_simplest_candidate_within_one_standard_error_wins(
-    results: list[dict[str, Any]], wins: str
+    found: dict[str, Array], wins: str
 ) -> None:
-    """The limit is the lowest RMSE plus its deviation by the root of four folds."""
-    assert choose(results, folds=4)["chosen"]["model"] == wins
+    """The limit is the lowest RMSE plus its deviation by the root of the four folds of a repeat."""
+    assert choose(found)["model"] == wins
 
 
-def test_the_best_setting_stands_for_its_candidate() -> None:
-    """The first of equals; the report says which candidate is lowest, and the limit."""
-    tried = [result("a", 20.0, trial=0), result("a", 11.0, trial=1), result("a", 11.0, trial=2)]
-    choice = choose([*tried, result("b", 10.0, std=4.0, trial=3)], folds=4)
-    assert choice["chosen"] == tried[1]
-    assert choice["best"] == {"a": tried[1], "b": result("b", 10.0, std=4.0, trial=3)}
-    assert (choice["lowest"], choice["limit"]) == ("b", 12.0)
-
-
-def test_every_row_is_predicted_by_models_that_have_not_seen_it() -> None:
-    """Out of fold, the mean of a row's own value is not in its prediction."""
-    target = np.zeros(30)
-    target[7] = 30.0
-    errors, predictions = cross_validate(CONTRACT, "mean", {}, knobs(), ROWS, target)
-    assert len(errors) == 6
-    assert predictions[7] == 0
-    assert predictions.sum() > 0
-
-
-def test_repeats_shuffle_anew() -> None:
-    """Other folds, hence other errors."""
-    errors, _ = cross_validate(CONTRACT, "ridge", {}, knobs(), ROWS, TARGET)
-    assert errors[:3] != errors[3:]
-
-
-def test_the_out_of_fold_prediction_is_the_mean_of_the_repeats() -> None:
-    """One repeat after the other, with seeds that follow each other."""
-    _, both = cross_validate(CONTRACT, "ridge", {}, knobs(repeats=2), ROWS, TARGET)
-    singles = [
-        cross_validate(CONTRACT, "ridge", {}, knobs(repeats=1, seed=seed), ROWS, TARGET)[1]
-        for seed in (1, 2)
-    ]
-    assert both == pytest.approx(np.mean(singles, axis=0))
+def test_the_choice_tells_its_figures() -> None:
+    """The lowest candidate, its standard error and the limit."""
+    choice = choose({"a": errors(11, 11, 11, 11), "b": errors(7, 13, 7, 13)})
+    assert choice == {"model": "a", "lowest": "b", "standard_error": 1.5, "limit": 11.5}
 
 
 def test_tuning_twice_gives_equal_files(project: Project) -> None:
     """To the byte."""
-    paths = (project.tuning, project.out_of_fold, project.candidates)
-    before = [path.read_bytes() for path in paths]
+    before = outputs(project)
     tune.run(project)
-    assert [path.read_bytes() for path in paths] == before
+    assert outputs(project) == before
+
+
+@pytest.mark.parametrize("sampler", ["grid", "quasi_random", "tpe"])
+def test_two_processes_give_the_files_of_one(sampler: str, project: Project) -> None:
+    """To the byte, whichever finishes a fit first."""
+    set_params(project, tune=SMALL | {"sampler": sampler})
+    said = tune.run(project)
+    before = outputs(project)
+    assert tune.run(project, jobs=2) == said
+    assert outputs(project) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mlref.storage import Project
+from mlref.training import tune
+from mlref.training.journal import Journal
+
+plain, left = Journal.add, [int(sys.argv[2])]
+
+def add(self, part, found):
+    plain(self, part, found)
+    left[0] -= 1
+    if not left[0]:
+        with self.path.open("ab") as file:
+            file.write(b'\\n["half a li')
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.add = add
+tune.run(Project(Path(sys.argv[1])), jobs=int(sys.argv[3]))
+"""
+"""Tunes, and is killed in the middle of writing after so many parts."""
+
+
+@pytest.mark.parametrize(
+    ("sampler", "parts", "jobs"), [("grid", 8, 1), ("quasi_random", 14, 2), ("tpe", 75, 1)]
+)
+def test_a_killed_search_goes_on_where_it_stood_and_ends_with_the_same_files(
+    sampler: str, parts: int, jobs: int, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was finished is not fitted again, and the earlier files stay until the end."""
+    before = outputs(project)
+    set_params(project, tune=SMALL | {"sampler": sampler})
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(project.root), str(parts), str(jobs)], env=environment
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert outputs(project) == before
+    assert project.journal.exists()
+
+    fitted: list[nested.Part] = []
+    plain = nested.fit
+
+    def fit(part: nested.Part, *given: Any) -> nested.Found:
+        fitted.append(part)
+        return plain(part, *given)
+
+    monkeypatch.setattr(nested, "fit", fit)
+    tune.run(project)
+    resumed, after = outputs(project), len(fitted)
+    assert not project.journal.exists()
+    tune.run(project)
+    assert outputs(project) == resumed
+    assert (
+        len(fitted) == 2 * after + parts
+    )  # from the start: what the resumed one fitted and the rest
+
+
+def test_a_journal_of_other_data_is_not_used(project: Project) -> None:
+    """A search that was killed before the rows changed has nothing to say about them."""
+    knobs = tune.settings.load(project.params).tune
+    before = tune._inputs(project, knobs)
+    project.train.write_bytes(project.holdout.read_bytes())
+    assert tune._inputs(project, knobs) != before
 
 
 def test_the_stage_writes_what_it_tried_and_what_it_chose(trained: Project) -> None:
-    """The choice refers to a trial, and the table has a column for each candidate's best."""
+    """The choice refers to a trial, and the table has a column for each candidate."""
     tuning = read_json(trained.tuning)
     assert (tuning["model"], tuning["lowest"]) == ("elastic_net", "elastic_net")
     assert [trial["trial"] for trial in tuning["trials"]] == [0, 1, 2, 3]
@@ -129,36 +174,84 @@ def test_the_stage_writes_what_it_tried_and_what_it_chose(trained: Project) -> N
     assert trained.candidates.read_text().splitlines()[0] == "model,rmse"
 
 
-def test_progress_sees_every_trial(project: Project) -> None:
-    """The caller may wrap the list of trials."""
-    seen: list[str] = []
+def test_a_candidate_is_quoted_with_its_nested_figures(trained: Project) -> None:
+    """Without a choice they are those of its one trial; each fold tells which trial it chose."""
+    tuning = read_json(trained.tuning)
+    mean, net = tuning["candidates"]["mean"], tuning["candidates"]["elastic_net"]
+    assert {name: mean[name] for name in ("rmse", "rmse_std")} == {
+        name: tuning["trials"][0][name] for name in ("rmse", "rmse_std")
+    }
+    assert (mean["chosen"], net["chosen"]) == ({"0": 6}, {"3": 6})
+    assert tuning["limit"] == pytest.approx(net["rmse"] + net["rmse_std"] / 3**0.5, rel=1e-5)
+    assert tuning["standard_error"] == pytest.approx(net["rmse_std"] / 3**0.5, rel=1e-5)
 
-    def note(work: list[Any]) -> list[Any]:
-        seen.extend(name for name, _ in work)
-        return work
 
-    assert "4 trials; elastic_net(alpha=0.01, l1_ratio=0.5) wins" in tune.run(project, note)
-    assert seen == ["mean", "single_feature", "elastic_net", "elastic_net"]
+def test_the_best_of_many_useless_settings_is_not_quoted_as_better_than_it_is(
+    project: Project,
+) -> None:
+    """The lowest plain error of a search is too good; the nested one is not lower."""
+    grown = {"n_estimators": [3], "max_features": [1], "min_samples_leaf": [1, 2, 3, 5, 8]}
+    ladder = {"mean": {}, "single_feature": {}, "random_forest": grown}
+    set_params(project, tune={"candidates": ladder})
+    tune.run(project)
+    tuning = read_json(project.tuning)
+    forest = tuning["candidates"]["random_forest"]
+    assert len(forest["chosen"]) > 1
+    assert forest["rmse"] > tuning["trials"][forest["trial"]]["rmse"]
+
+
+def test_progress_sees_every_fit(project: Project) -> None:
+    """The caller may wrap their numbers: three folds twice, and pairs of folds where there is a choice."""
+    seen: list[int] = []
+
+    def note(work: list[int]) -> Any:
+        assert work == list(range(6 + 6 + 2 * (6 + 6)))
+        for number in work:
+            seen.append(number)
+            yield number
+
+    assert "4 trials; elastic_net(alpha=0.01, l1_ratio=0.5) wins at RMSE" in tune.run(project, note)
+    assert len(seen) == 36
+
+
+LADDER: dict[str, Any] = {"mean": {}, "single_feature": {}}
 
 
 @pytest.mark.parametrize(
-    "knob",
+    ("knob", "said"),
     [
-        {"candidates": {"magic": {}}},
-        {"candidates": {"elastic_net": {"alfa": [1]}}},
-        {"candidates": {"elastic_net": {"alpha": [-1]}}},
-        {"candidates": {"elastic_net": {"alpha": ["high"]}}},
-        {"candidates": {"elastic_net": {"alpha": []}}},
-        {"folds": 91},
+        (
+            {"candidates": {"ridge": {}} | LADDER},
+            "tune.candidates: begins with mean and single_feat",
+        ),
+        (
+            {"candidates": LADDER | {"magic": {}}},
+            "tune.candidates.magic: allowed: mean, single_feat",
+        ),
+        ({"candidates": LADDER | {"ridge": {"alfa": [1]}}}, "tune.candidates.ridge: .* 'alfa'"),
+        (
+            {"candidates": LADDER | {"elastic_net_interactions": {"degree": [1]}}},
+            "tune.candidates.elastic_net_interactions: .* 'degree'",
+        ),
+        (
+            {"candidates": LADDER | {"ridge": {"alpha": [1, -1]}}},
+            "tune.candidates.ridge: {'alpha': -1}: The 'alpha' parameter of Ridge must be a float in",
+        ),
+        (
+            {"candidates": LADDER | {"ridge": {"alpha": ["high"]}}},
+            "tune.candidates.ridge: {'alpha': 'high'}: The 'alpha' parameter of Ridge must be",
+        ),
+        ({"folds": 91}, "tune.folds: got 91; allowed: up to 90, the training rows"),
     ],
     ids=str,
 )
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_setting_that_cannot_work_is_refused_and_nothing_is_written(
-    project: Project, knob: dict[str, Any]
+    knob: dict[str, Any], said: str, jobs: int, project: Project
 ) -> None:
     """Whoever finds it, the refusal is about params.yaml, and the earlier tuning stays."""
     set_params(project, tune=knob)
-    before = project.tuning.read_bytes()
-    with pytest.raises(SettingsError, match="tune"):
-        tune.run(project)
-    assert project.tuning.read_bytes() == before
+    before = outputs(project)
+    with pytest.raises(SettingsError, match=f"config/params.yaml has 1 mistake:\n  {said}"):
+        tune.run(project, jobs=jobs)
+    assert outputs(project) == before

@@ -1,8 +1,5 @@
-"""What a person sees in MLflow, and what happens when it cannot be reached."""
+"""What a person sees in MLflow."""
 
-import socket
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ from mlref.bundle.store import Store
 from mlref.contract import load as load_contract
 from mlref.errors import EnvironmentFault
 from mlref.registry import register
+from mlref.registry.cards import brief
 from mlref.rows import generate
 from mlref.storage import Project, digest, read_json
 from tests.fakes import CONTRACT
@@ -114,8 +112,16 @@ def test_the_data_are_inputs_of_the_run(parent: Any, registered: Project) -> Non
 def test_files_and_pictures_are_attached(client: Any, parent: Any) -> None:
     """What a person needs to understand the run without the clone."""
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
-    assert names >= {"metrics.json", "tuning.json", "dataset.yaml", "params.yaml"}
+    assert names >= {
+        "metrics.json",
+        "tuning.json",
+        "dataset.yaml",
+        "params.yaml",
+        "predictions.csv",
+    }
     assert names >= {"predicted_vs_actual.png", "residuals.png", "candidates.png", "slices.png"}
+    cards = {item.path for item in client.list_artifacts(parent.info.run_id, "cards")}
+    assert cards == {"cards/model-card.md", "cards/datasheet.md"}
 
 
 def test_the_registered_model_has_a_description_and_aliases(client: Any) -> None:
@@ -129,13 +135,17 @@ def test_the_registered_model_has_a_description_and_aliases(client: Any) -> None
 
 
 def test_the_version_is_tied_to_run_and_bundle(
-    client: Any, parent: Any, record: dict[str, Any]
+    client: Any, parent: Any, record: dict[str, Any], registered: Project
 ) -> None:
-    """Its description is the summary."""
+    """Its description is the model card; its tags say what it was made from."""
     version = client.get_model_version_by_alias("rents", "champion")
     assert version.run_id == parent.info.run_id
-    assert version.tags["digest"] == record["digest"]
-    assert version.description == parent.data.tags["summary"]
+    assert version.tags.items() >= {
+        "digest": record["digest"], "data": record["data"], "contract": record["contract"],
+        "commit": "none", "verdict": "promote", "summary": parent.data.tags["summary"],
+    }.items()  # fmt: skip
+    card = (registered.cards / "model-card.md").read_text(encoding="utf-8")
+    assert version.description == brief(card)
 
 
 def test_the_model_loads_back_and_predicts_the_same(client: Any, registered: Project) -> None:
@@ -166,40 +176,6 @@ def test_libraries_are_those_that_shape_a_model() -> None:
     assert tracking.libraries()["numpy"] == np.__version__
 
 
-def test_a_server_that_is_away_is_named_with_the_reason(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In one line, after few tries."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(EnvironmentFault, match=f"MLflow at {address} failed: Connection refused"):
-        tracking.mirror(project, load_contract(project.contract), {})
-    tracking.warm_up(project, load_contract(project.contract))  # leaves the sentence to the others
-
-
-def test_the_tracking_store_is_a_file_in_the_clone_unless_a_server_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """MLflow's own variable decides."""
-    project = Project(tmp_path)
-    assert tracking.uri(project) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-    assert tracking.uri(project) == "https://mlflow.example.org"
-    assert tracking.holds(project, "any run")
-
-
-@pytest.mark.parametrize("content", [None, b"", b"this is not a database"])
-def test_a_store_without_the_run_does_not_hold_it(tmp_path: Path, content: bytes | None) -> None:
-    """Missing, empty or broken: no error, and no file is made by looking."""
-    if content is not None:
-        (tmp_path / "mlflow.db").write_bytes(content)
-    before = sorted(tmp_path.iterdir())
-    assert not tracking.holds(Project(tmp_path), "run")
-    assert sorted(tmp_path.iterdir()) == before
-
-
 def test_a_store_that_fails_is_a_fault_of_the_environment(
     unregistered: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,27 +194,26 @@ def test_a_store_that_fails_is_a_fault_of_the_environment(
     assert Store(unregistered.store).records() == []
 
 
-@pytest.mark.parametrize("name", ["with space", "50%20 off", "issue #1", "größer"])
-def test_a_folder_with_any_name_can_hold_the_store(tmp_path: Path, name: str) -> None:
-    """Also one with signs that mean something in an address."""
-    import sqlalchemy
-
-    project = Project(tmp_path / name)
-    project.root.mkdir()
-    with sqlalchemy.create_engine(tracking.uri(project)).connect() as connection:
-        connection.execute(sqlalchemy.text("create table runs (run_uuid text, status text)"))
-        connection.execute(sqlalchemy.text("insert into runs values ('r1', 'FINISHED')"))
-        connection.commit()
-    assert [path.name for path in project.root.iterdir()] == ["mlflow.db"]
-    assert tracking.holds(project, "r1")
-
-
-def test_importing_the_module_imports_no_mlflow() -> None:
-    """It takes a second and a half, which most commands do not need."""
-    import subprocess
-
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys, mlref.tracking; print('mlflow' in sys.modules)"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout == "False\n"
+def test_runs_without_a_model_are_published_once(published: Project) -> None:
+    """In an experiment of their own; a half-made one is made anew."""
+    figures = [
+        tracking.Figures(f"run {n}", f"mark {n}", {"alpha": n}, {"rmse": 1.5}) for n in (1, 2)
+    ]
+    for _ in range(2):
+        tracking.publish_runs(published, "others", "Runs of others", figures)
+    with tracking.opened(published, "others") as runs:
+        whole = runs.search(order=["run_name"])
+        assert [(run.run_name, run.params, run.metrics) for run in whole] == [
+            ("run 1", {"alpha": "1"}, {"rmse": 1.5}),
+            ("run 2", {"alpha": "2"}, {"rmse": 1.5}),
+        ]
+        runs.client.set_terminated(whole[0].run_id, "FAILED")
+    tracking.publish_runs(published, "others", "Runs of others", figures)
+    with tracking.opened(published, "others") as runs:
+        mended = runs.search(order=["run_name"])
+    assert [(run.run_name, run.status) for run in mended] == [
+        ("run 1", "FINISHED"),
+        ("run 2", "FINISHED"),
+    ]
+    assert mended[0].run_id != whole[0].run_id
+    assert mended[1].run_id == whole[1].run_id

@@ -1,19 +1,16 @@
 """The judgement of the bundle against the champion in the store, without MLflow."""
 
+import datetime
+import re
+from typing import Any
+
+import pandas as pd
 import pytest
 
 from mlref.bundle.store import Store
-from mlref.registry.publish import judge
-from mlref.storage import Project, digest
-from tests.projects import RENTS_TEXT, Rivals, adopt, rents, run_data, run_model
-
-
-def crown(project: Project) -> str:
-    """Make the bundle of this project the champion of its store."""
-    store, name = Store(project.store), digest(project.bundle / "MANIFEST.json")
-    store.add(project.bundle, project.model, {"digest": name, "version": "1"})
-    store.point("champion", name)
-    return name
+from mlref.registry.judge import judge, judge_again
+from mlref.storage import Project, digest, read_json, write_json
+from tests.projects import RENTS_TEXT, Rivals, adopt, crown, rents, run_data, run_model, set_params
 
 
 def test_without_a_champion_the_model_is_judged_alone(trained: Project) -> None:
@@ -22,8 +19,8 @@ def test_without_a_champion_the_model_is_judged_alone(trained: Project) -> None:
     assert set(gate) == {"verdict", "reasons", "digest", "champion", "checks"}
     assert (gate["verdict"], gate["champion"]) == ("promote", None)
     assert gate["digest"] == digest(trained.bundle / "MANIFEST.json")
-    assert [check["passed"] for check in gate["checks"]] == [True] * 4
-    assert set(gate["checks"][0]) == {"name", "passed", "figures"}
+    assert all(check["passed"] for check in gate["checks"])
+    assert set(gate["checks"][0]) == {"name", "passed", "verdict", "reason", "figures"}
 
 
 def test_the_champion_itself_is_kept(project: Project) -> None:
@@ -125,3 +122,64 @@ def test_a_champion_of_a_reworded_contract_is_compared(project: Project) -> None
     run_model(project)
     gate = judge(project, Store(project.store))
     assert gate["verdict"] == "keep"
+
+
+def test_with_too_few_rows_that_neither_has_seen_the_champion_is_kept(project: Project) -> None:
+    """Another seed has dealt nearly all of them to one side or the other."""
+    crown(project)
+    set_params(project, split={"seed": 5})
+    run_data(project)
+    run_model(project)
+    gate = judge(project, Store(project.store))
+    assert gate["verdict"] == "keep"
+    (reason,) = gate["reasons"]
+    assert re.fullmatch(
+        r"Only \d rows have been seen by neither .*; at least 20 are needed .*", reason
+    )
+
+
+def test_rows_that_arrive_leave_the_others_on_their_side(project: Project) -> None:
+    """All rows that are held out now were not learned by the champion either."""
+    crown(project)
+    frame = pd.concat([rents(), rents(60, seed=8)])
+    frame.to_csv(project.root / "data" / "source" / "rents.csv", index=False)
+    run_data(project)
+    run_model(project)
+    figures = {c["name"]: c["figures"] for c in judge(project, Store(project.store))["checks"]}
+    assert figures["not_worse_than_champion"]["rows"] == figures["enough_rows"]["rows"] > 30
+
+
+@pytest.mark.parametrize("params", [None, {"split": {"seed": 4, "share": 0.2}}])
+def test_a_champion_whose_rows_are_not_known_is_kept(
+    project: Project, rivals: Rivals, params: dict[str, Any] | None
+) -> None:
+    """Its record is of an earlier version."""
+    path = project.store / f"{crown(project)}.json"
+    record = {key: value for key, value in read_json(path).items() if key != "params"}
+    write_json(path, record | ({"params": params} if params else {}))
+    adopt(project, rivals["better"])
+    gate = judge(project, Store(project.store))
+    assert gate["verdict"] == "keep"
+    assert (
+        "The record of version 1 does not say which rows it has trained on." in gate["reasons"][0]
+    )
+
+
+def test_a_registered_model_of_another_contract_is_blocked(project: Project) -> None:
+    """It cannot predict the rows of today."""
+    older = crown(project)
+    project.contract.write_text(
+        RENTS_TEXT.replace("name: area\n", "name: size\n").replace("column: area,", "column: size,")
+    )
+    source = project.root / "data" / "source" / "rents.csv"
+    rents().rename(columns={"area": "size"}).to_csv(source, index=False)
+    run_data(project)
+    run_model(project)
+    crown(project)
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    path = project.store / f"{older}.json"
+    metrics = read_json(project.metrics) | {"digest": older}
+    write_json(path, read_json(path) | {"metrics": metrics, "gate": {}, "created": now})
+    gate = judge_again(project, Store(project.store), "1")
+    assert gate["verdict"] == "block"
+    assert gate["reasons"] == ["It is of another contract (rents) and cannot predict these rows."]

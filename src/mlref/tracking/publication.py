@@ -1,26 +1,19 @@
-"""The one file that knows MLflow: publish a trained model as runs and as a registered version.
-
-MLflow is imported inside functions: it takes a second and a half, which `mlref register` spares when
-there is nothing to publish.
-"""
+"""Publish a trained model: its runs, its registered version and the aliases."""
 
 import contextlib
 import importlib.metadata
 import json
-import logging
-import os
-import sqlite3
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from mlref.contract import Contract
 from mlref.errors import EnvironmentFault
-from mlref.storage import Project, replacing
+from mlref.storage import Project
+from mlref.tracking.store import connect, faults, make_experiment, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,7 +46,9 @@ class Publication:
     datasets : dict of str to (Path, str, int)
         Context, such as training, to the file, the digest of its content and its rows.
     artifacts : list of Path
-        Files to attach.
+        Files and folders to attach.
+    card : str
+        Markdown that describes the registered version.
     registered : list of (int, str)
         Version and digest of every model that the bundle store has.
     """
@@ -69,44 +64,30 @@ class Publication:
     trials: list[dict[str, Any]]
     datasets: dict[str, tuple[Path, str, int]]
     artifacts: list[Path]
+    card: str
     registered: list[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A run that made no model.
+
+    Parameters
+    ----------
+    name, fingerprint : str
+        What people see, and what says that it is there already.
+    parameters, metrics : dict
+    """
+
+    name: str
+    fingerprint: str
+    parameters: dict[str, Any]
+    metrics: dict[str, float]
 
 
 def libraries() -> dict[str, str]:
     """Versions of the libraries that shape a model."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def _database(project: Project) -> Path:
-    return project.root / "mlflow.db"
-
-
-def _embedded(project: Project) -> str:
-    return f"sqlite:///{quote(str(_database(project)))}"
-
-
-def uri(project: Project) -> str:
-    """Where runs go: MLFLOW_TRACKING_URI, or a SQLite file in the clone."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _embedded(project)
-
-
-def server(project: Project) -> str | None:
-    """Address of the tracking store that the user chose; None for the embedded one."""
-    return None if uri(project) == _embedded(project) else uri(project)
-
-
-def holds(project: Project, run_id: str) -> bool:
-    """Whether the store has the run, asked without importing MLflow; a server is taken at its word."""
-    if server(project):
-        return True
-    try:
-        with contextlib.closing(
-            sqlite3.connect(f"{_database(project).as_uri()}?mode=ro", uri=True)
-        ) as db:
-            found = db.execute("select status from runs where run_uuid = ?", (run_id,)).fetchone()
-    except sqlite3.Error:
-        return False
-    return bool(found == ("FINISHED",))
 
 
 def publish(project: Project, contract: Contract, publication: Publication) -> tuple[str, str]:
@@ -121,7 +102,7 @@ def publish(project: Project, contract: Contract, publication: Publication) -> t
     EnvironmentFault
         When the tracking store cannot be reached or written.
     """
-    with _mlflow_errors(project):
+    with faults(project):
         client, experiment = open_store(project, contract)
         run = _finished(client, experiment, publication.fingerprint)
         if run is None:
@@ -132,80 +113,18 @@ def publish(project: Project, contract: Contract, publication: Publication) -> t
 
 def warm_up(project: Project, contract: Contract) -> None:
     """Import MLflow and open the store ahead of time; what is wrong with it is said by ``publish``."""
-    with contextlib.suppress(EnvironmentFault), _mlflow_errors(project):
+    with contextlib.suppress(EnvironmentFault), faults(project):
         open_store(project, contract)
 
 
 def mirror(project: Project, contract: Contract, aliases: dict[str, str]) -> None:
     """Copy the bundle store's aliases, alias to digest, to MLflow's registered model."""
-    with _mlflow_errors(project):
+    with faults(project):
         client, _ = open_store(project, contract)
         versions = _versions(client, contract.name)
         for alias, digest in aliases.items():
             if digest in versions:
                 client.set_registered_model_alias(contract.name, alias, versions[digest])
-
-
-@contextlib.contextmanager
-def _mlflow_errors(project: Project) -> Iterator[None]:
-    import sqlalchemy.exc
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        root: BaseException = error
-        while (deeper := root.__cause__ or root.__context__) is not None:
-            root = deeper
-        plain = getattr(root, "strerror", None) or str(error).splitlines()[0]
-        reason = RuntimeError(plain)
-        raise EnvironmentFault(f"MLflow at {uri(project)} failed", reason) from error
-
-
-def open_store(project: Project, contract: Contract) -> "tuple[MlflowClient, str]":
-    """Open the tracking store, made where there is none: a client and the experiment's id."""
-    import mlflow
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    local = None
-    if server(project):  # MLflow's own seven tries say nothing for minutes
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    else:
-        local = (project.root / "mlartifacts").as_uri()
-        if not _database(project).exists():
-            with replacing(_database(project)) as fresh:  # a kill would leave half the tables
-                mlflow.MlflowClient(f"sqlite:///{quote(str(fresh))}").search_experiments(
-                    max_results=1
-                )
-    mlflow.set_tracking_uri(uri(project))
-    mlflow.set_registry_uri(uri(project))
-    client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name(contract.name)
-    if experiment is None:
-        identifier = client.create_experiment(contract.name, artifact_location=local)
-        client.set_experiment_tag(identifier, "mlflow.note.content", contract.title)
-        return client, identifier
-    if local and experiment.artifact_location != local:
-        _move(_database(project), experiment.artifact_location, local)
-    return client, experiment.experiment_id
-
-
-def _move(database: Path, old: str, new: str) -> None:
-    """Follow a clone to its new folder: MLflow 3.17 stores artefact locations as absolute addresses."""
-    places = {
-        "experiments": ("artifact_location",), "runs": ("artifact_uri",),
-        "logged_models": ("artifact_location",), "model_versions": ("source", "storage_location"),
-    }  # fmt: skip
-    with contextlib.closing(sqlite3.connect(database)) as db, db:
-        for table, columns in places.items():
-            for column in columns:
-                db.execute(
-                    f"update {table} set {column} = ? || substr({column}, ?)"
-                    f" where {column} = ? or {column} like ? || '/%'",
-                    (new, len(old) + 1, old, old),
-                )
 
 
 def _finished(client: "MlflowClient", experiment: str, fingerprint: str) -> "Run | None":
@@ -226,25 +145,13 @@ def _log(
     client: "MlflowClient", experiment: str, contract: Contract, publication: Publication
 ) -> "Run":
     import mlflow
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-
-    now = int(time.time() * 1000)
-
-    def fill(
-        run_id: str, parameters: dict[str, Any], metrics: dict[str, float], tags: dict[str, str]
-    ) -> None:
-        client.log_batch(
-            run_id,
-            [Metric(name, value, now, 0) for name, value in metrics.items()],
-            [Param(name, str(value)) for name, value in parameters.items()],
-            [RunTag(name, value) for name, value in tags.items()],
-        )
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
     mark = {FINGERPRINT: publication.fingerprint}
     title = f"{publication.tags['model']} {publication.digest[:8]}"
     parent = client.create_run(experiment, tags=mark, run_name=title)
     parent_id = parent.info.run_id
-    fill(parent_id, publication.parameters, publication.metrics, publication.tags)
+    _fill(client, parent_id, publication.parameters, publication.metrics, publication.tags)
     client.log_inputs(parent_id, [
         DatasetInput(
             Dataset(
@@ -262,7 +169,9 @@ def _log(
             run_name=f"{trial['model']} {trial['trial']:02d}",
         )
         measured = {"cv_rmse": trial["rmse"], "cv_rmse_std": trial["rmse_std"]}
-        fill(child.info.run_id, {"model": trial["model"]} | trial["parameters"], measured, {})
+        _fill(
+            client, child.info.run_id, {"model": trial["model"]} | trial["parameters"], measured, {}
+        )
         client.set_terminated(child.info.run_id)
     for path in publication.artifacts:
         client.log_artifact(parent_id, str(path))
@@ -284,6 +193,41 @@ def _log(
     return client.get_run(parent_id)
 
 
+def _fill(
+    client: "MlflowClient", run_id: str, parameters: dict[str, Any], metrics: dict[str, float],
+    tags: dict[str, str],
+) -> None:  # fmt: skip
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        [Metric(name, value, now, 0) for name, value in metrics.items()],
+        [Param(name, str(value)) for name, value in parameters.items()],
+        [RunTag(name, value) for name, value in tags.items()],
+    )
+
+
+def publish_runs(project: Project, name: str, title: str, figures: Sequence[Figures]) -> None:
+    """Publish runs that made no model, in an experiment of their own; twice changes nothing.
+
+    Raises
+    ------
+    EnvironmentFault
+        When the tracking store cannot be reached or written.
+    """
+    with faults(project):
+        client = connect(project)
+        experiment = make_experiment(project, client, name, title)
+        for run in figures:
+            if _finished(client, experiment, run.fingerprint) is None:
+                made = client.create_run(
+                    experiment, tags={FINGERPRINT: run.fingerprint}, run_name=run.name
+                )
+                _fill(client, made.info.run_id, run.parameters, run.metrics, {})
+                client.set_terminated(made.info.run_id)
+
+
 def _versions(client: "MlflowClient", name: str) -> dict[str, str]:
     """Digest to version of every registered model."""
     found = client.search_model_versions(f"name = '{name}'")
@@ -293,7 +237,7 @@ def _versions(client: "MlflowClient", name: str) -> dict[str, str]:
 def _version(
     client: "MlflowClient", contract: Contract, publication: Publication, run: "Run"
 ) -> str:
-    """The registered version of this digest, made when there is none."""
+    """The registered version of this digest, made when there is none, with its card and tags."""
     name = contract.name
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(
@@ -305,7 +249,6 @@ def _version(
         "source": f"models:/{run.outputs.model_outputs[0].model_id}",
         "run_id": run.info.run_id,
         "model_id": run.outputs.model_outputs[0].model_id,
-        "description": publication.tags["summary"],
     }
     # A tracking store that was deleted has forgotten the earlier versions; they get their numbers back.
     for number, digest in [*sorted(publication.registered), (0, publication.digest)]:
@@ -319,4 +262,9 @@ def _version(
             client.delete_model_version(name, made.version)
             made = client.create_model_version(name, tags={"digest": digest}, **about)
         known[digest] = str(made.version)
-    return known[publication.digest]
+    version = known[publication.digest]
+    client.update_model_version(name, version, publication.card)  # of the newest evaluation
+    for key, value in publication.tags.items():
+        if not key.startswith("mlflow."):
+            client.set_model_version_tag(name, version, key, value)
+    return version

@@ -1,0 +1,172 @@
+"""The output as a whole: refused when it is there, gone on with when asked, complete or not.
+
+A part is there whole or not at all, and says in its metadata which model made it and what became of
+its rows. So a killed run needs no journal: what it has finished can be seen.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlref.batch.counts import Counts, Limit
+from mlref.batch.files import Job, absolute, is_file, publishing, reached, remove
+from mlref.batch.model import Model
+from mlref.batch.part import META, Part
+from mlref.errors import DataError, NotPublished
+from mlref.storage import to_json
+
+SUCCESS = "_SUCCESS"
+"""The file of a complete folder; it is written last."""
+
+
+class Output:
+    """One output, a file or a folder.
+
+    Parameters
+    ----------
+    given : str
+        As the user named it.
+    jobs : sequence of Job
+        What it is made from.
+    model : Model
+        What makes it.
+    """
+
+    def __init__(self, given: str, jobs: Sequence[Job], model: Model) -> None:
+        self.given, self.model = given, model
+        self.jobs = {PurePosixPath(job.part).name: job for job in jobs}
+        self.place, self.single = absolute(given), is_file(given)
+        self.success = f"{self.place}/{SUCCESS}"
+
+    def begin(self, overwrite: bool, resume: bool) -> dict[Job, Part]:
+        """Look at what is there, and give the parts that need not be made again.
+
+        Raises
+        ------
+        DataError
+            When something is there and neither ``overwrite`` nor ``resume`` is asked for, when a folder
+            holds what is not of this run, or when another model made what is there.
+        """
+        there = self._there()
+        if there and not (overwrite or resume):
+            remedy = "`--overwrite` replaces it, `--resume` goes on with what is missing."
+            raise DataError(self.given, "is there already", remedy)
+        if there and resume:
+            return self._finished(there)
+        if not self.single:  # a file is replaced at once when its successor is finished
+            self._clear(there)
+        return {}
+
+    def limited(self, limit: Limit, counts: Counts) -> None:
+        """Take the parts away when too many rows of all are rejected; the rejected rows stay.
+
+        Raises
+        ------
+        NotPublished
+            In that case.
+        """
+        try:
+            limit.check(counts)
+        except NotPublished:
+            self._clear([SUCCESS, *self.jobs], rejected=False)
+            raise
+
+    def finish(self, parts: Mapping[Job, Part], counts: Counts) -> None:
+        """Declare a folder complete; where it is so already, nothing changes."""
+        if self.single or SUCCESS in self._there():
+            return
+        content = {
+            "model": self.model.identity,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "rows": {
+                "read": counts.read, "scored": counts.scored, "warned": counts.warned,
+                "rejected": counts.rejected,
+            },
+            "reasons": counts.reasons,
+            "parts": {
+                name: {
+                    "input": job.source.name, "rows": parts[job].counts.scored,
+                    "predictions": parts[job].digest,
+                }
+                for name, job in self.jobs.items()
+            },
+        }  # fmt: skip
+        with publishing(self.success) as fresh:
+            fresh.write_bytes(to_json(content))
+
+    def _there(self) -> list[str]:
+        """Names of what is there; for an output that is a file, its own."""
+        with reached(self.place) as (fs, path):
+            if self.single:
+                return [PurePosixPath(path).name] if fs.exists(path) else []
+            if fs.isfile(path):
+                remedy = "A folder of parts needs another name, a single file the end .parquet."
+                raise DataError(self.given, "is a file", remedy)
+            found = fs.ls(path, detail=False) if fs.isdir(path) else []
+            names = {PurePosixPath(one).name for one in found if one.rstrip("/") != path}
+            return sorted(name for name in names if not name.startswith("."))
+
+    def _clear(self, names: Sequence[str], rejected: bool = True) -> None:
+        """Remove an output, the sign that it is complete first, and nothing that is not ours."""
+        for name in names:
+            if name != SUCCESS and name not in self.jobs:
+                self._said_by(f"{self.place}/{name}")
+        for name in sorted(names, key=lambda name: name != SUCCESS):
+            remove(f"{self.place}/{name}")
+        if rejected:
+            remove(f"{self.place}.rejected")
+
+    def _finished(self, there: Sequence[str]) -> dict[Job, Part]:
+        """The parts that are there, made by this model from inputs that have not changed since."""
+        for name in there:
+            if name != SUCCESS and name not in self.jobs:
+                problem = f"holds {name}, which nothing of this input becomes"
+                raise DataError(self.given, problem, "Name another folder, or move it away.")
+        parts = {}
+        for name, job in self.jobs.items():
+            said = self._said_by(job.part) if name in there else {}
+            if said and said["model"] != self.model.identity:
+                version, digest = said["model"]["version"], said["model"]["digest"]
+                raise DataError(
+                    job.part, f"is of version {version}, not of {self.model.version}",
+                    f"`--model {digest[:12]} --resume` goes on with that one; `--overwrite` begins anew.",
+                )  # fmt: skip
+            if said and not _stale(job):
+                reasons = Counter(said["counts"].pop("reasons"))
+                parts[job] = Part(Counts(**said["counts"], reasons=reasons), said["digest"])
+        if len(parts) < len(self.jobs) and not self.single:
+            remove(self.success)
+        return parts
+
+    def _said_by(self, url: str) -> dict[str, Any]:
+        """What a part says of itself; nothing where it is broken.
+
+        Raises
+        ------
+        DataError
+            For a file that is not a part.
+        """
+        with reached(url) as (fs, path):
+            if fs.isfile(path) and path.endswith(".parquet"):
+                try:
+                    with fs.open(path, "rb") as file:
+                        said = (pq.read_metadata(file).metadata or {}).get(META)
+                except pa.ArrowInvalid:
+                    return {}
+                if said is not None:
+                    return dict(json.loads(said))
+        raise DataError(url, "was not written by `mlref score`", "Name another output.")
+
+
+def _stale(job: Job) -> bool:
+    """Whether an input was changed after its part was made."""
+    with reached(job.source.url) as (fs, path):
+        changed = fs.modified(path)
+    with reached(job.part) as (fs, path):
+        return bool(changed > fs.modified(path))

@@ -1,0 +1,127 @@
+"""`mlref score`: files of any number and size, on one machine or on a cluster, all or nothing."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import NamedTuple
+
+from mlref.batch.counts import Counts, Limit
+from mlref.batch.files import Job, find, plan, sweep
+from mlref.batch.model import Model
+from mlref.batch.output import Output
+from mlref.batch.part import Part, Tell, attempt
+from mlref.batch.report import about_failures, progress, summary
+from mlref.bundle.store import Store
+from mlref.errors import EnvironmentFault, MlrefError, NotPublished
+from mlref.storage import Project
+
+Outcomes = Iterator[tuple[Job, Part | MlrefError]]
+Engine = Callable[[Sequence[Job], Model, Tell], Outcomes]
+"""Scores files in any order, and gives each with its part or the reason why there is none."""
+
+
+class Request(NamedTuple):
+    """What is asked for: the options of the command."""
+
+    inputs: Sequence[str]
+    output: str
+    model: str = "champion"
+    key: str | None = None
+    max_rejected: str | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+
+def run(project: Project, request: Request, engine: Engine, watched: bool = False) -> str:
+    """Score files and say what became of their rows.
+
+    Parameters
+    ----------
+    project : Project
+        Whose bundle store has the model.
+    request : Request
+        What is scored, and where it goes.
+    engine : callable
+        That of :func:`threads`, or of :mod:`mlref.batch.distributed`.
+    watched : bool
+        Whether to draw a progress bar.
+
+    Raises
+    ------
+    DataError
+        When the input names nothing, or the output is there already.
+    NotPublished
+        When a file cannot be scored, or too many rows are rejected.
+    EnvironmentFault
+        When disk, network or cluster refuse.
+    """
+    start = time.perf_counter()
+    limit = None if request.max_rejected is None else Limit.parse(request.max_rejected)
+    model = Model.open(Store(project.store), request.model)
+    sources = [source for given in request.inputs for source in find(given)]
+    jobs = plan(sources, request.output, request.key, limit)
+    output = Output(request.output, jobs, model)
+    parts = output.begin(request.overwrite, request.resume)
+    before = len(parts)
+    sweep(jobs)
+    todo = [job for job in jobs if job not in parts]
+    with progress(todo, watched) as tell:
+        failures = _collect(engine(todo, model, tell), parts, alone=len(jobs) == 1)
+    sweep(jobs)
+    if failures:
+        raise NotPublished(about_failures(list(failures.values()), len(jobs)))
+    counts = sum((part.counts for part in parts.values()), Counts())
+    if limit is not None and not output.single:
+        output.limited(limit, counts)
+    output.finish(parts, counts)
+    took = time.perf_counter() - start
+    return "\n".join(summary(counts, model, request.output, len(jobs), before, took))
+
+
+def threads(count: int) -> Engine:
+    """The engine of one machine: a thread for each core, a file at a time in each."""
+
+    def engine(jobs: Sequence[Job], model: Model, tell: Tell) -> Outcomes:
+        """Score the files."""
+        stop = threading.Event()
+
+        def told(rows: int, size: float) -> None:
+            """Pass on, or end a file that nobody waits for any more."""
+            if stop.is_set():
+                raise InterruptedError
+            tell(rows, size)
+
+        with ThreadPoolExecutor(count) as pool:
+            futures = {pool.submit(attempt, job, model, told): job for job in jobs}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            finally:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+
+    return engine
+
+
+def _collect(outcomes: Outcomes, parts: dict[Job, Part], alone: bool) -> dict[Job, MlrefError]:
+    """Add the new parts; what is returned are the files that gave none.
+
+    Raises
+    ------
+    EnvironmentFault
+        The first one: a full disk or a broken network stops all the other files as well.
+    MlrefError
+        What was wrong with a file that is ``alone``.
+    """
+    failures = {}
+    with contextlib.closing(outcomes):  # type: ignore[type-var]
+        for job, outcome in outcomes:
+            if isinstance(outcome, Part):
+                parts[job] = outcome
+            elif alone or isinstance(outcome, EnvironmentFault):
+                raise outcome
+            else:
+                failures[job] = outcome
+    return failures

@@ -1,0 +1,113 @@
+"""Files of labelled rows, added to the contract's source: which rows are sound, and which are new."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mlref import rows
+from mlref.contract import Contract
+from mlref.data.tables import FIRST_ROW, decode, read_csv, row_ids
+from mlref.errors import Finding, RowsRefused
+
+Cells = tuple[object, ...]
+
+
+def unseen(
+    contract: Contract, there: pd.DataFrame, files: Sequence[Path]
+) -> tuple[pd.DataFrame, int]:
+    """Read files of labelled rows and keep the rows that are not there yet.
+
+    Equal rows are skipped. A row of the same identity (the contract's ``identity``, else all features)
+    with another value is refused: which of the two is right, the source has to say.
+
+    Parameters
+    ----------
+    there : DataFrame, shape (n, columns)
+        The rows that are there, decoded or not.
+    files : sequence of Path
+        CSV files with the columns of the contract, in any order.
+
+    Returns
+    -------
+    rows : DataFrame, shape (m, columns of the contract)
+        The new rows of all files, decoded.
+    skipped : int
+        How many rows were there already, or earlier in the files.
+
+    Raises
+    ------
+    RowsRefused
+        With every finding of the first file that has any.
+    DataError
+        When a file is no table.
+    """
+    names = [*contract.keys, *(column.name for column in contract.columns)]
+    _check_columns("the contract's source", names, there)
+    known: dict[str, list[Cells]] = {}
+    for name, cells in _identified(contract, decode(there, contract.columns)):
+        known.setdefault(name, []).append(cells)
+    added, skipped = [], 0
+    for file in files:
+        frame = read_csv(file)
+        _check_columns(file, names, frame)
+        frame = decode(frame[names], contract.columns)
+        findings = _impossible(contract, frame)
+        refused = {finding.row for finding in findings}
+        new = []
+        for row, (name, cells) in enumerate(_identified(contract, frame)):
+            same = known.setdefault(name, [])
+            if row in refused:
+                continue
+            if cells in same:
+                skipped += 1
+            elif same:
+                findings += _conflict(contract, row, cells, same[-1])
+            else:
+                same.append(cells)
+                new.append(row)
+        if findings:
+            raise RowsRefused(file, sorted(findings, key=lambda found: found.row or 0), FIRST_ROW)
+        added.append(frame.iloc[new])
+    return pd.concat(added, ignore_index=True), skipped
+
+
+def _check_columns(source: Path | str, names: list[str], frame: pd.DataFrame) -> None:
+    """Refuse a table with other columns than ``names``."""
+    allowed, given = ", ".join(names), [str(name) for name in frame]
+    findings = [
+        Finding(None, name, "no such column", allowed) for name in names if name not in given
+    ]
+    findings += [
+        Finding(None, name, "an unknown column", allowed) for name in given if name not in names
+    ]
+    if findings:
+        raise RowsRefused(source, findings)
+
+
+def _identified(contract: Contract, frame: pd.DataFrame) -> Iterator[tuple[str, Cells]]:
+    """The identity of each row, and its cells in contract order; null is None, which equals itself."""
+    cells = frame[[column.name for column in contract.columns]].astype(object)
+    cells = cells.where(cells.notna(), None)
+    # A name that is a number in the source is text in a CSV file.
+    named = frame.assign(**{key: frame[key].astype(str) for key in contract.keys})
+    return zip(row_ids(contract, named), cells.itertuples(index=False, name=None), strict=True)
+
+
+def _impossible(contract: Contract, frame: pd.DataFrame) -> list[Finding]:
+    """The cells that validation would refuse."""
+    nameless = [
+        Finding(int(row), key, "null", "a value that names the row")
+        for key in contract.keys
+        for row in frame.index[frame[key].isna()]
+    ]
+    table = {column.name: frame[column.name].to_numpy() for column in contract.columns}
+    return nameless + rows.judge(contract.columns, table).refused
+
+
+def _conflict(contract: Contract, row: int, cells: Cells, known: Cells) -> Iterator[Finding]:
+    """The values that differ from those of the row of the same identity."""
+    for column, cell, other in zip(contract.columns, cells, known, strict=True):
+        if cell != other:
+            allowed = f"{rows.show(other)}, as the same row has already"
+            yield Finding(row, column.name, rows.show(cell), allowed)

@@ -1,0 +1,119 @@
+"""Do people pay for a sensitive attribute? Differences between its groups, by fairlearn.
+
+A largest difference is never negative, so its interval cannot hold zero. What chance alone would
+make of it stands beside: the same rows with their groups dealt anew (a permutation test).
+"""
+
+from typing import Any
+
+import numpy as np
+from fairlearn.metrics import MetricFrame
+from numpy.typing import NDArray
+from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+
+from mlref import settings
+from mlref.bundle.predictor import Prediction
+from mlref.contract import Contract
+from mlref.evaluation.metrics import bootstrap, shuffles
+from mlref.evaluation.slices import groups
+from mlref.rows import Array
+
+
+def fairness(
+    contract: Contract,
+    features: Array,
+    actual: Array,
+    predicted: Prediction,
+    knobs: settings.Evaluate,
+) -> dict[str, dict[str, Any]]:
+    """Compare the groups of each sensitive column, as the contract's slices divide it.
+
+    Parameters
+    ----------
+    features : ndarray of float64, shape (n, features)
+    actual : ndarray of float64, shape (n,)
+        Target units.
+    predicted : Prediction
+        Of the same rows.
+
+    Returns
+    -------
+    dict
+        For each sensitive column ``judged``; where it is true ``groups`` (rows of each) and
+        ``differences`` (for ``rmse``, ``mae``, ``bias`` and ``coverage`` the largest difference between
+        two groups as value, lower, upper, and ``by_chance``, which groups dealt by lot stay below with
+        the knobs' confidence); else ``reason``.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for column in contract.features:
+        if not column.sensitive:
+            continue
+        declared = [part for part in contract.slices if part.column == column.name]
+        if not declared:
+            found[column.name] = {"judged": False, "reason": "The contract has no slice of it."}
+            continue
+        members = {
+            name: rows
+            for name, rows in groups(contract, declared[0], features)
+            if np.count_nonzero(rows) >= knobs.smallest_slice
+        }
+        if len(members) < 2:
+            reason = f"It has no two groups of {knobs.smallest_slice} held-out rows and more."
+            found[column.name] = {"judged": False, "reason": reason}
+            continue
+        group = np.select(list(members.values()), range(len(members)), default=-1)
+        rows = group >= 0
+        found[column.name] = {
+            "judged": True,
+            "groups": {name: int(np.count_nonzero(mask)) for name, mask in members.items()},
+            "differences": _differences(
+                group[rows],
+                actual[rows],
+                predicted.value[rows],
+                predicted.holds(actual)[rows],
+                knobs,
+            ),
+        }
+    return found
+
+
+def _differences(
+    group: Any, actual: Array, predicted: Array, held: NDArray[np.bool_], knobs: settings.Evaluate
+) -> dict[str, dict[str, float]]:
+    points = MetricFrame(
+        metrics={
+            "rmse": root_mean_squared_error,
+            "mae": mean_absolute_error,
+            "bias": lambda actual, predicted: np.mean(predicted - actual),
+            "coverage": lambda actual, predicted, held: np.mean(held),
+        },
+        y_true=actual,
+        y_pred=predicted,
+        sensitive_features=group,
+        sample_params={"coverage": {"held": held}},
+    ).difference(method="between_groups")
+    # fairlearn 0.15 has a bootstrap too, but builds its tables anew for each resample: minutes.
+    samples = predicted - actual, held.astype(np.float64), group.astype(np.float64)
+    intervals = bootstrap(_between_groups, samples, knobs)
+    error, inside, _ = samples
+    dealt = [_between_groups(error, inside, group[order]) for order in shuffles(len(group), knobs)]
+    for name, interval in intervals.items():
+        interval["value"] = float(points[name])
+        chance = np.concatenate([found[name] for found in dealt])
+        interval["by_chance"] = float(np.quantile(chance, knobs.confidence))
+    return intervals
+
+
+def _between_groups(error: Array, inside: Array, group: Array) -> dict[str, Array]:
+    """Largest difference between two groups, along the last axis."""
+    members = [group == code for code in np.unique(group)]
+
+    def _means(values: Array) -> Array:
+        with np.errstate(invalid="ignore"):  # a resample may miss a group: NaN, which says nothing
+            return np.stack([(values * m).sum(axis=-1) / m.sum(axis=-1) for m in members])
+
+    means = {
+        "rmse": np.sqrt(_means(error**2)), "mae": _means(np.abs(error)),
+        "bias": _means(error), "coverage": _means(inside),
+    }  # fmt: skip
+    return {name: np.ptp(values, axis=0) for name, values in means.items()}

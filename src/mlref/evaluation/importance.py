@@ -1,0 +1,57 @@
+"""What each feature is worth: how much worse the model predicts when it must do without."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import KFold, cross_val_predict
+
+from mlref import settings
+from mlref.contract import Contract
+from mlref.evaluation.compare import rmse_difference
+from mlref.evaluation.metrics import Interval
+from mlref.rows import Array
+from mlref.training.candidates import build
+
+
+def leave_one_out(
+    contract: Contract,
+    tuning: dict[str, Any],
+    features: Array,
+    target: Array,
+    knobs: settings.Evaluate,
+) -> dict[str, Interval]:
+    """Fit the chosen model without each feature in turn, and compare it out of fold with the whole one.
+
+    A feature that others stand in for is worth little here, whatever its coefficient: the question is
+    what would be lost if it were no longer collected. The settings stay as they were tuned.
+
+    Parameters
+    ----------
+    tuning : dict
+        The content of tuning.json: which model, with which parameters.
+    features : ndarray of float64, shape (n, features)
+        Training rows.
+    target : ndarray of float64, shape (n,)
+        Actual values, target units.
+
+    Returns
+    -------
+    dict
+        By feature, RMSE without it minus RMSE with it, on the same folds, with a paired bootstrap
+        interval. Empty for a contract of one feature.
+    """
+    folds = KFold(knobs.folds, shuffle=True, random_state=knobs.seed)
+
+    def _out_of_fold(contract: Contract, features: Array) -> Array:
+        model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)
+        return cross_val_predict(model, features, target, cv=folds)  # type: ignore[no-any-return]
+
+    whole = _out_of_fold(contract, features)
+    found = {}
+    for place, column in enumerate(contract.features if len(contract.features) > 1 else ()):
+        rest = tuple(other for other in contract.features if other is not column)
+        without = _out_of_fold(
+            contract.model_copy(update={"features": rest}), np.delete(features, place, axis=1)
+        )
+        found[column.name] = rmse_difference(target, without, whole, knobs)
+    return found

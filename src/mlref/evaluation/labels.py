@@ -1,0 +1,137 @@
+"""Labels: which ones people should look at again, and how new ones come in."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from cleanlab.regression.learn import CleanLearning
+
+from mlref import settings
+from mlref.contract import LABELS, Column, load
+from mlref.data.ingest import ingest
+from mlref.data.labels import unseen
+from mlref.data.tables import FIRST_ROW, encode, read_parquet, row_ids, write_csv
+from mlref.rows import Array
+from mlref.storage import Project, digest, read_json, rounded, write_bytes
+from mlref.training.candidates import build
+
+CHANCE = 0.2
+"""A label stands out while at most this share of those so far off would be by chance."""
+
+SHOWN = 5
+"""Labels of the list that are printed too."""
+
+USUAL = 0.67449
+"""Median distance of a normal variable from its mean, in standard deviations."""
+
+
+def issues(model: Any, features: Array, target: Array, seed: int) -> pd.DataFrame:
+    """Search for labels that the other rows contradict, with cleanlab's cross-validation.
+
+    cleanlab suggests a value for each row by models fitted without it and without the rows that look
+    worst. Of its figures two are not used, since on labels without a mistake they raise alarms: the
+    share of labels that it flags (a fifth), and its uncertainty of each row. See decision 12.
+
+    Parameters
+    ----------
+    model : estimator
+        Unfitted.
+    features : ndarray of float64, shape (n, features)
+    target : ndarray of float64, shape (n,)
+        The labels, target units.
+    seed : int
+        Decides the folds.
+
+    Returns
+    -------
+    DataFrame, shape (n, 6)
+        The most doubtful label first; the index is the row's position. ``value`` and ``suggested``, in
+        target units; ``quality`` (cleanlab's, 1 is best); ``distance`` between the two, in median
+        distances of all rows; ``by_chance``, how many of n sound labels with normal errors would be
+        at least so far off; ``stands_out``, by the rule of Benjamini and Hochberg (1995) at a share of
+        ``CHANCE``.
+    """
+    found = CleanLearning(model, seed=seed).find_label_issues(features, target, uncertainty=1.0)
+    suggested = found["predicted_label"].to_numpy()
+    distance = np.abs(target - suggested)
+    distance /= max(float(np.median(distance)), np.finfo(np.float64).tiny)
+    table = pd.DataFrame({
+        "value": target, "suggested": suggested, "quality": found["label_quality"].to_numpy(),
+        "distance": distance,
+        "by_chance": [len(target) * math.erfc(USUAL * d / 2**0.5) for d in distance],
+    })  # fmt: skip
+    table = table.sort_values("distance", ascending=False, kind="stable")
+    rank = np.arange(1, len(table) + 1)
+    within = np.flatnonzero(table["by_chance"].to_numpy() <= CHANCE * rank)
+    return table.assign(stands_out=rank <= (within[-1] + 1 if len(within) else 0))
+
+
+def _reason(target: Column, row: Any, count: int) -> str:
+    """Why a label is on the list, in words."""
+    unit = f" {target.unit}" if target.unit else ""
+    side = "above" if row.value > row.suggested else "below"
+    return (
+        f"{abs(row.value - row.suggested):.4g}{unit} {side} the {row.suggested:.4g} that the other rows"
+        f" suggest, {row.distance:.1f} times the usual distance; of {count} sound labels"
+        f" {row.by_chance:.1f} would be so far off"
+    )
+
+
+def review(project: Project, output: Path | None = None, listed: int = 20) -> str:
+    """Write the review list of this clone, and say what stands out."""
+    contract, seed = load(project.contract), settings.load(project.params).tune.seed
+    frame, tuning = read_parquet(project.validated), read_json(project.tuning)
+    features, target = encode(contract, frame)
+    model = build(contract, tuning["model"], tuning["parameters"], seed)
+    table = issues(model, features, target, seed)
+    head, names = table[:listed], np.array(row_ids(contract, frame))
+    reviewed = pd.DataFrame({
+        "row": head.index + FIRST_ROW, "id": names[head.index], "value": head["value"],
+        "suggested": rounded(head["suggested"].tolist()), "quality": rounded(head["quality"].tolist()),
+        "stands_out": np.where(head["stands_out"], "yes", "no"),
+        "reason": [_reason(contract.target, row, len(table)) for row in head.itertuples()],
+    })  # fmt: skip
+    output = output or project.label_issues
+    write_csv(output, reviewed)
+    return "\n".join([
+        _summary(table),
+        *(f"  row {row.row}, {row.value:.6g}: {row.reason}." for row in reviewed[:SHOWN].itertuples()),
+        f"The {len(head)} most doubtful → {project.show(output)}; rows are lines of"
+        f" {project.show(project.raw)}. Look up where each value came from. Correct what is wrong in the"
+        " source, and leave what is right: the model may be what errs.",
+    ])  # fmt: skip
+
+
+def _summary(table: pd.DataFrame) -> str:
+    """How many labels stand out, beside how many would by chance."""
+    count, standing = len(table), int(table["stands_out"].sum())
+    if not standing:
+        return f"No label of {count} stands out: chance alone puts as many sound ones as far off."
+    verb = "stands" if standing == 1 else "stand"
+    expected = (
+        f"of {count} sound labels {table['by_chance'].iloc[standing - 1]:.1f} would be so far off"
+    )
+    return f"{standing} of {count} labels {verb} out; {expected}."
+
+
+def add(project: Project, file: Path, dry_run: bool = False) -> str:
+    """Add the labelled rows of a CSV file to this clone's source; all of them, or none.
+
+    They go into a file that is named by its content, so that adding them twice changes nothing.
+
+    Raises
+    ------
+    RowsRefused
+        With every value that the contract forbids, and every row that contradicts one that is there.
+    """
+    contract = load(project.contract)
+    rows, skipped = unseen(contract, ingest(contract, project.root), [file])
+    said = f"New rows: {len(rows)}. Already there: {skipped}."
+    if rows.empty or dry_run:
+        return f"{said} Nothing was written."
+    content = rows.to_csv(index=False, lineterminator="\n").encode()
+    path = project.root / LABELS / f"{digest(content)[:16]}.csv"
+    write_bytes(path, content)
+    return f"{said} Written to {project.show(path)}: run `make train`, and commit the file with the reports."

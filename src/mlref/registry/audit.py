@@ -1,0 +1,82 @@
+"""The audit trail: who changed what when, and why; lines of JSON that are added and never changed."""
+
+import datetime
+import getpass
+import json
+import os
+from typing import Any
+
+from mlref.bundle.store import Store
+from mlref.errors import EnvironmentFault
+
+FILE = "audit.jsonl"
+"""In the bundle store."""
+
+
+def note(
+    store: Store, action: str, record: dict[str, Any], reason: str, forced: bool = False
+) -> None:
+    """Add a line; it is on the disk before what it tells of is done.
+
+    A crash between the two and the same command again leave one line: what the last one says is not
+    said twice.
+
+    Parameters
+    ----------
+    action : str
+        The verdict about a model (``promote``, ``keep``, ``block``), or ``rollback``.
+    record : dict
+        The model's registration record, of which ``version`` and ``digest`` are noted.
+    reason : str
+        For people.
+    forced : bool
+        Whether a person overruled the gate.
+    """
+    entry = {
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "who": getpass.getuser(), "action": action, "version": record["version"],
+        "digest": record["digest"], "from": store.alias("champion"), "reason": reason,
+        "forced": forced,
+    }  # fmt: skip
+    told = ("action", "digest", "from")
+    if (last := read(store)[-1:]) and all(last[0][key] == entry[key] for key in told):
+        return
+    path = store.folder / FILE
+    try:
+        torn = path.is_file() and not path.read_bytes().endswith(b"\n")
+        with path.open("ab", buffering=0) as file:
+            file.write(b"\n" * torn + json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise EnvironmentFault(f"{path} cannot be written", error) from error
+
+
+def read(store: Store) -> list[dict[str, Any]]:
+    """All lines, oldest first, but those that a crash has cut off: what they tell of was not done."""
+    path = store.folder / FILE
+    entries = []
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            continue
+    return entries
+
+
+def earlier_champion(store: Store) -> str | None:
+    """The digest of the champion before the present one; None where the trail knows none.
+
+    A rollback takes back a promotion, so that the one after it goes back a step further.
+    """
+    champion, reigns = store.alias("champion"), list[str]()
+    moves = [entry for entry in read(store) if entry["action"] in ("promote", "rollback")]
+    if moves and moves[-1]["digest"] != champion:  # noted, and then a crash came
+        moves.pop()
+    for move in moves:
+        reigns += [move["from"]] if move["from"] and move["from"] not in reigns[-1:] else []
+        if move["action"] == "promote":
+            reigns += [move["digest"]] if move["digest"] not in reigns[-1:] else []
+        else:
+            while len(reigns) > 1 and reigns[-1] != move["digest"]:
+                reigns.pop()
+    return reigns[-2] if len(reigns) > 1 and reigns[-1] == champion else None

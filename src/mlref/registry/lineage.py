@@ -1,0 +1,221 @@
+"""Where a registered model comes from, and whether it can be made again from that."""
+
+import contextlib
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlref import tracking
+from mlref.bundle.store import ALIASES, Store
+from mlref.documents import read_text, read_yaml
+from mlref.errors import EnvironmentFault, MlrefError, NotReproduced, SettingsError
+from mlref.storage import Project, digest, read_json, rounded
+
+SAME = ": the same"
+
+
+def describe(store: Store, reference: str) -> dict[str, Any]:
+    """What is recorded about the origin of a model.
+
+    Raises
+    ------
+    ModelNotFound
+        When the reference names no registered model.
+    """
+    record = store.record(store.resolve(reference))
+    assert record is not None, "resolve names registered digests only"
+    return {
+        "version": record["version"],
+        "aliases": [name for name in ALIASES if store.alias(name) == record["digest"]],
+        "model": record["model"],
+        "parameters": record["parameters"],
+        "bundle": record["digest"],
+        "verdict": record["gate"]["verdict"],
+        "created": record["created"],
+        "run": record["run_id"],
+        "commit": record["commit"],
+        "data": record["data"],
+        "contract": record["contract"],
+        "params": record.get("params", {}),  # records of mlref 0.1 have none
+        "packages": record["libraries"],
+    }
+
+
+def verify(project: Project, model: dict[str, Any], report: Callable[[str], None]) -> str:
+    """Train a model again from its commit and its data, in a folder of its own, and compare.
+
+    Parameters
+    ----------
+    model : dict
+        What ``describe`` gives.
+    report : callable
+        Takes a line for each step that is done.
+
+    Returns
+    -------
+    str
+        That the same bundle came out, to the byte.
+
+    Raises
+    ------
+    NotReproduced
+        Says of each input whether it is the recorded one, with both values where it is not.
+    MlrefError
+        When a stage of the commit fails with the packages that are installed now.
+    """
+    commit = model["commit"]
+    if reason := _no_checkout(project, commit):
+        raise NotReproduced(
+            f"Version {model['version']} cannot be trained again: {reason}. What can still be compared"
+            " with the files that are here",
+            list(compare(model, project)),
+        )
+    with tempfile.TemporaryDirectory(prefix="mlref-lineage-") as folder:
+        clone = _check_out(project, commit, Path(folder) / "clone")
+        report(f"checked out {commit[:12]}")
+        _give_raw_table(project, clone)
+        for name, command in _stages(clone):
+            if not (clone.raw if name == "ingest" else clone.bundle).exists():
+                report(_run_stage(clone, name, command))
+            if name == "ingest" and (lines := _changed_table(clone)):
+                what = f"Version {model['version']} is not reproduced: its data have changed"
+                raise NotReproduced(what, lines)
+        again = digest(clone.bundle / "MANIFEST.json")
+        if again != model["bundle"]:
+            lines = list(compare(model, clone))
+            if all(line.endswith(SAME) for line in lines):
+                lines.append(
+                    "So what is not recorded differs: Python, the machine, other packages."
+                )
+            raise NotReproduced(
+                f"Version {model['version']} is not reproduced: commit {commit[:12]} gives bundle"
+                f" {again[:12]}, not {model['bundle'][:12]}",
+                lines,
+            )
+    return f"reproduced: trained again, it gives the same bundle {again[:12]}"
+
+
+def compare(model: dict[str, Any], project: Project) -> Iterator[str]:
+    """One line for each kind of input: the same, or what was recorded and what is there now."""
+    params = read_yaml(read_text(project.params, SettingsError), "params.yaml", SettingsError)
+    present = {
+        "data": read_json(project.profile)["data"], "contract": digest(project.contract),
+        "params": rounded(params), "packages": tracking.libraries(),
+    }  # fmt: skip
+    for kind, now in present.items():
+        before, now = _flat(kind, model[kind]), _flat(kind, now)
+        changed = [
+            f"{name}: recorded {before.get(name, 'nothing')}, now {now.get(name, 'nothing')}"
+            for name in sorted(before | now)
+            if before.get(name) != now.get(name)
+        ]
+        if kind == "data":
+            changed += _changed_table(project)
+        yield from changed or [f"{kind}{SAME}"]
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """Leaves of nested mappings by the path to them, such as ``params.split.seed``."""
+    if not isinstance(value, dict):
+        return {name: value}
+    parts = (_flat(f"{name}.{key}", item) for key, item in value.items())
+    return {key: item for part in parts for key, item in part.items()}
+
+
+def _no_checkout(project: Project, commit: str | None) -> str | None:
+    """Why the files that a model was made from cannot be checked out."""
+    if commit is None:
+        return "it was registered outside of git, so its code is not recorded"
+    if commit.endswith("-dirty"):
+        clean = commit.removesuffix("-dirty")[:12]
+        return f"its files differed from commit {clean}, and what they held is not recorded"
+    if _git(project.root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        return f"git does not know its commit {commit}; `git fetch` may bring it"
+    return None
+
+
+def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
+    except OSError as error:
+        raise EnvironmentFault("`git` cannot be started", error) from error
+
+
+def _check_out(project: Project, commit: str, folder: Path) -> Project:
+    """A clone that borrows the objects of this one, so that nothing here is written."""
+    origin = str(project.root)
+    for where, *words in (
+        (project.root, "clone", "--quiet", "--shared", "--no-checkout", origin, str(folder)),
+        (folder, "checkout", "--quiet", "--detach", commit),
+    ):
+        done = _git(where, *words)
+        if done.returncode:
+            reason = RuntimeError(done.stderr.strip())
+            raise EnvironmentFault(f"commit {commit} cannot be checked out", reason)
+    return Project(folder)
+
+
+def _give_raw_table(project: Project, clone: Project) -> None:
+    """Copy the commit's raw table into its clone; where it is not to be had, the clone ingests it.
+
+    The table that is here counts when it is the commit's, or when no stage has written it so: then
+    somebody has changed it, and that has to be said. That of another commit does not count; the
+    commit's own may be in the cache of DVC.
+    """
+    wanted, here = _locked(clone), _md5(project.raw)
+    cached = project.root / ".dvc" / "cache" / "files" / "md5" / wanted[:2] / wanted[2:]
+    edited = here is not None and here != _locked(project)
+    table = project.raw if edited or here == wanted else cached
+    if table.is_file():
+        clone.raw.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(table, clone.raw)
+
+
+def _changed_table(project: Project) -> list[str]:
+    """A line when the raw table is not the one of dvc.lock; the training rows alone would not show it."""
+    wanted, found = _locked(project), _md5(project.raw)
+    if not (wanted and found) or wanted == found:
+        return []
+    return [f"data: MD5 of {project.show(project.raw)}: recorded {wanted}, now {found}"]
+
+
+def _md5(path: Path) -> str | None:
+    """The name that DVC gives to a file's content; None where there is no file."""
+    return hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _locked(project: Project) -> str:
+    """MD5 of the raw table in dvc.lock; empty where it has none."""
+    with contextlib.suppress(FileNotFoundError):
+        for stage in yaml.safe_load(project.lock.read_bytes())["stages"].values():
+            for out in stage["outs"]:
+                if out["path"] == project.show(project.raw):
+                    return str(out["md5"])
+    return ""
+
+
+def _stages(clone: Project) -> list[tuple[str, str]]:
+    """Name and command of each stage, in the order of dvc.yaml."""
+    stages = yaml.safe_load((clone.root / "dvc.yaml").read_bytes())["stages"]
+    return [(name, stage["cmd"]) for name, stage in stages.items()]
+
+
+def _run_stage(clone: Project, name: str, command: str) -> str:
+    """Run a stage with the clone's own code; returns what it said."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    own = {"PATH": path, "PYTHONPATH": str(clone.root / "src")}
+    done = subprocess.run(
+        shlex.split(command), cwd=clone.root, env=os.environ | own, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise MlrefError(f"The commit's stage {name} failed here: {done.stderr.strip()}")
+    return done.stdout.strip()

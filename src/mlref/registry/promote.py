@@ -1,0 +1,109 @@
+"""Make another registered model the champion: a later one by promotion, the one before by rollback.
+
+The order is: a line in the audit trail, the pointer in the store, MLflow's alias. After a crash the same
+command again does what is left.
+"""
+
+import contextlib
+from typing import Any
+
+from mlref.bundle.store import Store
+from mlref.errors import EnvironmentFault, GateBlocked, MlrefError
+from mlref.registry import audit
+from mlref.registry.register import mirror
+from mlref.storage import Project, locked
+
+
+def promote(
+    project: Project, reference: str, reason: str = "", force: bool = False, dry_run: bool = False
+) -> str:
+    """Make a registered model the champion, when its evaluation passes the gate; returns a summary.
+
+    Parameters
+    ----------
+    reference : str
+        Version, alias or digest.
+    reason : str
+        Why; needed where the gate would keep the champion, or is overruled.
+    force : bool
+        Overrule a gate that blocks.
+    dry_run : bool
+        Change nothing; say what would happen.
+
+    Raises
+    ------
+    GateBlocked
+        When the gate blocks the model, and it is not overruled.
+    MlrefError
+        When the reason is missing.
+    """
+    from mlref.registry.judge import judge_again  # takes a second to import
+
+    with _door(project, dry_run):
+        store = Store(project.store)
+        _, record = store.open(reference)
+        if store.alias("champion") == record["digest"]:
+            return _pointed(project, store, record, dry_run)
+        gate = judge_again(project, store, record["digest"])
+        if gate["verdict"] == "block" and not force:
+            remedy = (
+                "To promote it all the same: --force --reason TEXT, which the audit trail keeps."
+            )
+            raise GateBlocked(gate["reasons"], remedy)
+        if not reason.strip():
+            if force:
+                raise MlrefError("--force needs --reason TEXT, which the audit trail keeps.")
+            if gate["verdict"] == "keep":
+                said = "\n".join(f"  {line}" for line in gate["reasons"])
+                raise MlrefError(
+                    f"The gate would keep the champion:\n{said}\n"
+                    "To promote version {version} all the same: --reason TEXT.".format(**record)
+                )
+        if not dry_run:
+            why, forced = reason.strip() or " ".join(gate["reasons"]), gate["verdict"] == "block"
+            audit.note(store, "promote", record, why, forced)
+        return _pointed(project, store, record, dry_run)
+
+
+def rollback(project: Project, reason: str = "", dry_run: bool = False) -> str:
+    """Make the champion before the present one champion again; returns a summary.
+
+    The gate is not asked: it has judged that model, and there may be no time.
+
+    Raises
+    ------
+    MlrefError
+        When the audit trail knows no earlier champion.
+    BundleError
+        When its bundle is not whole any more.
+    """
+    with _door(project, dry_run):
+        store = Store(project.store)
+        earlier = audit.earlier_champion(store)
+        if earlier is None:
+            raise MlrefError(
+                "The audit trail knows no champion before this one. `mlref models` lists what"
+                " `mlref promote VERSION` can make champion."
+            )
+        _, record = store.open(earlier)
+        if not dry_run:
+            audit.note(store, "rollback", record, reason.strip())
+        return _pointed(project, store, record, dry_run)
+
+
+def _door(project: Project, dry_run: bool) -> contextlib.AbstractContextManager[None]:
+    """Two commands at once wait for one another; a dry run does not even write the lock."""
+    return contextlib.nullcontext() if dry_run else locked(project.store / ".lock")
+
+
+def _pointed(project: Project, store: Store, record: dict[str, Any], dry_run: bool) -> str:
+    """Point the champion to a model, in the store and then in MLflow."""
+    name = "Version {version} ({model})".format(**record)
+    if dry_run:
+        return f"{name} would be the champion. Dry run: nothing is changed."
+    store.point("champion", record["digest"])
+    try:
+        mirror(project, store, store.alias("challenger"))
+    except EnvironmentFault as error:  # the pointer is what counts: a rollback must not wait for it
+        return f"{name} is the champion. MLflow does not show it yet: {error}"
+    return f"{name} is the champion. A service that runs has to be started again to serve it."

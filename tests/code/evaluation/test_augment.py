@@ -1,0 +1,182 @@
+"""Jittered copies stay possible rows, and their effect is measured on rows that they do not know."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+from mlref import settings
+from mlref.contract import parse
+from mlref.errors import MlrefError
+from mlref.evaluation import augment
+from mlref.evaluation.augment import effect, jitter, verdict
+from mlref.rows import generate
+from mlref.storage import Project
+from tests.fakes import CONTRACT, CONTRACT_TEXT
+from tests.projects import RENTS_TEXT
+
+ERRORS = {"example: 70.5": 20, "example: 3\n": 2, "example: 4\n": 30}
+"""Of area, rooms and balcony; large beside what is valid, so that the bounds matter."""
+
+
+def with_errors(text: str) -> str:
+    """A contract whose three numbers declare an error."""
+    for example, error in ERRORS.items():
+        text = text.replace(example, f"{example.strip()}\n    error: {error}\n")
+    return text
+
+
+JITTERED = parse(with_errors(CONTRACT_TEXT))
+TUNE = settings.Tune(seed=1, folds=3, repeats=2, candidates={"mean": {}})
+KNOBS = settings.Bootstrap(seed=1, resamples=200, confidence=0.95)
+
+
+def test_jittered_rows_are_rows_that_the_contract_accepts() -> None:
+    """Inside `valid`, whole where they must be; nulls and columns without an error stay."""
+    rows = generate(JITTERED, 2000, seed=0)
+    jittered = jitter(JITTERED, rows, np.random.default_rng(0))
+    area, rooms, heating, balcony = jittered.T
+    assert area.min() == 5 and area.max() == 1000
+    assert set(rooms) == set(range(1, 21))
+    np.testing.assert_array_equal(heating, rows[:, 2])
+    np.testing.assert_array_equal(np.isnan(balcony), np.isnan(rows[:, 3]))
+    assert np.nanmin(balcony) == 0 and np.nanmax(balcony) == 100
+
+
+def test_the_jitter_has_the_declared_size_and_no_direction() -> None:
+    """A normal error with the column's standard deviation."""
+    rows = np.tile([500.0, 10.0, 0.0, 50.0], (5000, 1))
+    moved = jitter(JITTERED, rows, np.random.default_rng(0)) - rows
+    assert moved[:, 0].mean() == pytest.approx(0, abs=1)
+    assert moved[:, 0].std() == pytest.approx(20, rel=0.05)
+    assert moved[:, 1].std() == pytest.approx(2, rel=0.05)
+
+
+def test_the_rows_themselves_are_not_changed() -> None:
+    """A copy is jittered; nothing is where no column declares an error."""
+    rows = generate(JITTERED, 20, seed=0)
+    before = rows.copy()
+    jitter(JITTERED, rows, np.random.default_rng(0))
+    np.testing.assert_array_equal(rows, before)
+    np.testing.assert_array_equal(jitter(CONTRACT, rows, np.random.default_rng(0)), before)
+
+
+class Recorder(LinearRegression):
+    """A model that keeps what it was fitted and asked on."""
+
+    seen: list[tuple[Any, Any, Any]] = []
+
+    def fit(self, X: Any, y: Any) -> Any:
+        """Keep the rows and fit."""
+        self.known = (X, y)
+        return super().fit(X, y)
+
+    def predict(self, X: Any) -> Any:
+        """Keep the rows that are asked, with those that are known."""
+        self.seen.append((*self.known, X))
+        return super().predict(X)
+
+
+def test_only_the_training_part_of_a_fold_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No copy of a judged row is learned, and judged rows are as they were measured."""
+    monkeypatch.setattr(Recorder, "seen", [])
+    rows = generate(CONTRACT, 60, seed=0)
+    rows[:, 3] = np.arange(60.0)  # no error here: it names the row in each copy
+    target = rows[:, 0].copy()
+    contract = parse(CONTRACT_TEXT.replace("example: 70.5", "example: 70.5\n    error: 20"))
+    effect(contract, Recorder, rows, target, 4, TUNE, KNOBS)
+    assert len(Recorder.seen) == 2 * TUNE.folds * TUNE.repeats
+    for index, (known, answers, asked) in enumerate(Recorder.seen):
+        copies = 5 if index % 2 == 0 else 1
+        assert len(known) == 40 * copies
+        assert not set(known[:, 3]) & set(asked[:, 3])
+        np.testing.assert_array_equal(known[:40], rows[known[:40, 3].astype(int)])
+        np.testing.assert_array_equal(asked, rows[asked[:, 3].astype(int)])
+        np.testing.assert_array_equal(answers, target[known[:, 3].astype(int)])
+
+
+def straight(rows: int) -> tuple[Any, Any]:
+    """Rows whose target follows the area alone, with noise."""
+    features = generate(CONTRACT, rows, seed=0)[:, :1]
+    return features, features[:, 0] + np.random.default_rng(0).normal(0, 300, rows)
+
+
+def with_error(size: float) -> Any:
+    """A contract with the area alone, and an error of it."""
+    area = CONTRACT.features[0].model_copy(update={"error": size})
+    return CONTRACT.model_copy(update={"features": (area,)})
+
+
+def test_a_curve_that_follows_the_noise_is_helped() -> None:
+    """Among jittered copies it can no longer run through every row."""
+
+    def curve() -> Any:
+        return make_pipeline(StandardScaler(), PolynomialFeatures(9), LinearRegression())
+
+    found, plain = effect(with_error(60), curve, *straight(60), 20, TUNE, KNOBS)
+    assert found["upper"] < 0
+    assert verdict(found, plain).startswith("Augmentation helps: RMSE ")
+
+
+def test_an_error_that_drowns_the_column_makes_a_model_worse() -> None:
+    """It learns that the column says little, but in the rows to predict the column is good."""
+    found, plain = effect(with_error(900), LinearRegression, *straight(150), 5, TUNE, KNOBS)
+    assert found["lower"] > 0
+    assert verdict(found, plain).startswith("Augmentation makes the model worse: RMSE ")
+
+
+def test_no_copies_make_no_difference() -> None:
+    """The two models of a pair differ by the copies alone."""
+    found, _ = effect(with_error(60), LinearRegression, *straight(60), 0, TUNE, KNOBS)
+    assert found == {"value": 0, "lower": 0, "upper": 0}
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "words"),
+    [
+        (-2, -1, "helps"),
+        (1, 2, "makes the model worse"),
+        (-1, 1, "does not help"),
+        (0, 0, "does not"),
+    ],
+)
+def test_the_verdict_says_plainly_whether_it_helps(lower: float, upper: float, words: str) -> None:
+    """An interval that holds zero is no help."""
+    found = {"value": (lower + upper) / 2, "lower": lower, "upper": upper}
+    said = verdict(found, 50.0)
+    assert said.startswith(f"Augmentation {words}")
+    assert said.endswith(f"[{lower:+.2f}, {upper:+.2f}].")
+
+
+def test_the_effect_is_measured_on_the_training_rows_and_changes_nothing(project: Project) -> None:
+    """The same figures each time, and someone who looks sees each fold counted."""
+    project.contract.write_text(with_errors(RENTS_TEXT))
+    before = {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()}
+    counted: list[int] = []
+
+    def track(work: list[Any]) -> Any:
+        counted.append(len(work))
+        return work
+
+    said = augment.run(project, track, copies=2)
+    first, second = said.splitlines()
+    count = first.split(" on ")[1].split()[0]
+    assert (
+        first
+        == f"elastic_net on {count} training rows; copies of each: 2, jittered in area, rooms, balcony."
+    )
+    assert second.startswith("Augmentation ")
+    assert counted == [3 * 2]
+    assert augment.run(project, copies=2) == said
+    assert {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()} == before
+
+
+def test_a_contract_without_errors_has_nothing_to_jitter(project: Project) -> None:
+    """The message says what to declare."""
+    with pytest.raises(
+        MlrefError, match=r"No feature .* declares an `error`.*\n.*standard deviation"
+    ):
+        augment.run(project)

@@ -1,0 +1,320 @@
+"""Where a model comes from, and whether it can be made again: on a repository with small stages."""
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mlref import tracking
+from mlref.bundle.store import Store
+from mlref.errors import EnvironmentFault, MlrefError, ModelNotFound, NotReproduced
+from mlref.registry.lineage import describe, verify
+from mlref.storage import Project, digest, read_json
+from tests.fakes import CONTRACT_TEXT
+from tests.projects import PARAMS
+
+DVC_YAML = """\
+stages:
+  ingest: {cmd: python stage.py ingest}
+  split: {cmd: python stage.py split}
+  package: {cmd: python stage.py package}
+  evaluate: {cmd: python stage.py evaluate}
+"""
+STAGE = """\
+import hashlib, json, pathlib, sys
+name = sys.argv[1]
+raw, params = pathlib.Path("data/raw/dataset.csv"), pathlib.Path("config/params.yaml")
+if name == "ingest":
+    raw.parent.mkdir(parents=True)
+    raw.write_bytes(pathlib.Path("data/source/rows.csv").read_bytes())
+elif name == "split":
+    profile = pathlib.Path("reports/profile.json")
+    profile.parent.mkdir(exist_ok=True)
+    profile.write_text(json.dumps({"data": hashlib.sha256(raw.read_bytes()).hexdigest()}))
+elif name == "package":
+    pathlib.Path("models/bundle").mkdir(parents=True)
+    pathlib.Path("models/bundle/MANIFEST.json").write_bytes(raw.read_bytes() + params.read_bytes())
+else:
+    sys.exit("evaluate is not needed")
+print(name, "done")
+"""
+ROWS = "area,rent\n70,900\n"
+
+
+def git(project: Project, *words: str) -> str:
+    """Run git as a user of its own."""
+    command = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", *words]
+    done = subprocess.run(command, cwd=project.root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit(project: Project) -> str:
+    """Commit all that is not ignored; returns the commit."""
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "a commit")
+    return git(project, "rev-parse", "HEAD")
+
+
+def set_rows(project: Project, rows: str) -> None:
+    """Write source, raw table, profile and dvc.lock, as the stages would."""
+    for path in (project.root / "data" / "source" / "rows.csv", project.raw):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(rows)
+    md5 = hashlib.md5(rows.encode()).hexdigest()
+    out = f"{{path: data/raw/dataset.csv, md5: {md5}}}"
+    project.lock.write_text(f"stages:\n  other: {{outs: []}}\n  ingest: {{outs: [{out}]}}\n")
+    project.profile.parent.mkdir(exist_ok=True)
+    project.profile.write_text(f'{{"data": "{hashlib.sha256(rows.encode()).hexdigest()}"}}')
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A clone whose stages take no time, and a temporary folder of its own beside it."""
+    made = Project(tmp_path / "clone")
+    made.contract.parent.mkdir(parents=True)
+    made.contract.write_text(CONTRACT_TEXT)
+    made.params.write_text(yaml.safe_dump(PARAMS))
+    (made.root / "dvc.yaml").write_text(DVC_YAML)
+    (made.root / "stage.py").write_text(STAGE)
+    (made.root / ".gitignore").write_text("/data/raw/\n/.dvc/cache/\n")
+    set_rows(made, ROWS)
+    git(made, "init", "--quiet")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return made
+
+
+@pytest.fixture
+def model(project: Project) -> dict[str, Any]:
+    """What is recorded about a model that was made from the first commit."""
+    return {
+        "version": "3", "commit": commit(project), "data": read_json(project.profile)["data"],
+        "contract": digest(project.contract), "params": PARAMS, "packages": tracking.libraries(),
+        "bundle": digest(ROWS.encode() + project.params.read_bytes()),
+    }  # fmt: skip
+
+
+def tried(project: Project, model: dict[str, Any]) -> tuple[str, list[str]]:
+    """What verification ends with and what it reported on the way; it must leave nothing behind."""
+    lines: list[str] = []
+    before = snapshot(project)
+    try:
+        return verify(project, model, lines.append), lines
+    except NotReproduced as refusal:
+        return str(refusal), lines
+    finally:
+        assert snapshot(project) == before
+        assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+def snapshot(project: Project) -> dict[str, int]:
+    """Time of every file of the clone, those of git included."""
+    return {str(path): path.stat().st_mtime_ns for path in project.root.rglob("*")}
+
+
+def test_what_is_recorded_is_shown(registered: Project) -> None:
+    """By version, alias or digest."""
+    store = Store(registered.store)
+    (record,) = store.records()
+    found = describe(store, "champion")
+    assert found == describe(store, "1") == describe(store, record["digest"][:8])
+    assert found["aliases"] == ["champion", "challenger"]
+    assert found["params"] == PARAMS
+    assert (found["run"], found["verdict"]) == (record["run_id"], "promote")
+    for name in ("version", "commit", "data", "contract", "created"):
+        assert found[name] == record[name]
+    with pytest.raises(ModelNotFound):
+        describe(store, "9")
+
+
+def test_a_model_is_made_again_from_its_commit(project: Project, model: dict[str, Any]) -> None:
+    """With the raw table that is here, up to the stage that makes the bundle."""
+    said, lines = tried(project, model)
+    assert said == f"reproduced: trained again, it gives the same bundle {model['bundle'][:12]}"
+    assert lines == [f"checked out {model['commit'][:12]}", "split done", "package done"]
+
+
+def test_what_was_changed_here_since_does_not_matter(
+    project: Project, model: dict[str, Any]
+) -> None:
+    """Later commits, and files that are not committed: the model is of its own commit."""
+    (project.root / "stage.py").write_text("raise SystemExit('broken')")
+    commit(project)
+    project.params.write_text("seed: 1")
+    assert tried(project, model)[0].startswith("reproduced")
+
+
+def test_without_the_raw_table_it_is_ingested_anew(project: Project, model: dict[str, Any]) -> None:
+    """By the commit's own first stage."""
+    project.raw.unlink()
+    said, lines = tried(project, model)
+    assert said.startswith("reproduced") and lines[1] == "ingest done"
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_model_of_earlier_data_is_made_again(
+    project: Project, model: dict[str, Any], cached: bool
+) -> None:
+    """The table that is here belongs to a later commit; that of the model's is in the cache or ingested."""
+    name = hashlib.md5(ROWS.encode()).hexdigest()
+    cache = project.root / ".dvc" / "cache" / "files" / "md5" / name[:2]
+    cache.mkdir(parents=True)
+    if cached:
+        (cache / name[2:]).write_text(ROWS)
+    set_rows(project, f"{ROWS}80,1000\n")
+    commit(project)
+    said, lines = tried(project, model)
+    assert said.startswith("reproduced")
+    assert ("ingest done" in lines) != cached
+
+
+@pytest.mark.parametrize("old", ["70", "900"])
+def test_a_byte_changed_in_the_raw_table_is_named_before_anything_is_trained(
+    project: Project, model: dict[str, Any], old: str
+) -> None:
+    """Also where an unchanged copy is in the cache of DVC: the changed one is what is asked about."""
+    name = hashlib.md5(ROWS.encode()).hexdigest()
+    cache = project.root / ".dvc" / "cache" / "files" / "md5" / name[:2]
+    cache.mkdir(parents=True)
+    shutil.copy(project.raw, cache / name[2:])
+    project.raw.write_text(ROWS.replace(old, "71"))
+    said, lines = tried(project, model)
+    now = hashlib.md5(project.raw.read_bytes()).hexdigest()
+    assert said == (
+        "Version 3 is not reproduced: its data have changed:\n"
+        f"  data: MD5 of data/raw/dataset.csv: recorded {name}, now {now}"
+    )
+    assert len(lines) == 1
+
+
+def test_a_source_that_gives_other_rows_now_is_named(
+    project: Project, model: dict[str, Any]
+) -> None:
+    """A database has moved on, or a package ships another dataset."""
+    source = "pathlib.Path('data/source/rows.csv').read_bytes()"
+    text = STAGE.replace(source.replace("'", '"'), "b'other'")
+    assert text != STAGE
+    (project.root / "stage.py").write_text(text)
+    project.raw.unlink()
+    said, lines = tried(project, model | {"commit": commit(project)})
+    assert said.startswith("Version 3 is not reproduced: its data have changed:\n  data: MD5 of ")
+    assert lines[-1] == "ingest done"
+
+
+PLANTS: list[tuple[dict[str, Any], str]] = [
+    ({"data": "abc"}, "data: recorded abc, now "),
+    ({"contract": "abc"}, "contract: recorded abc, now "),
+    ({"params": PARAMS | {"split": {"seed": 5, "holdout": 0.25}}},
+     "params.split.seed: recorded 5, now 4"),
+    ({"params": PARAMS | {"more": {"depth": 2}}}, "params.more.depth: recorded 2, now nothing"),
+    ({"packages": tracking.libraries() | {"numpy": "1.0"}}, "packages.numpy: recorded 1.0, now "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("planted", "line"), PLANTS, ids=[line[:20] for _, line in PLANTS])
+def test_the_input_that_differs_is_named(
+    project: Project, model: dict[str, Any], planted: dict[str, Any], line: str
+) -> None:
+    """With both values; the others are said to be the same."""
+    said, _ = tried(project, model | {"bundle": "f" * 64} | planted)
+    first, *lines = said.splitlines()
+    made = digest(ROWS.encode() + project.params.read_bytes())
+    assert first == (
+        f"Version 3 is not reproduced: commit {model['commit'][:12]} gives bundle {made[:12]}, not"
+        " ffffffffffff:"
+    )
+    (different,) = (found for found in lines if "the same" not in found)
+    assert different.startswith(f"  {line}")
+    assert len(lines) == 4
+
+
+def test_where_every_recorded_input_is_the_same_the_rest_is_blamed(
+    project: Project, model: dict[str, Any]
+) -> None:
+    """Not the data, nor a knob."""
+    said, _ = tried(project, model | {"bundle": "f" * 64})
+    assert said.splitlines()[1:] == [
+        "  data: the same", "  contract: the same", "  params: the same", "  packages: the same",
+        "  So what is not recorded differs: Python, the machine, other packages.",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("recorded", "reason"),
+    [
+        ("{commit}-dirty", "its files differed from commit {start}, and what they held is not recorded"),
+        ("0" * 40, "git does not know its commit 000000"),
+        (None, "it was registered outside of git, so its code is not recorded"),
+    ],
+)  # fmt: skip
+def test_a_commit_that_cannot_be_checked_out_is_said_and_the_rest_compared(
+    project: Project, model: dict[str, Any], recorded: str | None, reason: str
+) -> None:
+    """Nothing is trained; the inputs that are here are still compared."""
+    start, name = model["commit"][:12], model["commit"]
+    made_from = recorded and recorded.format(commit=name)
+    planted = {"params": PARAMS | {"train": {}}, "commit": made_from}
+    said, lines = tried(project, model | planted)
+    assert said.startswith(f"Version 3 cannot be trained again: {reason.format(start=start)}")
+    assert "What can still be compared with the files that are here:\n  data: the same" in said
+    assert "  params.train.seed: recorded nothing, now 1" in said
+    assert lines == []
+
+
+def test_a_changed_byte_is_named_also_where_nothing_can_be_checked_out(
+    project: Project, model: dict[str, Any]
+) -> None:
+    """The rows that the stages have made of the table are still the recorded ones."""
+    project.raw.write_text(ROWS.replace("900", "901"))
+    said, _ = tried(project, model | {"commit": None})
+    assert "\n  data: MD5 of data/raw/dataset.csv: recorded " in said
+    assert "data: the same" not in said and "  contract: the same" in said
+
+
+def test_a_stage_that_fails_says_so_in_its_own_words(
+    project: Project, model: dict[str, Any]
+) -> None:
+    """With packages of today, yesterday's code may not run."""
+    (project.root / "stage.py").write_text("raise SystemExit('no such option')")
+    planted = model | {"commit": commit(project)}
+    with pytest.raises(MlrefError, match="^The commit's stage split failed here: no such option"):
+        verify(project, planted, print)
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+def test_the_temporary_folder_goes_also_when_somebody_interrupts(
+    project: Project, model: dict[str, Any]
+) -> None:
+    """Between two stages."""
+
+    def interrupt(line: str) -> None:
+        if line == "split done":
+            assert list(Path(tempfile.gettempdir()).iterdir()) != []
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(project, model, interrupt)
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
+
+
+def test_without_git_it_says_that_git_cannot_be_started(
+    project: Project, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of the machine, not of the model."""
+    monkeypatch.setenv("PATH", str(project.root))
+    with pytest.raises(EnvironmentFault, match="`git` cannot be started"):
+        verify(project, model, print)
+
+
+def test_a_commit_that_has_no_lock_is_trained_on_the_table_that_is_here(
+    project: Project, model: dict[str, Any]
+) -> None:
+    """Nothing says what its data were, so the bundle alone decides."""
+    project.lock.unlink()
+    said, _ = tried(project, model | {"commit": commit(project)})
+    assert said.startswith("reproduced")

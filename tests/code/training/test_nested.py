@@ -1,0 +1,137 @@
+"""Nested cross-validation of a candidate."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit, cross_val_predict
+
+from mlref import settings
+from mlref.rows import Array, generate
+from mlref.training.candidates import build
+from mlref.training.nested import Nested, Scores, deal, fit, gather, nest, parts, plain
+from tests.fakes import CONTRACT, linear
+
+ROWS = generate(CONTRACT, 40, seed=3)
+TARGET = linear(ROWS) + np.random.default_rng(5).normal(0, 4000, 40)
+ALPHAS = [0.01, 1.0, 10.0, 100.0]
+RIDGES = [{"alpha": alpha} for alpha in ALPHAS]
+
+
+def knobs(**changed: Any) -> settings.Tune:
+    """Small settings of the stage."""
+    small = {"seed": 1, "folds": 4, "repeats": 2, "sampler": "grid", "trials": 1}
+    return settings.Tune(**small | changed, candidates={"mean": {}})
+
+
+def scores(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Scores:
+    """All fits of a candidate on the rows of this file."""
+    turned = knobs(**changed)
+    folds = deal(turned, len(target))
+    work = parts(name, tried, turned, len(tried) > 1)
+    found = ((part, fit(part, CONTRACT, 0, ROWS, target, folds)) for part in work)
+    return gather(found, len(tried), folds)
+
+
+def judged(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Nested:
+    """A candidate as it is quoted."""
+    return nest(scores(name, tried, target, **changed), deal(knobs(**changed), len(target)))
+
+
+def test_rows_are_dealt_evenly_and_anew_in_each_round() -> None:
+    """The first round of a seed is the second of the seed before it."""
+    folds = deal(knobs(repeats=3), 41)
+    assert folds.shape == (3, 41)
+    assert [np.bincount(dealt).tolist() for dealt in folds] == [[11, 10, 10, 10]] * 3
+    assert folds[0].tolist() != folds[1].tolist()
+    assert deal(knobs(repeats=2, seed=2), 41).tolist() == folds[1:].tolist()
+
+
+def test_nesting_takes_a_fit_for_each_pair_of_folds_and_only_where_there_is_a_choice() -> None:
+    """Four folds and six pairs, in each of two rounds."""
+    assert len(parts("ridge", RIDGES, knobs(), choice=True)) == 2 * (4 + 6)
+    assert len(parts("ridge", RIDGES[:1], knobs(), choice=False)) == 2 * 4
+
+
+def test_a_single_setting_is_predicted_as_scikit_learn_would() -> None:
+    """Preprocessing fitted without the fold too; averaged over the rounds."""
+    found = judged("ridge", RIDGES[:1])
+    expected = [
+        cross_val_predict(
+            build(CONTRACT, "ridge", RIDGES[0], 0), ROWS, TARGET,
+            cv=KFold(4, shuffle=True, random_state=seed),
+        )
+        for seed in (1, 2)
+    ]  # fmt: skip
+    assert found.predictions == pytest.approx(np.mean(expected, axis=0), rel=1e-9)
+    assert found.errors.shape == (2, 4)
+
+
+def test_a_choice_is_nested_as_a_search_within_each_fold_would() -> None:
+    """scikit-learn's grid search on the rows of the other folds, with these as its folds."""
+    tried = [{"alpha": alpha} for alpha in (0.01, 3.0, 10.0, 30.0)]
+    found, folds = judged("ridge", tried), deal(knobs(), 40)
+    predicted = np.zeros((2, 40))
+    for repeat, fold in enumerate(folds):
+        for k in range(4):
+            seen = fold != k
+            inner = GridSearchCV(
+                build(CONTRACT, "ridge", {}, 0),
+                {"estimate__alpha": [setting["alpha"] for setting in tried]},
+                scoring="neg_root_mean_squared_error",
+                cv=PredefinedSplit(fold[seen]),
+            ).fit(ROWS[seen], TARGET[seen])
+            predicted[repeat, ~seen] = inner.predict(ROWS[~seen])
+            assert found.chosen[repeat, k] == inner.best_index_
+    assert len(np.unique(found.chosen)) > 1
+    assert found.predictions == pytest.approx(predicted.mean(axis=0), rel=1e-9)
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_the_values_of_a_fold_have_no_say_in_its_own_setting(fold: int) -> None:
+    """They have in that of the others; chosen by the plain errors, they would have in both."""
+    held = deal(knobs(repeats=1), 40)[0] == fold
+    target = np.where(held, 1e6 * np.arange(40) ** 2, TARGET)
+    before, after = (judged("ridge", RIDGES, given, repeats=1) for given in (TARGET, target))
+    assert after.chosen[0, fold] == before.chosen[0, fold]
+    assert after.predictions[held].tolist() == before.predictions[held].tolist()
+    assert after.predictions[~held].tolist() != before.predictions[~held].tolist()
+
+
+def test_every_row_is_predicted_by_models_that_have_not_seen_it() -> None:
+    """Out of fold, the mean of a row's own value is not in its prediction."""
+    target = np.zeros(40)
+    target[7] = 40.0
+    found = judged("mean", [{}], target)
+    assert found.predictions[7] == 0
+    assert found.predictions.sum() > 0
+
+
+def test_a_pair_of_folds_is_judged_on_each_of_them() -> None:
+    """With models that have seen neither: their mean is of the other two folds."""
+    target = deal(knobs(repeats=1), 40)[0] * 10.0
+    errors = scores("mean", [{}, {}], target, repeats=1).errors[0, 0]
+    values = np.arange(4) * 10.0
+    for k in range(4):
+        for j in range(4):
+            mean = np.delete(values, [k, j]).mean()
+            assert errors[k, j] == pytest.approx(abs(values[k] - mean))
+
+
+def test_a_draw_goes_to_the_first_setting() -> None:
+    """The order of the file, as everywhere on the ladder."""
+    assert judged("mean", [{}, {}, {}]).chosen.tolist() == [[0] * 4] * 2
+
+
+def test_plain_errors_are_those_of_the_single_folds() -> None:
+    """Neither nested nor mixed with those of pairs."""
+    found = scores("ridge", RIDGES)
+    alone = [scores("ridge", [setting]) for setting in RIDGES]
+    assert plain(found) == pytest.approx(np.concatenate([plain(one) for one in alone]), rel=1e-9)
+    assert found.predictions == pytest.approx(np.concatenate([one.predictions for one in alone]))
+
+
+def test_a_value_that_scikit_learn_does_not_take_is_named() -> None:
+    """With its setting, among those that are fine."""
+    with pytest.raises(ValueError, match=r"^ridge: {'alpha': -1}: The 'alpha' parameter"):
+        scores("ridge", [{"alpha": 1}, {"alpha": -1}])
