@@ -168,5 +168,5 @@ def test_it_refuses_there_as_it_does_in_a_clone(installed: Path, folder: Path) -
     (folder / "config" / "dataset.yaml").write_text("name: 3\n")
     done = use(installed, "mlref", "contract", "check", cwd=folder)
     assert done.returncode == 1
-    assert "config/dataset.yaml has 9 mistakes:" in done.stderr
+    assert "config/dataset.yaml has 12 mistakes:" in done.stderr
     assert "Traceback" not in done.stderr
