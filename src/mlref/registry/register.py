@@ -16,6 +16,9 @@ from mlref.errors import GateBlocked, SettingsError
 from mlref.registry import audit, cards
 from mlref.storage import Project, digest, locked, read_json, to_json, write_json
 
+DIRTY = "-dirty"
+"""What ``git describe`` adds to a commit from which files differ."""
+
 
 def run(project: Project) -> str:
     """Register the bundle of this clone; returns the summary.
@@ -27,7 +30,7 @@ def run(project: Project) -> str:
         this model and these rows: then nothing is.
     """
     with locked(project.store / ".lock"):
-        record = _current(project) or _register(project)
+        record = _committed(project, _current(project) or _register(project))
         _restore(project, record)
     champion = Store(project.store).alias("champion") == record["digest"]
     if record["gate"]["verdict"] == "block" and not champion:
@@ -44,6 +47,24 @@ def _restore(project: Project, record: dict[str, Any]) -> None:
         cards.write(project, record)
     if not tracking.mirrors(project, _aliases(store, record["digest"])):
         mirror(project, store, record["digest"])
+
+
+def _committed(project: Project, record: dict[str, Any]) -> dict[str, Any]:
+    """Record the commit of files that were not committed when they made the model, and now are.
+
+    The reports, which name the bundle, are among them: that commit made this model.
+    """
+    if not str(record["commit"]).endswith(DIRTY):
+        return record
+    made_by = commit(project)
+    if made_by is None or made_by.endswith(DIRTY):
+        return record
+    from mlref.registry.publish import publish
+
+    publish(project, record["fingerprint"], record["gate"], made_by)
+    record = record | {"commit": made_by}
+    Store(project.store).add(project.bundle, project.model, record)
+    return record
 
 
 def decision(project: Project) -> dict[str, Any]:

@@ -107,6 +107,8 @@ def publish(project: Project, contract: Contract, publication: Publication) -> t
         run = _finished(client, experiment, publication.fingerprint)
         if run is None:
             run = _log(client, experiment, contract, publication)
+        elif publication.tags.items() - run.data.tags.items():  # committed since
+            _describe(client, run.info.run_id, publication)
         version = _version(client, contract, publication, run)
         return run.info.run_id, version
 
@@ -151,7 +153,7 @@ def _log(
     title = f"{publication.tags['model']} {publication.digest[:8]}"
     parent = client.create_run(experiment, tags=mark, run_name=title)
     parent_id = parent.info.run_id
-    _fill(client, parent_id, publication.parameters, publication.metrics, publication.tags)
+    _fill(client, parent_id, publication.parameters, publication.metrics, {})
     client.log_inputs(parent_id, [
         DatasetInput(
             Dataset(
@@ -173,8 +175,7 @@ def _log(
             client, child.info.run_id, {"model": trial["model"]} | trial["parameters"], measured, {}
         )
         client.set_terminated(child.info.run_id)
-    for path in publication.artifacts:
-        client.log_artifact(parent_id, str(path))
+    _describe(client, parent_id, publication)
     with mlflow.start_run(run_id=parent_id), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mlflow.sklearn.log_model(
@@ -191,6 +192,12 @@ def _log(
             ],
         )
     return client.get_run(parent_id)
+
+
+def _describe(client: "MlflowClient", run_id: str, publication: Publication) -> None:
+    for path in publication.artifacts:
+        client.log_artifact(run_id, str(path))
+    _fill(client, run_id, {}, {}, publication.tags)
 
 
 def _fill(

@@ -527,6 +527,30 @@ def test_the_commit_of_the_clone_is_recorded(tmp_path: Path, change: str, commit
     assert register.commit(Project(tmp_path)) == commit.format(head=git("rev-parse", "HEAD"))
 
 
+def test_files_that_are_committed_later_give_the_model_their_commit(
+    unregistered: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the record, the run, the version and the card; the gate is not asked again."""
+    head = "a" * 40
+    monkeypatch.setattr(register, "commit", lambda _: f"{head}-dirty")
+    register.run(unregistered)
+    before = snapshot(unregistered.root)
+    register.run(unregistered)
+    assert snapshot(unregistered.root) == before
+    monkeypatch.setattr(register, "commit", lambda _: head)
+    monkeypatch.setattr("mlref.registry.judge.judge", lambda *_: pytest.fail("asked again"))
+    trail = (unregistered.store / "audit.jsonl").read_bytes()
+    register.run(unregistered)
+    assert_whole(unregistered)
+    (record,) = Store(unregistered.store).records()
+    assert record["commit"] == head
+    client, _ = tracking.open_store(unregistered, load_contract(unregistered.contract))
+    assert client.get_run(record["run_id"]).data.tags["commit"] == head
+    assert client.get_model_version("rents", "1").tags["commit"] == head
+    assert f"Commit: `{head}`" in (unregistered.cards / "model-card.md").read_text()
+    assert (unregistered.store / "audit.jsonl").read_bytes() == trail
+
+
 def test_outside_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor on a machine without git."""
     assert register.commit(Project(tmp_path)) is None
