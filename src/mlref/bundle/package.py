@@ -19,6 +19,7 @@ from sklearn.utils import all_estimators
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from mlref import settings
+from mlref.bundle.affine import fold, graph
 from mlref.bundle.predictor import FILES, MANIFEST, Predictor
 from mlref.contract import Contract, load
 from mlref.data.tables import encode, read_parquet
@@ -37,7 +38,7 @@ TRUSTED = [
 
 
 def convert(model: Pipeline, width: int) -> bytes:
-    """Convert a fitted Pipeline to ONNX.
+    """Convert a fitted Pipeline to ONNX: an affine one to a matrix product, any other step by step.
 
     The graph takes ``rows``, float64 of shape (n, width), and gives ``value``, float64 of shape (n, 1).
     Trees compute in float32, as their converter knows nothing else; everything else in float64.
@@ -47,6 +48,8 @@ def convert(model: Pipeline, width: int) -> bytes:
     BundleError
         For an estimator without a converter; the message lists those that have one.
     """
+    if affine := fold(model):
+        return graph(*affine)
     trees = isinstance(model[-1], TREES)
     kind = FloatTensorType if trees else DoubleTensorType
     try:

@@ -10,6 +10,9 @@ from mlref import settings
 from mlref.evaluation.metrics import Interval, bootstrap, errors
 from mlref.rows import Array
 
+ROUNDING = 1e-9
+"""Share of the largest actual value below which two predictions differ by arithmetic alone."""
+
 
 def rmse_difference(actual: Array, one: Array, other: Array, knobs: settings.Bootstrap) -> Interval:
     """RMSE of ``one`` minus RMSE of ``other`` on the same rows, by paired bootstrap.
@@ -61,7 +64,7 @@ def compare(
     actual: Array, challenger: Array, champion: Array, slices: Mapping[str, NDArray[np.bool_]],
     knobs: settings.Gate,
 ) -> Comparison:  # fmt: skip
-    """Compare two models on all rows and on each slice.
+    """Compare two models on all rows and on each slice; what differs by rounding alone is the same.
 
     The more slices, the likelier one of them looks worse by chance alone. So their intervals are wider,
     by Bonferroni's correction: together they have the confidence that is asked for.
@@ -73,6 +76,8 @@ def compare(
     slices : mapping of str to ndarray of bool, shape (n,)
         The rows of each slice.
     """
+    if np.allclose(challenger, champion, rtol=0, atol=ROUNDING * np.abs(actual).max()):
+        challenger = champion
     judged = [name for name, rows in slices.items() if rows.sum() >= knobs.smallest_slice]
     each = 1 - (1 - knobs.confidence) / max(len(judged), 1)
     stricter = knobs.model_copy(update={"confidence": each})

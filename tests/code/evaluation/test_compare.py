@@ -80,3 +80,12 @@ def test_more_slices_have_wider_intervals() -> None:
 def test_without_slices_only_all_rows_are_compared() -> None:
     """A contract need not declare any."""
     assert compare(ACTUAL, ACTUAL + NOISE, ACTUAL, {}, GATE).slices == {}
+
+
+@pytest.mark.parametrize(("off", "same"), [(1e-12, True), (1e-4, False)])
+def test_what_differs_by_rounding_alone_is_the_same(off: float, same: bool) -> None:
+    """Else a model that was packaged in another way would be worse, by nothing and with certainty."""
+    found = compare(ACTUAL, ACTUAL + NOISE * (1 + off), ACTUAL + NOISE, SLICES, GATE)
+    assert (found.rmse == {"value": 0.0, "lower": 0.0, "upper": 0.0}) == same
+    first = found.slices["first"]
+    assert first and (first["lower"] > 0) != same
