@@ -5,17 +5,20 @@ A file is ``ID.part`` while it grows and is held by a lock; then it is flushed t
 """
 
 import contextlib
+import datetime
 import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
+import sqlalchemy as sa
 
 from mlref.errors import EnvironmentFault
 from mlref.prediction_log.encode import COLUMNS, Batch, Row
 from mlref.prediction_log.ids import new_ids
+from mlref.prediction_log.schema import METADATA, Time
 from mlref.storage import write_bytes
 
 ROWS = 10_000
@@ -158,6 +161,20 @@ def _row(line: bytes) -> tuple[str, Row]:
     table = fields.pop("table") if isinstance(fields, dict) else None
     if not isinstance(table, str) or fields.keys() != {*COLUMNS[table]}:
         raise ValueError("not the columns of a table")
-    if not all(isinstance(value, str | float | int | None) for value in fields.values()):
-        raise ValueError("not plain values")
+    for column in METADATA.tables[table].columns:
+        _check(column, fields[column.name])
     return table, tuple(fields[name] for name in COLUMNS[table])
+
+
+def _check(column: sa.Column[Any], value: object) -> None:
+    """Refuse a value that is not of its column's type; SQLite would take it."""
+    if isinstance(column.type, sa.Double | sa.Integer):
+        fits = isinstance(value, float | int) and not isinstance(value, bool)
+    else:
+        fits = isinstance(value, str)
+        if fits and isinstance(column.type, sa.JSON):
+            orjson.loads(str(value))
+        elif fits and isinstance(column.type, Time):
+            datetime.datetime.fromisoformat(str(value))
+    if not fits and not (value is None and column.nullable):
+        raise ValueError(f"not a value of {column.name}")

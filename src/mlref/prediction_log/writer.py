@@ -20,6 +20,8 @@ BATCH = 250
 """Rows after which the thread is woken; few, since encoding them holds up the requests for as long."""
 INTERVAL = 0.2
 """Seconds after which it wakes up anyway: what a killed process has not written is not older."""
+PATIENCE = 20.0
+"""Seconds in which the end of a service must have written what waits."""
 
 _LOG = logging.getLogger("mlref.prediction_log")
 
@@ -117,12 +119,22 @@ class Writer:
             return not self._thread.is_alive()
         return done.wait(timeout)
 
-    def close(self) -> None:
-        """Write what waits and end the thread. Not to be called from a signal's handler itself."""
+    def close(self, timeout: float = PATIENCE) -> None:
+        """Write what waits and end the thread. Not to be called from a signal's handler itself.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds after which a database that neither takes rows nor refuses them is given up.
+        """
         with self._lock:
             self._closed.set()
         self._wake.set()
-        self._thread.join()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            _LOG.error(
+                "%d rows of the prediction log may be lost: the database hangs.", self.queue_length
+            )
 
     def __enter__(self) -> Self:
         """Begin a block at whose end the log is closed."""

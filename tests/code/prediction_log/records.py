@@ -15,6 +15,7 @@ from mlref.prediction_log.encode import Batch
 from mlref.prediction_log.ids import lowest, new_ids
 from mlref.prediction_log.reader import Period
 from mlref.prediction_log.records import Model, Predicted, Refused
+from mlref.prediction_log.schema import METADATA
 from tests.fakes import CONTRACT
 
 MODEL = Model("3", "d1ge57", CONTRACT)
@@ -46,8 +47,9 @@ def refused(*columns: str | None, allowed: str = "something else") -> Refused:
 
 def rows(database: Database, table: str = "predictions") -> list[dict[str, Any]]:
     """All rows of a table, in the order of its key."""
+    wanted = METADATA.tables[table]
     with database.begin(only_read=True) as connection:
-        found = connection.execute(sa.text(f"select * from {table} order by 1, 2"))
+        found = connection.execute(sa.select(wanted).order_by(*wanted.primary_key))
         return [dict(row) for row in found.mappings()]
 
 

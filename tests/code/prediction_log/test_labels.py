@@ -1,6 +1,7 @@
 """Feedback: each label is accepted, duplicate, conflicting or unknown; sending it again changes nothing."""
 
 import datetime
+import threading
 from typing import Any
 
 import pytest
@@ -185,8 +186,22 @@ def test_observed_moments_are_kept_in_utc(database: Database) -> None:
     fill(database)
     cet = datetime.timezone(datetime.timedelta(hours=1))
     add(database, [Label(FIRST, 1, datetime.datetime(2026, 11, 24, 13, tzinfo=cet))])
-    [row] = rows(database, "labels")
-    observed = row["observed_at"]
-    if isinstance(observed, str):
-        observed = datetime.datetime.fromisoformat(observed)
-    assert observed == NOON
+    assert rows(database, "labels")[0]["observed_at"] == NOON
+
+
+def test_of_two_processes_that_send_the_same_labels_one_is_accepted(database: Database) -> None:
+    """For each label, in whatever order they send them; neither waits for the other for ever."""
+    record = predicted(300)
+    write(database, record)
+    labels = [Label(name, 850) for name in record.ids]
+    answers: list[Feedback] = []
+    threads = [
+        threading.Thread(target=lambda order=order: answers.append(add(database, labels[::order])))
+        for order in (1, -1, 1, -1)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(name for one in answers for name in one.accepted) == record.ids
+    assert sum(len(one.duplicate) for one in answers) == 900

@@ -141,6 +141,11 @@ def test_a_file_is_held_before_it_can_be_seen(
         "without a column",
         "with another column",
         "with an object in a cell",
+        "with text for a number",
+        "with true for a number",
+        "with a null too many",
+        "with a moment that is none",
+        "with features that are no JSON",
         "cut off",
     ],
 )
@@ -152,9 +157,15 @@ def test_a_line_that_is_no_row_does_not_hide_the_others(spool: Spool, line: byte
         "without a column": sound.replace(b'"latency":null,', b""),
         "with another column": sound.replace(b'"latency"', b'"delay"'),
         "with an object in a cell": sound.replace(b'"latency":null', b'"latency":{}'),
+        "with text for a number": sound.replace(b'"value":100.0', b'"value":"100"'),
+        "with true for a number": sound.replace(b'"value":100.0', b'"value":true'),
+        "with a null too many": sound.replace(b'"value":100.0', b'"value":null'),
+        "with a moment that is none": sound.replace(b'"at":"20', b'"at":"19th'),
+        "with features that are no JSON": sound.replace(b'"features":"{', b'"features":"'),
         "cut off": sound[:-20],
     }
     bad = planted[line] if isinstance(line, str) else line
+    assert bad != sound
     path = spool.folder / "x.jsonl"
     path.write_bytes(b"\n".join([*lines(before), bad, *lines(after)]))
     found = spool.read(path)

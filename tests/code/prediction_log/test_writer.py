@@ -54,6 +54,21 @@ def test_close_writes_what_waits_and_ends_the_destination() -> None:
     assert log.flush()
 
 
+def test_a_database_that_hangs_does_not_keep_the_service_from_stopping(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is told how many rows that may cost."""
+    gate = Gate()
+    log = Writer(gate, interval=60)
+    log.predictions(predicted(2))
+    log.close(timeout=0)
+    assert caplog.messages == ["2 rows of the prediction log may be lost: the database hangs."]
+    assert not log.flush(timeout=0)
+    gate.open.set()
+    log.close()
+    assert gate.written == 2
+
+
 def test_what_comes_after_the_end_is_counted_as_dropped() -> None:
     """Not written, and not an error of the request."""
     memory = Memory()
