@@ -13,7 +13,7 @@ from mlref.contract import Column
 from mlref.prediction_log.ids import moment, new_ids
 from mlref.prediction_log.records import Model, Predicted, Refused, Source
 from mlref.prediction_log.schema import METADATA, PREDICTIONS, REFUSALS, to_text
-from mlref.rows import Array, Mask
+from mlref.rows import Array
 
 Record = Predicted | Refused
 Row = tuple[str | float | int | None, ...]
@@ -47,24 +47,36 @@ def encode(records: Iterable[Record]) -> Batch:
 def _predictions(model: Model, records: list[Predicted]) -> Iterator[Row]:
     """Rows of one model's requests, joined: an array of one row costs as much as one of many."""
     names = model.contract.names
-    rows = decode(model.contract.features, np.concatenate([record.rows for record in records]))
-    value = iter(np.concatenate([record.value for record in records]).tolist())
-    lower = iter(np.concatenate([record.lower for record in records]).tolist())
-    upper = iter(np.concatenate([record.upper for record in records]).tolist())
+    features = decode(model.contract.features, np.concatenate([one.rows for one in records]))
+    value = np.concatenate([one.value for one in records]).tolist()
+    lower = np.concatenate([one.lower for one in records]).tolist()
+    upper = np.concatenate([one.upper for one in records]).tolist()
+    answers = zip(features, value, lower, upper, _warnings(names, records), strict=True)
     for record in records:
+        if len(record.ids) != len(record.rows) or len(record.ids) != len(record.value):
+            raise ValueError(
+                "a record with more or fewer ids than rows"
+            )  # would move its neighbours
         request, count = clean(record.request_id), len(record.ids)
         subjects = [None] * count if record.subjects is None else map(clean, record.subjects)
-        warnings = ["[]"] * count if record.unusual is None else _warnings(names, record.unusual)
-        for name, subject, warned in zip(record.ids, subjects, warnings, strict=True):
+        for name, subject in zip(record.ids, subjects, strict=True):
+            cells, *answer, warned = next(answers)
             yield (
                 name, record.role, _at(name[:13]), record.source, model.version, model.digest,
-                _json(dict(zip(names, next(rows), strict=True))), next(value), next(lower),
-                next(upper), warned, record.latency, request, subject,
+                _json(dict(zip(names, cells, strict=True))), *answer, warned, record.latency,
+                request, subject,
             )  # fmt: skip
 
 
-def _warnings(names: Sequence[str], unusual: Mask) -> list[str]:
+def _warnings(names: Sequence[str], records: list[Predicted]) -> list[str]:
     """For each row the names of its unusual values, as JSON."""
+    nothing = np.zeros((1, len(names)), bool)
+    unusual = np.concatenate(
+        [
+            nothing.repeat(len(one.ids), axis=0) if one.unusual is None else one.unusual
+            for one in records
+        ]
+    )
     warnings = ["[]"] * len(unusual)
     for row in np.flatnonzero(unusual.any(axis=1)).tolist():
         warnings[row] = _json([names[place] for place in np.flatnonzero(unusual[row]).tolist()])

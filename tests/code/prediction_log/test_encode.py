@@ -76,6 +76,17 @@ def test_a_column_that_the_client_made_up_is_not_written(name: str | None) -> No
     assert row[4:] == (None, "allowed: something else", 1)
 
 
+@pytest.mark.parametrize("field", ["ids", "rows", "value", "lower", "unusual", "subjects"])
+def test_a_record_whose_parts_differ_in_length_is_refused(field: str) -> None:
+    """Else the rows of the next request would go under its ids."""
+    parts = {
+        "ids": at(NOON).split(), "rows": np.zeros((1, 4)), "value": np.zeros(1),
+        "lower": np.zeros(1), "unusual": np.zeros((1, 4), bool), "subjects": ["a"],
+    }  # fmt: skip
+    with pytest.raises(ValueError):
+        encode([predicted(2, **{field: parts[field]}), predicted(2)])
+
+
 def test_nothing_is_no_rows() -> None:
     """No table is named that gets none."""
     assert encode([]) == encode([predicted(0)]) == {}
