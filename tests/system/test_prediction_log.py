@@ -21,7 +21,7 @@ from mlref.prediction_log.database import Database
 from mlref.prediction_log.sink import Sink
 from mlref.prediction_log.spool import Spool
 from mlref.prediction_log.writer import Writer
-from tests.code.prediction_log import test_labels as of_labels
+from tests.code.prediction_log import test_feedback as of_feedback
 from tests.code.prediction_log import test_reader as of_reader
 from tests.code.prediction_log import test_retention as of_retention
 from tests.code.prediction_log import test_schema as of_schema
@@ -34,7 +34,7 @@ PATIENCE = 60.0
 """Seconds; generous, as it only bounds a hang on a busy machine."""
 PASSWORD = "password-of-the-log"  # pragma: allowlist secret
 
-for module in (of_labels, of_reader, of_retention, of_schema, of_sink):
+for module in (of_feedback, of_reader, of_retention, of_schema, of_sink):
     for name, test in inspect.getmembers(module, inspect.isfunction):
         if name.startswith("test_") and "database" in inspect.signature(test).parameters:
             globals()[name] = test  # the same test, with the fixture of this module
@@ -144,7 +144,7 @@ def test_a_database_that_is_not_there_is_named(postgres: Postgres, tmp_path: Pat
 SERVICE = """
 import os, signal, sys, threading
 from pathlib import Path
-from mlref.prediction_log.writer import open_log
+from mlref.prediction_log.open import open_log
 from mlref.storage import Project
 from tests.code.prediction_log.records import predicted
 

@@ -7,12 +7,8 @@ from collections.abc import Callable
 from typing import Protocol, Self
 
 from mlref.errors import EnvironmentFault
-from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import Batch, encode
 from mlref.prediction_log.records import Predicted, Refused
-from mlref.prediction_log.sink import Sink
-from mlref.prediction_log.spool import Spool
-from mlref.storage import Project
 
 CAPACITY = 50_000
 """Rows that may wait, about 40 MB; a writer that is so far behind drops what comes."""
@@ -218,30 +214,3 @@ class Writer:
         with self._lock:
             self.dropped += rows
             self.queue_length -= rows
-
-
-def open_log(project: Project, patient: bool = False) -> Writer:
-    """Open the log of a clone: the database of MLREF_LOG_URL or the clone's file, and its spool.
-
-    Parameters
-    ----------
-    project : Project
-        Whose log it is.
-    patient : bool
-        Whether to go on, with a warning, when the database cannot be reached now.
-
-    Raises
-    ------
-    PredictionLogError
-        For a URL that is none, or tables of another version.
-    EnvironmentFault
-        When the spool cannot be written, or the database not be reached.
-    """
-    database, spool = Database.of(project), Spool(project.spool)
-    try:
-        database.check()
-    except EnvironmentFault as error:
-        if not patient:
-            raise
-        _LOG.warning("%s Rows wait in %s.", error, spool.folder)
-    return Writer(Sink(database, spool))

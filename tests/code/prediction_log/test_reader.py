@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.labels import Label, add
+from mlref.prediction_log.feedback import add
+from mlref.prediction_log.labels import Label
 from mlref.prediction_log.reader import Period, read, refusals
 from mlref.prediction_log.records import Model
 from tests.code.prediction_log.records import ALWAYS, HOUR, NOON, at, predicted, refused

@@ -6,7 +6,8 @@ import pytest
 
 from mlref.prediction_log import retention
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.labels import Label, add
+from mlref.prediction_log.feedback import add
+from mlref.prediction_log.labels import Label
 from mlref.prediction_log.retention import Deleted, delete_before
 from tests.code.prediction_log.records import HOUR, NOON, at, predicted, refused, rows
 from tests.code.prediction_log.test_sink import write

@@ -1,15 +1,18 @@
 """The writer takes what it is given at once, and its thread brings it to safety."""
 
+import resource
 import threading
 from pathlib import Path
 
 import pytest
 
-from mlref.errors import EnvironmentFault, PredictionLogError
+from mlref.errors import EnvironmentFault
+from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import Batch
 from mlref.prediction_log.records import NoLog, PredictionLog
-from mlref.prediction_log.writer import Writer, open_log
-from mlref.storage import Project
+from mlref.prediction_log.sink import Sink
+from mlref.prediction_log.spool import Spool
+from mlref.prediction_log.writer import Writer
 from tests.code.prediction_log.records import Memory, predicted, refused, rows
 
 FULL = EnvironmentFault("x.part cannot be written", OSError(28, "No space left on device"), "")
@@ -149,6 +152,42 @@ def test_a_batch_that_nothing_took_is_written_again(caplog: pytest.LogCaptureFix
     ]
 
 
+def test_on_a_full_disk_rows_wait_in_memory_and_arrive_when_there_is_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the database nor the spool can grow meanwhile, and no half of a row is left."""
+    tried = threading.Semaphore(0)
+
+    class Counted(Sink):
+        def write(self, batch: Batch) -> None:
+            try:
+                super().write(batch)
+            except EnvironmentFault:
+                tried.release()
+                raise
+
+    database = Database("sqlite:///log.db", tmp_path)
+    database.check()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Writer(Counted(database, Spool(tmp_path / "spool"), retry=0), interval=0.001) as log:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        try:
+            log.predictions(record := predicted(2, subjects=["x" * 2_000_000, None]))
+            for _ in range(3):
+                assert tried.acquire(timeout=60)
+            assert (log.written, log.queue_length, log.dropped) == (0, 2, 0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert log.flush(60)
+    assert [row["id"] for row in rows(database)] == record.ids
+    assert (log.written, log.dropped) == (2, 0)
+    assert "log.db cannot be used: " in caplog.messages[0]
+    assert caplog.messages[1].endswith(
+        "cannot be written: File too large. Rows wait in memory, and 50000 fit there."
+    )
+    database.close()
+
+
 def test_rows_that_nothing_took_until_the_end_are_counted_as_dropped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -232,44 +271,3 @@ def test_a_service_without_a_log_forgets(tmp_path: Path) -> None:
         log.refusals(refused("area"))
     assert isinstance(logs[1], Writer)
     logs[1].close()
-
-
-def test_the_log_of_a_clone_is_ready_when_it_is_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its file and its spool are in the clone."""
-    monkeypatch.delenv("MLREF_LOG_SPOOL", raising=False)
-    with open_log(Project(tmp_path)) as log:
-        log.predictions(record := predicted(2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "predictions.db", "predictions.db.spool",
-    ]  # fmt: skip
-    from mlref.prediction_log.database import Database
-
-    database = Database.of(Project(tmp_path))
-    assert [row["id"] for row in rows(database)] == record.ids
-    database.close()
-
-
-def test_a_log_that_cannot_be_reached_is_refused_or_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As its owner prefers; what comes until then waits in the spool."""
-    monkeypatch.setenv("MLREF_LOG_URL", "postgresql://log@127.0.0.1:1/log")
-    project = Project(tmp_path)
-    with pytest.raises(EnvironmentFault, match="The prediction log at 127.0.0.1:1 cannot be used"):
-        open_log(project)
-    with open_log(project, patient=True) as log:
-        log.predictions(predicted(2))
-    assert (log.written, log.dropped) == (0, 0)
-    assert len([*project.spool.glob("*.jsonl")]) == 1
-    assert f"Rows wait in {project.spool}." in caplog.messages[0]
-
-
-def test_a_log_that_is_none_is_refused_even_by_the_patient(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Waiting would not mend it."""
-    monkeypatch.setenv("MLREF_LOG_URL", "nonsense")
-    with pytest.raises(PredictionLogError, match="is not the address of a database"):
-        open_log(Project(tmp_path), patient=True)
