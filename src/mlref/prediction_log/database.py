@@ -33,7 +33,7 @@ class Database:
     Parameters
     ----------
     url : str
-        ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``.
+        One of SQLAlchemy's for SQLite or PostgreSQL, such as ``sqlite:///log.db``.
     root : Path
         Where a relative path begins.
 

@@ -68,7 +68,7 @@ def test_a_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
         f"mysql://log:{SECRET}@db.example.org/log",
         f"postgresql+asyncpg://log:{SECRET}@db.example.org/log",
         f"postgres://log:{SECRET}@db.example.org/log",
-        f"postgresql://log:half@{SECRET}@db.example.org/log",
+        f"postgresql://log:half@{SECRET}@db.example.org/log",  # pragma: allowlist secret
         f"postgresql://log:half@12/{SECRET}@db.example.org/log",
         f"postgresql://log:half@{SECRET}:12@db.example.org/log",
         f"postgresql://log:{SECRET}@db.example.org:port/log",
@@ -87,7 +87,10 @@ def test_what_is_no_url_is_refused_without_being_shown(url: str, tmp_path: Path)
         (f"postgresql://log:{SECRET}@127.0.0.1:1/log", "127.0.0.1:1"),
         (f"postgresql://log@127.0.0.1:1/log?password={SECRET}", "127.0.0.1:1"),
         (f"postgresql://log:/{SECRET}:?#@127.0.0.1:1/log", "127.0.0.1:1"),
-        (f"postgresql+psycopg://log:{SECRET}%40%2F@127.0.0.1:1/log", "127.0.0.1:1"),
+        (
+            f"postgresql+psycopg://log:{SECRET}%40%2F@127.0.0.1:1/log",
+            "127.0.0.1:1",
+        ),  # pragma: allowlist secret
     ],
 )
 def test_a_server_that_does_not_answer_is_named_without_its_password(
