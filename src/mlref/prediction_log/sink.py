@@ -5,6 +5,7 @@ commit was not answered may be written again, and nothing is doubled.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -25,6 +26,8 @@ _LOG = logging.getLogger("mlref.prediction_log")
 
 class Sink:
     """Writes batches of rows at once, in the thread that asks; batch scoring uses it alone.
+
+    Several threads may share one.
 
     Parameters
     ----------
@@ -53,6 +56,7 @@ class Sink:
         self._retry, self._clock = retry, clock
         self._try_at = -float("inf")
         self._away = False
+        self._lock = threading.Lock()
         self._waiting = True  # an earlier process may have left rows
         dialect = database.engine.dialect
         self._statements = {
@@ -68,11 +72,12 @@ class Sink:
         EnvironmentFault
             When neither takes them. They may be written again.
         """
-        if self._clock() >= self._try_at and self._reached(batch):
-            return
-        self.spool.append(batch)
-        self.spooled += _count(batch)
-        self._waiting = True
+        with self._lock:
+            if self._clock() >= self._try_at and self._reached(batch):
+                return
+            self.spool.append(batch)
+            self.spooled += _count(batch)
+            self._waiting = True
 
     def _reached(self, batch: Batch) -> bool:
         try:
@@ -92,8 +97,10 @@ class Sink:
         bool
             Whether there was one and it is done, so that it is worth to ask again.
         """
-        if not self._waiting or self._clock() < self._try_at:
-            return False
+        with self._lock:
+            return self._waiting and self._clock() >= self._try_at and self._replay()
+
+    def _replay(self) -> bool:
         try:
             self.spool.seal()
             files = self.spool.files()

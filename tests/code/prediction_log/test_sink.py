@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -209,6 +210,31 @@ def test_the_log_says_once_that_rows_wait(
         f"it is away. What was there before is unchanged. Rows wait in {tmp_path}/spool."
     )
     assert said[1].endswith("was replayed: 3 rows") and "patient" not in caplog.text
+
+
+def test_several_threads_may_write_and_replay(make: Make, clock: Clock) -> None:
+    """As those of batch scoring; the database goes away meanwhile."""
+    database, sink = make()
+    records = [[predicted(2) for _ in range(50)] for _ in range(4)]
+
+    def write(part: list[Predicted]) -> None:
+        for number, record in enumerate(part):
+            database.away = number % 3 == 0
+            sink.write(encode([record]))
+            clock.now += 0.5
+            sink.replay()
+
+    threads = [threading.Thread(target=write, args=(part,)) for part in records]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    database.away = False
+    clock.now += 1
+    while sink.replay():
+        pass
+    assert ids(database) == sorted(name for part in records for one in part for name in one.ids)
+    assert sink.unfit == 0
 
 
 def test_what_an_earlier_process_has_left_is_replayed(make: Make) -> None:
