@@ -13,7 +13,7 @@ from tests.code.prediction_log.records import predicted, rows
 from tests.code.prediction_log.test_sink import write
 
 SECRET = "s3cr3t"  # pragma: allowlist secret
-LOGIN = "postgresql://log:"
+LOGIN = "://log:"
 
 
 def test_without_a_url_the_log_is_a_file_in_the_clone(tmp_path: Path) -> None:
@@ -66,13 +66,13 @@ def test_a_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
         "sqlite://",
         "sqlite:///",
         "sqlite:///:memory:",
-        f"mysql{LOGIN[10:]}{SECRET}@db.example.org/log",
-        f"postgresql+asyncpg{LOGIN[10:]}{SECRET}@db.example.org/log",
-        f"postgres{LOGIN[10:]}{SECRET}@db.example.org/log",
-        f"{LOGIN}half@{SECRET}@db.example.org/log",
-        f"{LOGIN}half@12/{SECRET}@db.example.org/log",
-        f"{LOGIN}half@{SECRET}:12@db.example.org/log",
-        f"{LOGIN}{SECRET}@db.example.org:port/log",
+        f"mysql{LOGIN}{SECRET}@db.example.org/log",
+        f"postgresql+asyncpg{LOGIN}{SECRET}@db.example.org/log",
+        f"postgres{LOGIN}{SECRET}@db.example.org/log",
+        f"postgresql{LOGIN}half@{SECRET}@db.example.org/log",
+        f"postgresql{LOGIN}half@12/{SECRET}@db.example.org/log",
+        f"postgresql{LOGIN}half@{SECRET}:12@db.example.org/log",
+        f"postgresql{LOGIN}{SECRET}@db.example.org:port/log",
     ],
 )
 def test_what_is_no_url_is_refused_without_being_shown(url: str, tmp_path: Path) -> None:
@@ -85,11 +85,11 @@ def test_what_is_no_url_is_refused_without_being_shown(url: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("url", "name"),
     [
-        (f"{LOGIN}{SECRET}@127.0.0.1:1/log", "127.0.0.1:1"),
+        (f"postgresql{LOGIN}{SECRET}@127.0.0.1:1/log", "127.0.0.1:1"),
         (f"postgresql://log@127.0.0.1:1/log?password={SECRET}", "127.0.0.1:1"),
-        (f"{LOGIN}/{SECRET}:?#@127.0.0.1:1/log", "127.0.0.1:1"),
+        (f"postgresql{LOGIN}/{SECRET}:?#@127.0.0.1:1/log", "127.0.0.1:1"),
         (
-            f"postgresql+psycopg{LOGIN[10:]}{SECRET}%40%2F@127.0.0.1:1/log",
+            f"postgresql+psycopg{LOGIN}{SECRET}%40%2F@127.0.0.1:1/log",
             "127.0.0.1:1",
         ),
     ],

@@ -184,6 +184,20 @@ def test_a_full_disk_is_told_and_leaves_no_half_of_a_batch(spool: Spool, full_di
     assert len(found["predictions"]) == 2 and found["predictions"][0] == small["predictions"][0]
 
 
+def test_a_file_that_cannot_be_flushed_is_told_and_read_all_the_same(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be whole; what of it is not, will be found."""
+    batch = encode([predicted()])
+    spool.append(batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: os.close(-1))
+        with pytest.raises(EnvironmentFault, match="part cannot be written: Bad file descriptor"):
+            spool.seal()
+    spool.append(encode([predicted()]))
+    assert len(read(spool)) == 2 and read(spool)[0] == batch
+
+
 def test_a_folder_that_may_not_be_written_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
