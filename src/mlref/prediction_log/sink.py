@@ -116,6 +116,7 @@ class Sink:
         except (EnvironmentFault, PredictionLogError, OSError) as error:
             self._lose(error)
             return False
+        self._away = False
         _LOG.info("%s was replayed: %d rows", files[0], _count(found.batch))
         return True
 

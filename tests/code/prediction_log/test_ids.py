@@ -2,6 +2,8 @@
 
 import datetime
 import os
+import subprocess
+import sys
 import uuid
 
 import pytest
@@ -30,16 +32,21 @@ def test_later_ids_sort_behind_earlier_ones() -> None:
     assert [part[0][:18] for part in ids] == sorted(part[0][:18] for part in ids)
 
 
+FORK = """
+import os
+from mlref.prediction_log.ids import new_ids
+child = os.fork()
+os.write(1, new_ids(1)[0].encode())
+if child:
+    os.waitpid(child, 0)
+"""
+
+
 def test_a_forked_process_makes_other_ids() -> None:
     """The state of the generator is copied by a fork; two processes must not go on from the same one."""
-    reading, writing = os.pipe()
-    if not (child := os.fork()):  # pragma: no cover - in the child
-        os.write(writing, new_ids(1)[0].encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reading, 36)[24:] != new_ids(1)[0].encode()[24:]
-    os.close(reading)
-    os.close(writing)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    said = subprocess.check_output([sys.executable, "-c", FORK], env=environment, text=True)
+    assert len(said) == 72 and said[19:36] != said[55:72]
 
 
 @given(MOMENTS)
