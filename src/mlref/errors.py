@@ -14,6 +14,7 @@
     ├── GateBlocked                  the gate refused the new model
     ├── NotReproduced                a registered model that its recorded inputs do not give again
     ├── NotPublished                 batch scoring ended without a complete output
+    ├── PredictionLogError           a prediction log of another version, or a URL that names none
     └── EnvironmentFault    exit 4   disk, network, database
 
 Each class builds its own sentence: what was seen, what is allowed, what to do next. The command
@@ -204,6 +205,13 @@ class NotPublished(MlrefError):
 
     Remedy: mend the files that are named, or allow more rejected rows, then run the same command with
     `--resume`.
+    """
+
+
+class PredictionLogError(MlrefError):
+    """The prediction log is of another version, or MLREF_LOG_URL does not name one.
+
+    Remedy: use the version of mlref that made it, or let `MLREF_LOG_URL` name another database.
     """
 
 

@@ -43,6 +43,8 @@ class Project:
         self.intervals = models / "intervals.json"
         self.bundle = models / "bundle"
         self.store = Path(os.environ.get("MLREF_STORE", models / "store")).resolve()
+        self.log = self.root / "predictions.db"
+        self.spool = Path(os.environ.get("MLREF_LOG_SPOOL", f"{self.log}.spool")).resolve()
         self.validation = reports / "validation.json"
         self.data_docs = reports / "data_docs" / "index.html"
         self.profile = reports / "profile.json"

@@ -15,6 +15,7 @@ from mlref.errors import (
     ModelNotFound,
     NotReproduced,
     PipelineFailed,
+    PredictionLogError,
     RowsRefused,
     RunNotFound,
     SettingsError,
@@ -31,6 +32,7 @@ FAMILY = [
     PipelineFailed,
     GateBlocked,
     NotReproduced,
+    PredictionLogError,
     EnvironmentFault,
 ]
 

