@@ -16,7 +16,7 @@ from mlref.evaluation.augment import effect, jitter, verdict
 from mlref.rows import generate
 from mlref.storage import Project
 from tests.fakes import CONTRACT, CONTRACT_TEXT
-from tests.projects import RENTS_TEXT
+from tests.projects import PARAMS, RENTS_TEXT
 
 ERRORS = {"example: 70.5": 20, "example: 3\n": 2, "example: 4\n": 30}
 """Of area, rooms and balcony; large beside what is valid, so that the bounds matter."""
@@ -30,7 +30,7 @@ def with_errors(text: str) -> str:
 
 
 JITTERED = parse(with_errors(CONTRACT_TEXT))
-TUNE = settings.Tune(seed=1, folds=3, repeats=2, candidates={"mean": {}})
+TUNE = settings.Tune(**PARAMS["tune"] | {"candidates": {"mean": {}}})
 KNOBS = settings.Bootstrap(seed=1, resamples=200, confidence=0.95)
 
 
