@@ -1,7 +1,6 @@
 """The application: one place that puts the routes together."""
 
 import html
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -12,11 +11,11 @@ from starlette.responses import RedirectResponse
 
 from mlref import __version__
 from mlref.serving import openinference
-from mlref.serving.boundary import dumps
 from mlref.serving.front import Front
 from mlref.serving.invocations import invoke
 from mlref.serving.keys import Keys
 from mlref.serving.predict import predict
+from mlref.serving.routes import add, answer
 from mlref.serving.service import Service
 
 PAGE = (
@@ -65,17 +64,17 @@ def _add_about(app: FastAPI, service: Service) -> None:
         """Tell which model answers, and what it takes."""
         model = service.model
         about = {"model": model.named, "record": model.record}
-        return _json({**about, "contract": model.contract.model_dump(mode="json")})
+        return answer({**about, "contract": model.contract.model_dump(mode="json")})
 
     async def live(request: Request) -> Response:
         """Say that the process runs."""
-        return _json({"status": "live"})
+        return answer({"status": "live"})
 
     async def ready(request: Request) -> Response:
         """Say that predictions are answered; not any more once the service is about to stop."""
         if service.draining:
-            return _json({"status": "draining"}, 503)
-        return _json({"status": "ready"})
+            return answer({"status": "draining"}, 503)
+        return answer({"status": "ready"})
 
     async def ping(request: Request) -> Response:
         """Say to a client of MLflow that predictions are answered."""
@@ -90,16 +89,12 @@ def _add_about(app: FastAPI, service: Service) -> None:
         encode, media = exposition.choose_encoder(request.headers.get("accept", ""))
         return Response(encode(service.metrics.registry), media_type=media)
 
-    app.add_route("/v1/model", show_model, methods=["GET"])
-    app.add_route("/health/live", live, methods=["GET"])
-    app.add_route("/health/ready", ready, methods=["GET"])
-    app.add_route("/ping", ping, methods=["GET"])
-    app.add_route("/version", version, methods=["GET"])
-    app.add_route("/metrics", metrics, methods=["GET"])
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(dumps(content), status, media_type="application/json")
+    add(app, "GET", "/v1/model", show_model)
+    add(app, "GET", "/health/live", live)
+    add(app, "GET", "/health/ready", ready)
+    add(app, "GET", "/ping", ping)
+    add(app, "GET", "/version", version)
+    add(app, "GET", "/metrics", metrics)
 
 
 def _add_docs(app: FastAPI) -> None:
@@ -129,5 +124,5 @@ def _add_docs(app: FastAPI) -> None:
         return RedirectResponse("docs")
 
     app.mount("/swagger", assets)
-    app.add_route("/docs", docs, methods=["GET"], include_in_schema=False)
-    app.add_route("/", root, methods=["GET"], include_in_schema=False)
+    add(app, "GET", "/docs", docs)
+    add(app, "GET", "/", root)

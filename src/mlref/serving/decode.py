@@ -16,6 +16,21 @@ ENVELOPE = "instances"
 SHOWN_KEY = 64
 """Keys that a client made up are cut to this length before they are named in an answer."""
 
+REASONS = {
+    "NaN or Infinity": "not_finite",
+    "a boolean": "type",
+    "a list": "type",
+    "a number outside": "range",
+    "an object": "type",
+    "an unknown column": "unknown",
+    "an unknown key": "unknown",
+    "another text": "category",
+    "nothing": "missing",
+    "null": "null",
+    "text": "type",
+}
+"""What was sent to the reason that it is counted under."""
+
 _SOURCE = "The request"
 _NOT_FINITE = object()
 """Stands for NaN and Infinity: neither a number nor text, so that no column takes it."""
@@ -128,6 +143,17 @@ def kind(value: object) -> str:
         return "NaN or Infinity"
     names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number outside")
+
+
+def reason(got: str) -> str:
+    """The reason of a refusal, as it is counted: one of few words, whatever a client sends.
+
+    Examples
+    --------
+    >>> [reason(got) for got in ("a boolean", "a number outside", "another text", "12 values")]
+    ['type', 'range', 'category', 'form']
+    """
+    return REASONS.get(got, "form")
 
 
 def _refuse(findings: Sequence[Finding]) -> None:

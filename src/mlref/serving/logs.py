@@ -17,7 +17,9 @@ def configure() -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=not people),
     ]
-    shown: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
+    # the usual form of a trace shows local variables, and those hold rows
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    shown: list[structlog.typing.Processor] = [plain]
     if not people:
         shown = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(

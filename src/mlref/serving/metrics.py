@@ -1,28 +1,25 @@
 """What Prometheus may ask for at ``/metrics``.
 
-A histogram of the usual client costs two microseconds a value, which is nothing for a request and too much
-for its 10,000 rows of ten features. Here values are kept as they come, whole arrays, and counted in bulk
-when enough have gathered or somebody looks.
+Values are kept as they come, whole arrays, and counted in bulk when enough have gathered or somebody looks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    ProcessCollector,
+    disable_created_metrics,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from mlref.contract import Column, Contract
 from mlref.rows import Array
-
-if TYPE_CHECKING:
-    from mlref.serving.service import Log
+from mlref.serving.histogram import Histogram
 
 SECONDS = (
     *(50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
@@ -34,47 +31,6 @@ WAITING = 1000
 """Values that may wait to be counted."""
 
 
-class Histogram(Collector):
-    """A histogram with one label, several labels, or none, whose values are counted in bulk.
-
-    Parameters
-    ----------
-    name, help : str
-        As Prometheus shows them.
-    labels : sequence of str
-        Names of the labels.
-    """
-
-    def __init__(self, name: str, help: str, labels: Sequence[str] = ()) -> None:
-        self.name, self.help, self.labels = name, help, labels
-        self._bounds: dict[tuple[str, ...], Array] = {}
-        self._counts: dict[tuple[str, ...], Array] = {}
-        self._sums: dict[tuple[str, ...], float] = {}
-
-    def open(self, labels: tuple[str, ...], bounds: Sequence[float]) -> None:
-        """Start a series: its upper bounds, rising; what lies above goes into ``+Inf``."""
-        self._bounds[labels] = np.unique(np.array(bounds, dtype=np.float64))
-        self._counts[labels] = np.zeros(len(self._bounds[labels]) + 1)
-        self._sums[labels] = 0.0
-
-    def add(self, labels: tuple[str, ...], values: Array) -> None:
-        """Count values, shape (n,); null is not counted."""
-        values = values[~np.isnan(values)]
-        # `le` includes its bound
-        places = np.searchsorted(self._bounds[labels], values, side="left")
-        self._counts[labels] += np.bincount(places, minlength=len(self._counts[labels]))
-        self._sums[labels] += float(values.sum())
-
-    def collect(self) -> Iterator[Metric]:
-        """Give Prometheus the series."""
-        family = HistogramMetricFamily(self.name, self.help, labels=self.labels)
-        for labels, bounds in self._bounds.items():
-            ends = [*(f"{bound:.6g}" for bound in bounds.tolist()), "+Inf"]
-            counts = self._counts[labels].cumsum().tolist()
-            family.add_metric(labels, list(zip(ends, counts, strict=True)), self._sums[labels])
-        yield family
-
-
 class Metrics(Collector):
     """All metrics of one service.
 
@@ -84,11 +40,15 @@ class Metrics(Collector):
         Names the features.
     profile : mapping
         The training rows' profile, whose quantiles become buckets.
-    log : Log
-        Whose counts are shown.
+
+    Attributes
+    ----------
+    registry : CollectorRegistry
+        What is shown; whoever else has something to count registers it here.
     """
 
-    def __init__(self, contract: Contract, profile: Mapping[str, Any], log: "Log") -> None:
+    def __init__(self, contract: Contract, profile: Mapping[str, Any]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # twice as many series, for nothing
         self.registry = CollectorRegistry(auto_describe=False)
         self.predictions = Counter(
             "model_predictions_total", "Rows by outcome.", ["outcome"], registry=self.registry
@@ -106,6 +66,10 @@ class Metrics(Collector):
             ["reason"],
             registry=self.registry,
         )
+        for outcome in ("answered", "refused", "failed"):  # from 0, so that rates are right
+            self.predictions.labels(outcome)
+        for reason in ("queue", "uploads"):
+            self.shed.labels(reason)
         self.info = Gauge(
             "model_info", "The model in use.", ["name", "version", "digest"], registry=self.registry
         )
@@ -129,7 +93,6 @@ class Metrics(Collector):
         for column in contract.features:
             self._features.open((column.name,), _buckets(column, profile))
         self._values.open((), _buckets(contract.target, profile))
-        self._log = log
         self._rows: list[Array] = []
         self._predicted: list[Array] = []
         self._waiting = 0
@@ -173,8 +136,7 @@ class Metrics(Collector):
         """Count the durations that wait."""
         waiting, self._durations = self._durations, {}
         for labels, seconds in waiting.items():
-            if labels not in self._requests._bounds:
-                self._requests.open(labels, SECONDS)
+            self._requests.open(labels, SECONDS)
             self._requests.add(labels, np.array(seconds))
 
     def collect(self) -> Iterator[Metric]:
@@ -183,16 +145,6 @@ class Metrics(Collector):
         self.count_requests()
         for histogram in (self._requests, self._features, self._values):
             yield from histogram.collect()
-        for name, words, count in (
-            ("written", "Predictions that the log has stored.", self._log.written),
-            ("dropped", "Predictions that the log had no room for.", self._log.dropped),
-        ):
-            yield CounterMetricFamily(f"prediction_log_{name}", words, value=count)
-        yield GaugeMetricFamily(
-            "prediction_log_queue_length",
-            "Predictions that wait to be stored.",
-            value=self._log.queued,
-        )
 
 
 def _buckets(column: Column, profile: Mapping[str, Any]) -> list[float]:

@@ -13,6 +13,7 @@ from mlref import __version__
 from mlref.errors import RowsRefused
 from mlref.serving.boundary import InvalidHeader, NoSuchModel, Refusal, dumps
 from mlref.serving.decode import decode, envelope, judged, kind, listed, refusal
+from mlref.serving.routes import add, answer
 from mlref.serving.schemas import DATATYPES, OUTPUTS, datatype
 from mlref.serving.service import Model, Service
 
@@ -21,33 +22,39 @@ def add_routes(app: FastAPI, service: Service) -> None:
     """Add the protocol's addresses to the application."""
 
     async def server(request: Request) -> Response:
-        return _answer({"name": "mlref", "version": __version__, "extensions": []})
+        """Name the server and its version."""
+        return answer({"name": "mlref", "version": __version__, "extensions": []})
 
     async def live(request: Request) -> Response:
-        return _answer({"live": True})
+        """Say that the process runs."""
+        return answer({"live": True})
 
     async def ready(request: Request) -> Response:
-        return _answer({"ready": not service.draining}, 503 if service.draining else 200)
+        """Say that predictions are answered."""
+        return answer({"ready": not service.draining}, 503 if service.draining else 200)
 
     async def model(request: Request) -> Response:
-        return _answer(metadata(_asked_model(service, request)))
+        """Describe the model."""
+        return answer(metadata(_asked_model(service, request)))
 
     async def model_ready(request: Request) -> Response:
+        """Say that the model is the one in use."""
         _asked_model(service, request)
-        return _answer({"name": request.path_params["name"], "ready": True})
+        return answer({"name": request.path_params["name"], "ready": True})
 
     async def infer(request: Request) -> Response:
+        """Predict rows."""
         return Response(
             _infer(service, request, await request.body()), media_type="application/json"
         )
 
-    app.add_route("/v2", server, methods=["GET"])
-    app.add_route("/v2/health/live", live, methods=["GET"])
-    app.add_route("/v2/health/ready", ready, methods=["GET"])
+    add(app, "GET", "/v2", server)
+    add(app, "GET", "/v2/health/live", live)
+    add(app, "GET", "/v2/health/ready", ready)
     for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
-        app.add_route(path, model, methods=["GET"])
-        app.add_route(f"{path}/ready", model_ready, methods=["GET"])
-        app.add_route(f"{path}/infer", infer, methods=["POST"])
+        add(app, "GET", path, model)
+        add(app, "GET", f"{path}/ready", model_ready)
+        add(app, "POST", f"{path}/infer", infer)
 
 
 def error_body(path: str, refusal: Refusal) -> bytes | None:
@@ -152,7 +159,3 @@ def _asked_model(service: Service, request: Request) -> Model:
             f"There is only the model {model.contract.name}, version {model.version}."
         )
     return model
-
-
-def _answer(content: object, status: int = 200) -> Response:
-    return Response(dumps(content), status, media_type="application/json")

@@ -14,7 +14,7 @@ from mlref.serving import logs
 from mlref.serving.app import create_app
 from mlref.serving.keys import Keys, check_door
 from mlref.serving.limits import Limits
-from mlref.serving.service import Model, NoLog, Service
+from mlref.serving.service import Model, Service
 from mlref.serving.watch import Watch
 from mlref.serving.wire import Server
 from mlref.storage import Project
@@ -60,7 +60,7 @@ def serve(host: str, port: int, reference: str, insecure: bool = False, drain: f
     check_door(host, keys, insecure)
     store = Store(Project.here().store)
     model = Model(*store.open(reference), Limits())
-    service = Service(model, NoLog())
+    service = Service(model)
     watch = Watch(service, store, reference)
     allow_connections()
     with listen(host, port) as listener:
@@ -70,11 +70,8 @@ def serve(host: str, port: int, reference: str, insecure: bool = False, drain: f
             f" answers at {url} · docs: {url}/docs",
             flush=True,
         )
-        try:
-            with contextlib.suppress(KeyboardInterrupt):
-                Server(create_app(service, keys), drain, watch.run).run(sockets=[listener])
-        finally:
-            service.log.close()
+        with contextlib.suppress(KeyboardInterrupt):
+            Server(create_app(service, keys), drain, watch.run).run(sockets=[listener])
 
 
 def allow_connections() -> None:

@@ -1,12 +1,14 @@
 """What all routes share: the model in use, and what happens with each prediction."""
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mlref.bundle.predictor import Prediction, Predictor
 from mlref.errors import Finding
 from mlref.rows import Array, Verdict, warning
+from mlref.serving.decode import reason
 from mlref.serving.ids import new_ids
 from mlref.serving.limits import Limits
 from mlref.serving.metrics import Metrics
@@ -15,7 +17,7 @@ from mlref.serving.reader import Reader
 
 
 class Scored(NamedTuple):
-    """One request's predictions, as they go to the prediction log: n rows by one model."""
+    """Answered rows as they go to the prediction log: n rows of one request, by one model."""
 
     ids: Sequence[str]
     time: float
@@ -25,7 +27,10 @@ class Scored(NamedTuple):
     value: Array
     lower: Array
     upper: Array
+    unusual: Sequence[Finding]
+    """What the answer warns of: the row's place and the column."""
     latency: float
+    """Seconds since the head of the request."""
     source: str
     role: str
     version: str
@@ -33,35 +38,13 @@ class Scored(NamedTuple):
 
 
 class Log(Protocol):
-    """Where predictions are kept. It is called on the hot path, so it must only take the batch in."""
+    """Where predictions are kept. It is called on the hot path: it takes in, never waits and never raises."""
 
-    written: int
-    dropped: int
-    queued: int
+    def predictions(self, scored: Scored) -> None:
+        """Take in the answered rows of a request."""
 
-    def put(self, batch: Scored) -> None:
-        """Take in the predictions of a request."""
-
-    def refused(self, column: str, reason: str) -> None:
-        """Count a value that was refused."""
-
-    def close(self) -> None:
-        """Write what is left, and stop."""
-
-
-class NoLog:
-    """Keeps nothing."""
-
-    written = dropped = queued = 0
-
-    def put(self, batch: Scored) -> None:
-        """Forget the batch."""
-
-    def refused(self, column: str, reason: str) -> None:
-        """Count nothing."""
-
-    def close(self) -> None:
-        """There is nothing to write."""
+    def refusals(self, request_id: str, counts: Mapping[tuple[str, str], int]) -> None:
+        """Take in how many values of which column a request was refused for, by reason."""
 
 
 class Asked(NamedTuple):
@@ -108,11 +91,18 @@ class Service:
 
     ``model`` is replaced as a whole, by one assignment: a request takes it once, so that its answer is of
     exactly one version.
+
+    Parameters
+    ----------
+    model : Model
+        The model that answers first.
+    log : Log, optional
+        Where predictions and refusals are kept; without one nothing is kept.
     """
 
-    def __init__(self, model: Model, log: Log) -> None:
+    def __init__(self, model: Model, log: Log | None = None) -> None:
         self.model, self.log = model, log
-        self.metrics = Metrics(model.contract, model.predictor.profile, log)
+        self.metrics = Metrics(model.contract, model.predictor.profile)
         self.metrics.serves(model.named, model.loaded)
         self.draining = False
 
@@ -135,21 +125,26 @@ class Service:
         prediction = model.predictor.predict(rows)
         ids = new_ids(len(rows))
         self.metrics.predicted(rows, prediction.value)
-        self.log.put(
-            Scored(
-                ids, time.time(), asked.id, asked.subject, rows, *prediction,
-                time.perf_counter() - asked.started, "serve", "champion", model.version, model.digest,
-            )
-        )  # fmt: skip
+        if self.log is not None:
+            latency = time.perf_counter() - asked.started
+            self.log.predictions(
+                Scored(
+                    ids, time.time(), asked.id, asked.subject, rows, *prediction, verdict.unusual,
+                    latency, "serve", "champion", model.version, model.digest,
+                )
+            )  # fmt: skip
         return ids, prediction
 
-    def refused(self, findings: Sequence[Finding]) -> None:
+    def refused(self, request_id: str, findings: Sequence[Finding]) -> None:
         """Count what a refusal found; a name that a client made up becomes ``other``."""
         names = self.model.contract.names
-        for finding in findings:
-            column = finding.column if finding.column in names else "other"
-            self.metrics.invalid.labels(column, finding.got).inc()
-            self.log.refused(column, finding.got)
-        self.metrics.predictions.labels("refused").inc(
-            len({finding.row for finding in findings}) or 1
+        counts = Counter(
+            (finding.column if finding.column in names else "other", reason(finding.got))
+            for finding in findings
         )
+        for labels, count in counts.items():
+            self.metrics.invalid.labels(*labels).inc(count)
+        rows = len({finding.row for finding in findings})
+        self.metrics.predictions.labels("refused").inc(rows)
+        if self.log is not None:
+            self.log.refusals(request_id, counts)

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from mlref.bundle.store import ALIASES, Store
-from mlref.errors import BundleError, MlrefError
+from mlref.errors import BundleError
 from mlref.serving.service import Model, Service
 
 EVERY = 0.5
@@ -51,7 +51,9 @@ class Watch:
             self.service.replace(model)
             self._refused = ""
             _LOG.info("model changed", **model.named)
-        except (MlrefError, OSError) as error:
+        except (
+            Exception
+        ) as error:  # of whatever kind: the present model stays, and so does the watch
             if str(error) != self._refused:  # once, not twice a second
                 self._refused = str(error)
                 _LOG.error("model refused", reason=self._refused, kept=self.service.model.version)

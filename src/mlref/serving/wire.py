@@ -17,8 +17,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mlref.errors import MlrefError
+from mlref.serving.answer import HEADERS, JSON
 from mlref.serving.boundary import HeadTooLarge, InvalidRequest, TooSlow, refuse
-from mlref.serving.front import HEADERS, JSON, Front
+from mlref.serving.front import Front
 
 EVERY = 10
 """Ticks of the server, of a tenth of a second, between two looks at the clock."""
@@ -115,7 +116,7 @@ class Connection(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with an eye on the clock and a way to stop in three steps.
+    """The server, with an eye on the clock and a way to stop in three steps.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from mlref.bundle.predictor import Predictor
 from mlref.serving.app import create_app
 from mlref.serving.front import Front
 from mlref.serving.limits import Limits
-from mlref.serving.service import Model, NoLog, Service
+from mlref.serving.service import Model, Service
 from tests.fakes import write_bundle
 
 RECORD = {"version": 7, "digest": "…", "metrics": {"rmse": {"value": 54.1}}}
@@ -31,7 +31,7 @@ def model(predictor: Predictor) -> Model:
 @pytest.fixture
 def service(model: Model) -> Service:
     """What the routes share, without a log."""
-    return Service(model, NoLog())
+    return Service(model)
 
 
 @pytest.fixture

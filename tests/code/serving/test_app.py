@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from mlref.bundle.predictor import Predictor
 from mlref.serving.app import create_app
 from mlref.serving.limits import Limits
-from mlref.serving.service import Model, NoLog, Service
+from mlref.serving.service import Model, Service
 from tests.fakes import CONTRACT, HALF_WIDTH, linear
 
 ROW = {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": 4}
@@ -266,6 +266,6 @@ def test_the_docs_need_no_other_host(client: TestClient) -> None:
 def test_two_apps_do_not_share_anything(predictor: Predictor) -> None:
     """The factory keeps no module state: each app answers with its own record."""
     models = (Model(predictor, {"version": version}, Limits()) for version in ("1", "2"))
-    one, two = (TestClient(create_app(Service(model, NoLog()))) for model in models)
+    one, two = (TestClient(create_app(Service(model))) for model in models)
     assert one.get("/v1/model").json()["model"]["version"] == "1"
     assert two.get("/v1/model").json()["model"]["version"] == "2"

@@ -92,9 +92,9 @@ from pathlib import Path
 import mlref.serving.server
 from mlref.bundle.store import Store
 from fastapi.testclient import TestClient
-from mlref.serving.server import Limits, Model, NoLog, Service, create_app
+from mlref.serving.server import Limits, Model, Service, create_app
 model = Model(*Store(Path({str(tmp_path)!r})).open("champion"), Limits())
-app = create_app(Service(model, NoLog()))
+app = create_app(Service(model))
 client = TestClient(app)
 row = {{"area": 70, "rooms": 3, "heating": "oil", "balcony": None}}
 assert client.post("/v1/predict", json={{"instances": [row]}}).status_code == 200
