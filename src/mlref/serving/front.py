@@ -112,7 +112,7 @@ class Front:
             if answer.status:
                 raise  # it has begun: the server cuts the connection, which the client can see
             await self._refuse(path, error, answer)
-        route = path if handler is not None else getattr(scope.get("route"), "path", "other")
+        route = path if path in self._handlers else getattr(scope.get("route"), "path", "other")
         seconds = time.perf_counter() - started
         self.service.metrics.answered((scope["method"], route, str(answer.status)), seconds)
 

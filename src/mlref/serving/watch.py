@@ -45,6 +45,7 @@ class Watch:
         try:
             wanted = self.store.alias(self.reference)
             if wanted in (None, self.service.model.digest):
+                self._refused = ""
                 return
             # loading takes a tenth of a second, in which requests go on
             model = await asyncio.to_thread(self._load)
