@@ -18,10 +18,10 @@ def invoke(service: Service, body: bytes, asked: Asked) -> bytes:
     model = service.model
     names, most = model.contract.names, model.limits.rows
     document = decode(body)
+    if isinstance(document, dict) and document.pop("params", None):
+        raise refusal("params", "parameters", "none: this model has no parameters")
     if not isinstance(document, dict) or len(document) != 1 or not FORMS.keys() & document.keys():
-        raise refusal(
-            None, kind(document), f"an object with one of the keys {', '.join(map(str, FORMS))}"
-        )
+        raise refusal(None, kind(document), f"an object with one of the keys {', '.join(FORMS)}")
     [(form, rows)] = document.items()
     verdict = judged(model.contract, listed(FORMS[form](rows, form, names), form, most))
     _, prediction = service.score(model, verdict, asked)

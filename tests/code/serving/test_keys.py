@@ -142,7 +142,7 @@ def test_a_new_key_is_printed_with_its_hash() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
 def test_an_open_door_is_refused(host: str) -> None:
-    """Where other machines reach the service and nobody is asked for a key; the message says the three ways out."""
+    """Where other machines reach it and nobody is asked for a key; the message says the ways out."""
     with pytest.raises(OpenDoor) as refusal:
         check_door(host, Keys(), insecure=False)
     for way in ("mlref keys new predict", "MLREF_API_KEYS", "127.0.0.1", "--insecure"):
