@@ -78,7 +78,7 @@ def _add_about(app: FastAPI, service: Service) -> None:
 
     async def ping(request: Request) -> Response:
         """Say to a client of MLflow that predictions are answered."""
-        return Response("\n", 503 if service.draining else 200, media_type="application/json")
+        return Response("\n", 503 if service.draining else 200, media_type="text/plain")
 
     async def version(request: Request) -> Response:
         """Say to a client of MLflow what serves."""

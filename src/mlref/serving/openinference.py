@@ -90,7 +90,7 @@ def _infer(service: Service, request: Request, body: bytes) -> bytes:
             "Tensors must come as JSON, not in the binary extension: with tritonclient,"
             " `set_data_from_numpy(…, binary_data=False)`."
         )
-    asked = envelope(decode(body), ("inputs",), ("id", "parameters", "outputs"))
+    asked = _object(decode(body), ("inputs",), ("id", "outputs"))
     ident = asked.get("id")
     if ident is not None and not isinstance(ident, str):
         raise refusal("id", kind(ident), "text")
@@ -114,7 +114,7 @@ def _columns(inputs: object, model: Model) -> Iterator[tuple[str, list[object]]]
     length = 0
     names: set[str] = set()
     for tensor in listed(inputs, "inputs", 10 * len(model.contract.names)):
-        parts = envelope(tensor, ("name", "shape", "datatype", "data"), ("parameters",))
+        parts = _object(tensor, ("name", "shape", "datatype", "data"))
         name, shape = parts["name"], parts["shape"]
         if not isinstance(name, str) or name in names:
             raise refusal("name", kind(name), "text, once for each input")
@@ -132,6 +132,16 @@ def _columns(inputs: object, model: Model) -> Iterator[tuple[str, list[object]]]
         raise refusal(missing[0], "nothing", "an input for each column")
 
 
+def _object(
+    value: object, needed: tuple[str, ...], also: tuple[str, ...] = ()
+) -> dict[str, object]:
+    """An object of the protocol; each may have parameters, and none of them means anything here."""
+    parts = envelope(value, needed, (*also, "parameters"))
+    if not isinstance(parts.get("parameters", {}), dict):
+        raise refusal("parameters", kind(parts["parameters"]), "an object")
+    return parts
+
+
 def _flat(data: object) -> object:
     """The cells of a tensor that is flat or nested as [n, 1]."""
     if isinstance(data, list) and all(isinstance(row, list) and len(row) == 1 for row in data):
@@ -145,7 +155,7 @@ def _wanted(outputs: object) -> Iterator[str]:
         yield from OUTPUTS
         return
     for output in listed(outputs, "outputs", len(OUTPUTS)):
-        name = envelope(output, ("name",), ("parameters",))["name"]
+        name = _object(output, ("name",))["name"]
         if name not in OUTPUTS:
             raise refusal("outputs", kind(name), ", ".join(OUTPUTS))
         yield str(name)

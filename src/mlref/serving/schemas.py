@@ -138,11 +138,13 @@ def _open_inference(contract: Contract, limits: Limits) -> dict[str, Schema]:
     shape = {**items({"type": "integer", "minimum": 1}), "minItems": 1, "maxItems": 2}
     data = {"type": "array", "minItems": 1, "maxItems": limits.rows}
     named = closed(name=TEXT, datatype={"enum": list(DATATYPES)}, shape=shape)
-    tensor = closed(**named["properties"], data=data)
+    column = {"enum": list(contract.names)}
+    tensor = closed(**{**named["properties"], "name": column, "data": data})
     tensor["properties"]["parameters"] = FREE
     wanted = closed(name={"enum": list(OUTPUTS)})
     wanted["properties"]["parameters"] = FREE
-    request = closed(inputs={**items(tensor), "minItems": len(contract.names)})
+    width = {"minItems": len(contract.names), "maxItems": len(contract.names)}
+    request = closed(inputs={**items(tensor), **width})
     request["properties"] |= {"id": TEXT, "parameters": FREE, "outputs": items(wanted)}
     request["examples"] = [
         {

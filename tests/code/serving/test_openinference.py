@@ -69,6 +69,8 @@ def test_only_the_outputs_that_are_wanted_come(client: TestClient) -> None:
         ({"inputs": [{"name": "area", "shape": [1], "datatype": "FP64"}]}, "'data': got nothing"),
         ({"inputs": INPUTS, "outputs": [{"name": "variance"}]}, "allowed: value, lower, upper"),
         ({"inputs": INPUTS, "outputs": 5}, "'outputs': got a number outside"),
+        ({"inputs": INPUTS, "parameters": 5}, "'parameters': got a number outside"),
+        ({"inputs": INPUTS, "outputs": [{"name": "value", "parameters": []}]}, "'parameters': got a list"),
         ({"inputs": INPUTS, "id": 5}, "'id': got a number outside"),
     ],
 )  # fmt: skip
