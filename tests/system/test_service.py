@@ -1,6 +1,7 @@
 """The service as a user meets it: a process, a port, HTTP and signals."""
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -11,7 +12,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +294,74 @@ def test_a_client_of_triton_is_answered(environment: dict[str, str], tmp_path: P
             client.close()
     assert value == pytest.approx(linear([[70.5, 3, 1, 4], [100, 2, 0, 0]]))
     assert (upper - value) == pytest.approx([HALF_WIDTH] * 2)
+
+
+class Load:
+    """Clients that ask without a pause, each over its own connection, until they are told to stop."""
+
+    def __init__(self, address: str, clients: int = 4) -> None:
+        self.address = address.removeprefix("http://")
+        self.answered: Counter[object] = Counter()
+        self.failed: list[str] = []
+        self.stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _ask(self) -> None:
+        body = json.dumps({"instances": [CONTRACT.example]})
+        connection = http.client.HTTPConnection(self.address, timeout=10)
+        while not self.stop.is_set():
+            try:
+                connection.request("POST", "/v1/predict", body)  # connects anew after a `close`
+                answer = json.load(response := connection.getresponse())
+                if response.status == 200:
+                    self.answered[answer["model"]["version"]] += 1
+                else:
+                    self.failed.append(str(answer))
+            except (OSError, http.client.HTTPException) as error:
+                self.failed.append(repr(error))
+                connection.close()
+        connection.close()
+
+    def wait_for(self, happened: Callable[[], bool], within: float = 60.0) -> None:
+        """Wait until something is so, while requests go on."""
+        deadline = time.monotonic() + within
+        while not happened():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            self.stop.wait(0.02)
+
+
+@pytest.mark.load
+def test_a_hundred_swaps_under_load_fail_no_request(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Every version answers, each answer names one, and none is an error."""
+    write_store(tmp_path / "store")
+    with service(environment) as (_, address), Load(address) as load:
+        for version in range(2, 102):
+            write_store(tmp_path / "store", base=float(version), version=version)
+            load.wait_for(lambda: load.answered[version] > 0)  # noqa: B023
+    assert load.failed == []
+    assert len(load.answered) == 101
+
+
+@pytest.mark.load
+def test_a_stop_under_load_fails_no_request(environment: dict[str, str], tmp_path: Path) -> None:
+    """Behind a readiness check, as balancers have one: SIGTERM after ten thousand requests, 0 failed."""
+    write_store(tmp_path / "store")
+    with service(environment) as (process, address), Load(address) as load:
+        load.wait_for(lambda: load.answered[1] >= 10_000, within=120)
+        process.send_signal(signal.SIGTERM)
+        load.wait_for(lambda: ask(f"{address}/health/ready")[0] == 503)
+        load.stop.set()
+        assert process.wait(30) == 0
+    assert load.failed == []

@@ -116,13 +116,21 @@ class Front:
         seconds = time.perf_counter() - started
         self.service.metrics.answered((scope["method"], route, str(answer.status)), seconds)
 
+    def waiting(self) -> int:
+        """How many requests wait for their turn.
+
+        A connection asks when a request comes and leaves the answer in its scope. Asked later, when its turn
+        is there, all of a burst would see one another and be refused, where only those at its end should.
+        """
+        return len(self.tasks) - self._uploads
+
     def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Refuse, before the body is read, what will not be answered."""
         path = scope["path"]
         if not ALWAYS(path):
-            waiting = len(self.tasks) - self._uploads
-            if waiting > self.limits.queue:
-                self._shed("queue", f"{waiting} requests wait already.")
+            before = scope.get("state", {}).get("before", 0)
+            if before > self.limits.queue:
+                self._shed("queue", f"{before} requests were waiting before this one.")
             if self._uploads >= self.limits.uploads:
                 self._shed("uploads", f"The bodies of {self._uploads} requests are on their way.")
         if self.keys and not OPEN(path):

@@ -64,8 +64,9 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there, and with it the place in the queue."""
         self._head = self._unfinished = 0
+        self.scope["state"]["before"] = self.front.waiting()  # type: ignore[typeddict-item]
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
@@ -135,7 +136,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 front, http=protocol, ws="none", log_config=None, access_log=False,
-                server_header=False, lifespan="off",
+                server_header=False, lifespan="off", proxy_headers=False,
                 # longer than a balancer keeps a connection (mostly 60 seconds), so that it is its to end
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=math.ceil(front.limits.seconds),

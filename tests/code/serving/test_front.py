@@ -115,16 +115,22 @@ def test_too_many_rows_are_refused_with_the_number_that_may_come(small: Front) -
 
 def test_too_many_requests_are_shed(small: Front) -> None:
     """503 with a time to ask again; health and metrics go on, and count it."""
-    small.tasks = [object()] * 6
-    client = TestClient(small)
+    before = 6
+
+    async def busy(scope: Any, receive: Any, send: Any) -> None:
+        await small({**scope, "state": {"before": before}}, receive, send)
+
+    client = TestClient(busy)
     for path in PREDICTING:
         response = client.post(path, json=REQUEST)
         assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-        assert message(response) == "6 requests wait already. Ask again in a second."
+        assert (
+            message(response) == "6 requests were waiting before this one. Ask again in a second."
+        )
     for path in ANSWERING_ALWAYS:
         assert client.get(path).status_code == 200
     assert 'requests_shed_total{reason="queue"} 3.0' in client.get("/metrics").text
-    small.tasks = [object()] * 5
+    before = 5
     assert client.post("/v1/predict", json=REQUEST).status_code == 200
 
 

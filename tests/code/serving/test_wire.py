@@ -1,12 +1,14 @@
 """What happens below the application, over real connections: time, heads, lies about lengths."""
 
+import asyncio
 import contextlib
 import http.client
 import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
 
@@ -25,11 +27,15 @@ WITHIN = 30
 """Seconds; only bounds a hang."""
 
 
-@pytest.fixture(scope="module")
-def address(predictor: Predictor) -> Iterator[tuple[str, int]]:
-    """A real server with heads of 500 bytes and half a second for a request, which looks at every tick."""
-    front = create_app(Service(Model(predictor, {"version": 7}, Limits(head=500, seconds=0.5))))
-    server = Server(front, 0.0, None)
+@contextlib.contextmanager
+def running(
+    predictor: Predictor,
+    limits: Limits,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> Iterator[tuple[str, int]]:
+    """A real server in a thread, which looks at the clock at every tick; its address."""
+    front = create_app(Service(Model(predictor, {"version": 7}, limits)))
+    server = Server(front, 0.0, beside)
     with pytest.MonkeyPatch.context() as patch, listen("127.0.0.1", 0) as listener:
         patch.setattr(wire, "EVERY", 1)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -39,6 +45,13 @@ def address(predictor: Predictor) -> Iterator[tuple[str, int]]:
         finally:
             server.should_exit = True
             thread.join(WITHIN)
+
+
+@pytest.fixture(scope="module")
+def address(predictor: Predictor) -> Iterator[tuple[str, int]]:
+    """A server with heads of 500 bytes and half a second for a request."""
+    with running(predictor, Limits(head=500, seconds=0.5)) as address:
+        yield address
 
 
 def exchange(address: tuple[str, int], *parts: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -172,3 +185,38 @@ def test_a_hundred_thousand_brackets_end_nothing(address: tuple[str, int]) -> No
         request = HEAD + b"content-length: %d\r\n\r\n" % len(body)
         assert exchange(address, request, body)[0] in (400, 422)
     assert exchange(address, HEAD + b"content-length: %d\r\n\r\n" % len(BODY), BODY)[0] == 200
+
+
+def test_of_a_burst_the_last_are_shed(predictor: Predictor) -> None:
+    """Forty requests at once, five may wait: about as many are answered, the others get 503."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def note() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    request = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+    health = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+    go_on = threading.Event()
+    with running(predictor, Limits(queue=5), note) as address, contextlib.ExitStack() as stack:
+        connections = [socket.create_connection(address, timeout=WITHIN) for _ in range(40)]
+        clients = [stack.enter_context(connection) for connection in connections]
+        # answered once, so the loop knows them all
+        assert [status_of(client, health) for client in clients] == [200] * 40
+        loops[0].call_soon_threadsafe(go_on.wait, WITHIN)
+        for client in clients[:-1]:
+            client.sendall(request)
+        clients[-1].sendall(health)
+        go_on.set()
+        *statuses, alive = [status_of(client) for client in clients]
+    assert alive == 200
+    assert set(statuses) == {200, 503}
+    assert 3 <= statuses.count(200) <= 30
+
+
+def status_of(connection: socket.socket, request: bytes = b"") -> int:
+    """Status of the next answer of a connection that stays open."""
+    connection.sendall(request)
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status
