@@ -66,7 +66,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there, and with it the place in the queue."""
         self._head = self._unfinished = 0
-        self.scope["state"]["before"] = self.front.waiting()  # type: ignore[typeddict-item]
+        self.scope["state"]["before"] = self.front.waiting()
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
