@@ -2,6 +2,7 @@
 
 from mlref import __version__
 from mlref.contract import Contract
+from mlref.serving import protocols
 from mlref.serving.boundary import FAILED
 from mlref.serving.limits import Limits
 from mlref.serving.schemas import Schema, described, ref, schemas
@@ -65,7 +66,7 @@ def document(contract: Contract, version: int | str, limits: Limits | None = Non
             **_open_inference(contract, version),
         },
         "components": {
-            "schemas": schemas(contract, limits),
+            "schemas": {**schemas(contract, limits), **protocols.schemas(contract, limits)},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }

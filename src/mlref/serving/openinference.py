@@ -13,8 +13,8 @@ from mlref import __version__
 from mlref.errors import RowsRefused
 from mlref.serving.boundary import InvalidHeader, NoSuchModel, Refusal, dumps
 from mlref.serving.decode import decode, envelope, judged, kind, listed, refusal
+from mlref.serving.protocols import DATATYPES, OUTPUTS, datatype
 from mlref.serving.routes import add, answer
-from mlref.serving.schemas import DATATYPES, OUTPUTS, datatype
 from mlref.serving.service import Model, Service
 
 

@@ -119,6 +119,13 @@ def test_null_is_taken_where_the_contract_allows_it(client: TestClient) -> None:
     assert one["value"] == pytest.approx(linear([70, 3, 0, None]))
 
 
+@pytest.mark.parametrize("zero", ["0", "-0", "-0.0", "0e5"])
+def test_every_zero_is_zero(client: TestClient, zero: str) -> None:
+    """A negative one is not below a range that starts at zero."""
+    rows = client.post("/v1/predict", content=body(balcony=zero)).json()["predictions"]
+    assert rows[1]["value"] == pytest.approx(linear([70.5, 3, 1, 0]))
+
+
 def test_an_unusual_value_is_answered_with_a_warning(client: TestClient) -> None:
     """Outside `expected` but inside `valid`: a sentence with the column and the usual range."""
     rows = [ROW, {**ROW, "area": 345.75, "rooms": 12}]

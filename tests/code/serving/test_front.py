@@ -190,6 +190,26 @@ def test_a_client_that_leaves_is_left(small: Front) -> None:
     assert 'model_predictions_total{outcome="failed"} 0.0' in text
 
 
+@pytest.mark.parametrize("secret", [-77123.5, "dung", [-77123.5], {"dung": -77123.5}])
+def test_no_protocol_gives_a_value_back(client: TestClient, secret: Any) -> None:
+    """An answer ends up in the logs of others, and the values are about somebody."""
+    row = {**CONTRACT.example, "area": secret}
+    tensors = [
+        {"name": name, "datatype": "FP64", "shape": [1], "data": [value]}
+        for name, value in row.items()
+    ]
+    for path, request in (
+        ("/v1/predict", {"instances": [row]}),
+        ("/invocations", {"instances": [row]}),
+        ("/invocations", {"dataframe_split": {"columns": [*row], "data": [[*row.values()]]}}),
+        ("/v2/models/rents/infer", {"inputs": tensors}),
+    ):
+        response = client.post(path, json=request)
+        assert response.status_code == 422
+        assert "77123" not in response.text and "dung" not in response.text
+        assert "area" in response.text
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
