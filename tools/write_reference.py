@@ -201,9 +201,10 @@ def error_page() -> str:
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
     if importlib.util.find_spec("mlref.serving"):
         from mlref.serving.boundary import STATUS
+        from mlref.serving.keys import OpenDoor
 
         statuses = {kind: (status, code) for kind, status, code in STATUS}
-        kinds += [kind for kind in statuses if kind not in kinds]
+        kinds += [kind for kind in (*statuses, OpenDoor) if kind not in kinds]
     rows = []
     for kind in kinds:
         if not issubclass(kind, errors.MlrefError) or kind is errors.MlrefError:

@@ -11,6 +11,7 @@ import uvicorn
 
 from mlref.errors import EnvironmentFault, ModelNotFound
 from mlref.serving import server
+from mlref.serving.keys import OpenDoor, new
 from tests.fakes import write_store
 
 FORBIDDEN = ("mlflow", "sklearn", "pandas", "dvc", "great_expectations", "scipy", "skops", "onnx")
@@ -74,6 +75,28 @@ def test_a_busy_port_is_said_plainly(run: dict[str, Any], tmp_path: Path) -> Non
             match=rf"127\.0\.0\.1:{port} cannot be listened on: Address already in use\. Stop .*--port",
         ):
             server.serve(host="127.0.0.1", port=port, reference="champion")
+
+
+def test_an_open_door_is_refused_before_anything_is_opened(
+    run: dict[str, Any], tmp_path: Path
+) -> None:
+    """Without keys on all addresses; `insecure` says that this is wanted."""
+    write_store(tmp_path / "store")
+    with pytest.raises(OpenDoor, match=r"Other machines reach 0\.0\.0\.0"):
+        server.serve(host="0.0.0.0", port=0, reference="champion")
+    assert not run
+    server.serve(host="0.0.0.0", port=0, reference="champion", insecure=True)
+    assert run["address"][0] == "0.0.0.0"
+
+
+def test_keys_from_the_environment_open_the_door(
+    run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are asked for then, on loopback too."""
+    write_store(tmp_path / "store")
+    monkeypatch.setenv("MLREF_API_KEYS", new("predict")[1])
+    server.serve(host="0.0.0.0", port=0, reference="champion")
+    assert run["app"].keys
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
