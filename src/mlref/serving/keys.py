@@ -89,8 +89,6 @@ class Keys:
         Forbidden
             When the key is of another role.
         """
-        if not self._entries:
-            return
         scheme, _, key = (authorization or b"").partition(b" ")
         digest = hashlib.sha256(key.strip()).digest()
         roles = {name for name, known in self._entries if hmac.compare_digest(digest, known)}

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from mlref.bundle.predictor import Predictor
 from mlref.serving.app import create_app
 from mlref.serving.front import Front
+from mlref.serving.keys import Keys
 from mlref.serving.limits import Limits
 from mlref.serving.service import Model, Scored, Service
 from tests.fakes import CONTRACT, HALF_WIDTH
@@ -243,6 +244,18 @@ def test_a_service_that_stops_answers_and_ends_connections(service: Service) -> 
         assert client.get(path).status_code == 200
     response = client.post("/v1/predict", json=REQUEST)
     assert (response.status_code, response.headers["connection"]) == (200, "close")
+
+
+def test_an_answer_that_has_begun_is_cut_when_it_fails(service: Service) -> None:
+    """A second head in the middle of a body would look like a part of it; a cut connection can be seen."""
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ValueError("half way")
+
+    client = TestClient(Front(service, {}, broken, Keys()))
+    with pytest.raises(ValueError, match="half way"):
+        client.get("/")
 
 
 @pytest.mark.parametrize("subject", ["patient 7", "'; DROP TABLE predictions; --", "~" * 128])
