@@ -127,23 +127,24 @@ class Front:
     def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Refuse, before the body is read, what will not be answered."""
         path = scope["path"]
-        if not ALWAYS(path):
-            before = scope.get("state", {}).get("before", 0)
-            if before > self.limits.queue:
-                self._shed("queue", f"{before} requests were waiting before this one.")
-            if self._uploads >= self.limits.uploads:
-                self._shed("uploads", f"The bodies of {self._uploads} requests are on their way.")
-        if self.keys and not OPEN(path):
+        if self.keys and not OPEN(
+            path
+        ):  # first, so that nobody without a key takes the place of others
             role = "admin" if path in ADMIN else "predict"
             self.keys.check(headers.get(b"authorization"), role)
+        before = scope.get("state", {}).get("before", 0)
+        if before > self.limits.queue and not ALWAYS(path):
+            self._shed("queue", f"{before} requests were waiting before this one.")
         if scope["method"] == "POST":
+            if self._uploads >= self.limits.uploads:
+                self._shed("uploads", f"The bodies of {self._uploads} requests are on their way.")
             media = headers.get(b"content-type")
             if media is not None and media != JSON[1] and not MEDIA(media):
                 raise WrongMediaType("The body must be JSON: `content-type: application/json`.")
             if headers.get(b"content-encoding", b"identity").lower() != b"identity":
                 raise WrongMediaType("The body must not be compressed.")
             length = headers.get(b"content-length", b"0")
-            self._check_length(int(length) if length.isdigit() else 0)
+            self._check_length(int(length[:20]) if length.isdigit() else 0)
 
     def _shed(self, reason: str, sentence: str) -> NoReturn:
         self.service.metrics.shed.labels(reason).inc()

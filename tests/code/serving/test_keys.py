@@ -1,6 +1,7 @@
 """Who may ask."""
 
 import hashlib
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -105,6 +106,19 @@ def test_no_protocol_predicts_without_a_key(closed: TestClient, path: str) -> No
     assert closed.post(path, content=b"{").status_code == 401
     headers = {"authorization": f"Bearer {PREDICT}"}
     assert closed.post(path, content=b"{", headers=headers).status_code == 400
+
+
+def test_nobody_without_a_key_takes_a_place(service: Service) -> None:
+    """Of an overloaded service too, whoever has none learns only that it needs a key."""
+    front = create_app(service, KEYS)
+
+    async def busy(scope: Any, receive: Any, send: Any) -> None:
+        await front({**scope, "state": {"before": 1000}}, receive, send)
+
+    client = TestClient(busy)
+    assert client.post("/v1/predict", json=REQUEST).status_code == 401
+    headers = {"authorization": f"Bearer {PREDICT}"}
+    assert client.post("/v1/predict", json=REQUEST, headers=headers).status_code == 503
 
 
 def test_without_keys_everybody_may_ask(client: TestClient) -> None:
