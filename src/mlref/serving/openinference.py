@@ -91,10 +91,9 @@ def _infer(service: Service, request: Request, body: bytes) -> bytes:
             " `set_data_from_numpy(…, binary_data=False)`."
         )
     asked = _object(decode(body), ("inputs",), ("id", "outputs"))
-    ident = asked.get("id")
-    if ident is not None and not isinstance(ident, str):
-        raise refusal("id", kind(ident), "text")
-    wanted = list(_wanted(asked.get("outputs")))
+    if not isinstance(asked.get("id", ""), str):
+        raise refusal("id", kind(asked["id"]), "text")
+    wanted = list(_wanted(asked.get("outputs", [])))
     columns = dict(_columns(asked["inputs"], model))
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
     _, prediction = service.score(
@@ -106,7 +105,7 @@ def _infer(service: Service, request: Request, body: bytes) -> bytes:
         if name in wanted
     ]
     head = {"model_name": model.contract.name, "model_version": model.version}
-    return dumps({**head, **({"id": ident} if ident is not None else {}), "outputs": outputs})
+    return dumps({**head, **({"id": asked["id"]} if "id" in asked else {}), "outputs": outputs})
 
 
 def _columns(inputs: object, model: Model) -> Iterator[tuple[str, list[object]]]:
@@ -151,7 +150,7 @@ def _flat(data: object) -> object:
 
 def _wanted(outputs: object) -> Iterator[str]:
     """Names of the outputs that are asked for; all where none is."""
-    if not outputs:
+    if outputs == []:
         yield from OUTPUTS
         return
     for output in listed(outputs, "outputs", len(OUTPUTS)):

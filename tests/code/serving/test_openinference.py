@@ -71,6 +71,9 @@ def test_only_the_outputs_that_are_wanted_come(client: TestClient) -> None:
         ({"inputs": INPUTS, "outputs": 5}, "'outputs': got a number outside"),
         ({"inputs": INPUTS, "parameters": 5}, "'parameters': got a number outside"),
         ({"inputs": INPUTS, "outputs": [{"name": "value", "parameters": []}]}, "'parameters': got a list"),
+        ({"inputs": INPUTS, "outputs": None}, "'outputs': got null"),
+        ({"inputs": INPUTS, "outputs": 0}, "'outputs': got a number outside"),
+        ({"inputs": INPUTS, "id": None}, "'id': got null"),
         ({"inputs": INPUTS, "id": 5}, "'id': got a number outside"),
     ],
 )  # fmt: skip
