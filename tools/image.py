@@ -5,10 +5,13 @@ is meant to be run: with a read-only file system, without capabilities, and not 
 """
 
 import argparse
+import hashlib
 import json
+import secrets
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from typing import Any, NoReturn
 
@@ -23,12 +26,13 @@ def main() -> None:
     verbs.add_parser("build", help="build mlref:VERSION and mlref:latest")
     probing = verbs.add_parser("probe", help="start an image, ask it, stop it")
     probing.add_argument("image", nargs="?", default="mlref:latest")
+    probing.add_argument("--key", default=secrets.token_urlsafe(32), help="instead of a new key")
     arguments, options = parser.parse_known_args()
     engine = find_engine()
     if arguments.verb == "build":
         build(engine, options)
     else:
-        probe(engine, arguments.image)
+        probe(engine, arguments.image, arguments.key)
 
 
 def find_engine() -> str:
@@ -59,21 +63,43 @@ def build(engine: str, options: list[str]) -> None:
     print("Next: python tools/image.py probe")
 
 
-def probe(engine: str, image: str) -> None:
+def probe(engine: str, image: str, key: str) -> None:
     """Start an image, check all that its users rely on, and stop it."""
-    container = said(
-        *(engine, "run", "--detach", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"),
-        *("--security-opt", "no-new-privileges", "--publish", "127.0.0.1::8000", image),
-    )
+    check_door(engine, image)
+    container = started(engine, image, f"predict:{hashlib.sha256(key.encode()).hexdigest()}")
     try:
         address = f"http://{said(engine, 'port', container, '8000/tcp')}"
         print(f"ready after {ready(engine, container, address):.1f} s")
         check_user(engine, container)
         check_health(engine, container)
-        check_prediction(address)
+        check_prediction(address, key)
         check_stop(engine, container)
     finally:
         subprocess.run([engine, "rm", "--force", container], capture_output=True)
+
+
+def started(engine: str, image: str, keys: str) -> str:
+    """Start a container as it is meant to be run; return its id."""
+    return said(
+        *(engine, "run", "--detach", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"),
+        *("--security-opt", "no-new-privileges", "--publish", "127.0.0.1::8000"),
+        *("--env", f"MLREF_API_KEYS={keys}", image),
+    )
+
+
+def check_door(engine: str, image: str) -> None:
+    """Without keys the service must not start, since it listens on all addresses of the container."""
+    container = started(engine, image, "")
+    try:
+        command = [engine, "wait", container]
+        code = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stdout
+        if code.strip() != "1":
+            fail(f"The container ended with code {code.strip()} without keys, instead of 1.")
+    except subprocess.TimeoutExpired:
+        fail("The container starts without keys, so anybody could ask.")
+    finally:
+        subprocess.run([engine, "rm", "--force", container], capture_output=True)
+    print("does not start without keys")
 
 
 def ready(engine: str, container: str, address: str) -> float:
@@ -110,11 +136,16 @@ def check_health(engine: str, container: str) -> None:
     print("HEALTHCHECK passes")
 
 
-def check_prediction(address: str) -> None:
-    """Ask for a prediction of the contract's example."""
-    about = ask(f"{address}/v1/model")
+def check_prediction(address: str, key: str) -> None:
+    """Ask for a prediction of the contract's example; a request without the key must be refused."""
+    try:
+        ask(f"{address}/v1/model")
+        fail("The service answers without a key.")
+    except urllib.error.HTTPError as error:
+        error.close()
+    about = ask(f"{address}/v1/model", key=key)
     example = {column["name"]: column["example"] for column in about["contract"]["features"]}
-    answer = ask(f"{address}/v1/predict", {"instances": [example]})
+    answer = ask(f"{address}/v1/predict", {"instances": [example]}, key)
     [one], model = answer["predictions"], answer["model"]
     if not one["lower"] <= one["value"] <= one["upper"]:
         fail(f"The prediction is not within its interval: {one}.")
@@ -134,10 +165,11 @@ def check_stop(engine: str, container: str) -> None:
     print(f"stopped in {time.monotonic() - start:.1f} s")
 
 
-def ask(url: str, body: object = None) -> Any:
+def ask(url: str, body: object = None, key: str = "") -> Any:
     """Send one request; return the decoded answer."""
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=10) as response:
+    request = urllib.request.Request(url, data, {"authorization": f"Bearer {key}"} if key else {})
+    with urllib.request.urlopen(request, timeout=10) as response:
         return json.load(response)
 
 

@@ -201,9 +201,10 @@ def error_page() -> str:
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
     if importlib.util.find_spec("mlref.serving"):
         from mlref.serving.boundary import STATUS
+        from mlref.serving.keys import OpenDoor
 
         statuses = {kind: (status, code) for kind, status, code in STATUS}
-        kinds += [kind for kind in statuses if kind not in kinds]
+        kinds += [kind for kind in (*statuses, OpenDoor) if kind not in kinds]
     rows = []
     for kind in kinds:
         if not issubclass(kind, errors.MlrefError) or kind is errors.MlrefError:
@@ -244,7 +245,7 @@ Each target that runs code sets up `.venv` first, when it is missing or older th
 
 def http_page() -> str:
     """Describe the routes of the service and their bodies."""
-    from mlref.serving.openapi import document
+    from mlref.serving.openapi import ANY, POST, document
 
     schema = document(contract.load(ROOT / "config" / "dataset.yaml"), 1)
     parts = ["""
@@ -252,7 +253,8 @@ def http_page() -> str:
 
 The routes of `mlref serve`. The running service shows the same at `/docs`, where requests can be
 tried, and as OpenAPI at `/openapi.json`. Bodies and errors follow from the contract: another contract,
-another API. Each answer carries `x-request-id`, the one that was sent or a new one.
+another API. Each answer carries `x-request-id`, the one that was sent or a new one. Where the service has
+keys, a request carries one as `Authorization: Bearer KEY`; health, `/ping` and the documentation need none.
 """]
     schemas = schema["components"]["schemas"]
     for path, methods in schema["paths"].items():
@@ -260,28 +262,37 @@ another API. Each answer carries `x-request-id`, the one that was sent or a new 
             purpose = f"{operation['summary']}. {operation.get('description', '')}".strip(" .")
             parts.append(f"\n## {method.upper()} {path}\n\n{purpose}.\n")
             if "requestBody" in operation:
-                parts.append("\nRequest" + _body(operation["requestBody"], schemas))
+                parts.append("\nRequest." + _body(operation["requestBody"], schemas))
             for status, response in operation["responses"].items():
-                parts.append(
-                    f"\n{status}: {response['description']} Body" + _body(response, schemas)
-                )
+                if status == "200" or "example" in response.get("content", {}).get(JSON, {}):
+                    parts.append(f"\n{status}: {response['description']}{_body(response, schemas)}")
+    parts.append("\n## Refusals\n\nOnly a request with a body is told 413, 415 or 422.\n\n")
+    parts.append(table(("status", "meaning"), iter(sorted((ANY | POST).items()))))
     parts.append("\n## Schemas\n")
     for name, definition in schemas.items():
         parts.append(f"\n### {name}\n\n")
+        forms = definition.get("anyOf", [definition])
+        parts.append("One of these keys.\n\n" if len(forms) > 1 else "")
         rows = (
             (f"`{key}`", _type_of(value), value.get("description", ""))
-            for key, value in definition["properties"].items()
+            for form in forms
+            for key, value in form["properties"].items()
         )
         parts.append(table(("key", "type", "meaning"), rows))
     return "".join(parts)
 
 
+JSON = "application/json"
+
+
 def _body(part: dict[str, Any], schemas: dict[str, Any]) -> str:
     """Name a body's schema, and show its example."""
-    media = part["content"]["application/json"]
+    media = part["content"].get(JSON)
+    if media is None:
+        return " Plain text.\n"
     name = media["schema"]["$ref"].rsplit("/", 1)[1]
-    example = media.get("example") or next(iter(schemas[name].get("examples", ())), None)
-    text = f": [{name}](#{name.lower()}).\n"
+    example = media.get("example") or next(iter(schemas[name].pop("examples", ())), None)  # once
+    text = f" Body: [{name}](#{name.lower()}).\n"
     return text + (f"\n```json\n{to_json(example)}```\n" if example else "")
 
 

@@ -560,6 +560,8 @@ def augment(
 
 
 if importlib.util.find_spec("mlref.serving"):
+    keys_app = typer.Typer(no_args_is_help=True, help="Make API keys of the service.")
+    app.add_typer(keys_app, name="keys", rich_help_panel="Service")
 
     @app.command(rich_help_panel="Service")
     def serve(
@@ -568,12 +570,34 @@ if importlib.util.find_spec("mlref.serving"):
         model: Annotated[
             str, typer.Option(help="Version, alias or digest.", envvar="MLREF_MODEL")
         ] = "champion",
+        insecure: Annotated[
+            bool, typer.Option("--insecure", help="Ask nobody for a key, also other machines.")
+        ] = False,
+        drain: Annotated[
+            float, typer.Option(help="Seconds from SIGTERM to the stop, for balancers.", min=0)
+        ] = 3.0,
     ) -> None:
         """Answer predictions over HTTP; the documentation is at /docs.
 
+        Follows the alias: a promoted model answers from the next request on. On another address than
+        loopback it asks for the keys of `MLREF_API_KEYS`, and does not start without them.
+
         Example:  mlref serve --port 8080
         """
-        importlib.import_module("mlref.serving.server").serve(host=host, port=port, reference=model)
+        importlib.import_module("mlref.serving.server").serve(
+            host=host, port=port, reference=model, insecure=insecure, drain=drain
+        )
+
+    @keys_app.command("new")
+    def keys_new(
+        role: Annotated[str, typer.Argument(help="`predict`, or `admin`, who may read /metrics.")],
+    ) -> None:
+        """Print a new key, which is not kept anywhere, and its entry for `MLREF_API_KEYS`.
+
+        Example:  mlref keys new predict
+        """
+        key, entry = importlib.import_module("mlref.serving.keys").new(role)
+        typer.echo(f"key    {key}\nentry  {entry}")
 
 
 if importlib.util.find_spec("mlref.batch"):

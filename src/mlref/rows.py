@@ -153,6 +153,44 @@ def warning(column: Column) -> str:
     return f"{column.name} is unusual: expected {usual(column)}."
 
 
+def judge_encoded(columns: Sequence[Column], array: Array) -> Verdict:
+    """Judge rows that are encoded already, shape (n, columns), as :func:`judge` does."""
+    verdict = Verdict(array)
+    for column, values in zip(columns, array.T, strict=True):
+        bad = _impossible(column, values)
+        for row in np.flatnonzero(bad).tolist():
+            verdict.refused.append(Finding(row, column.name, show(values[row]), column.accepts))
+        if column.expected is not None:
+            lo, hi = column.expected
+            for row in np.flatnonzero(~bad & ((values < lo) | (values > hi))).tolist():
+                verdict.unusual.append(Finding(row, column.name, show(values[row]), usual(column)))
+    return verdict
+
+
+class Usual:
+    """The short way through :func:`judge_encoded`: all columns' ranges as two arrays.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        In the order of the arrays that will be judged.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        ends = [
+            column.expected or column.valid or (0, len(column.allowed or ()) - 1)
+            for column in columns
+        ]
+        self._low, self._high = np.array(ends, dtype=np.float64).T
+        self._whole = [place for place, one in enumerate(columns) if one.type == "integer"]
+
+    def holds(self, array: Array) -> bool:
+        """Whether all cells are usual, so that there is nothing to say of any; null is not usual."""
+        inside = (self._low <= array) & (array <= self._high)
+        whole = array[:, self._whole] if self._whole else None
+        return bool(inside.all()) and (whole is None or bool((np.floor(whole) == whole).all()))
+
+
 def judge_records(contract: Contract, records: Sequence[object]) -> Verdict:
     """Judge rows that come as a list of mappings, such as decoded JSON.
 

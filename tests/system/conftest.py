@@ -14,7 +14,7 @@ from tests.fakes import CONTRACT_TEXT
 
 ROOT = Path(__file__).parents[2]
 OWN = {
-    "MLREF_STORE", "MLREF_MODEL", "MLFLOW_TRACKING_URI",
+    "MLREF_API_KEYS", "MLREF_STORE", "MLREF_MODEL", "MLFLOW_TRACKING_URI",
     "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CI", "BUILD_NUMBER",
 }  # fmt: skip
 """Variables of the caller's shell, of make or of a build machine, that a new user would not have."""

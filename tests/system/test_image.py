@@ -17,6 +17,7 @@ from docker.utils.build import exclude_paths
 from packaging.requirements import Requirement
 
 import mlref
+from mlref.serving.keys import new
 from tests.fakes import write_store
 from tests.system.test_service import service
 
@@ -207,6 +208,7 @@ case "$*" in
   info) [ "${0##*/}" = "$ENGINE" ] ;;
   build*) echo "$ENGINE $*" ;;
   port*) echo "$ADDRESS" ;;
+  wait*) echo "$WITHOUT_KEYS" ;;
   *Running*) echo "$RUNNING" ;;
   *Healthcheck*) echo "$HEALTHCHECK" ;;
   *ExitCode*) echo "$EXIT_CODE" ;;
@@ -222,7 +224,9 @@ GOOD = {
     "HEALTHCHECK": '{"Test": ["CMD", "true"]}',
     "EXIT_CODE": "0",
     "RUNS_AS": "10001",
+    "WITHOUT_KEYS": "1",
 }
+KEY, ENTRY = new("predict")
 
 
 @pytest.fixture
@@ -267,15 +271,16 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a real service answers."""
     store = tmp_path_factory.mktemp("image") / "store"
     write_store(store)
-    with service({**os.environ, "MLREF_STORE": str(store)}) as (_, url):
+    with service({**os.environ, "MLREF_STORE": str(store), "MLREF_API_KEYS": ENTRY}) as (_, url):
         yield url.removeprefix("http://")
 
 
 def test_a_good_image_passes(engines: Path, address: str) -> None:
     """Each thing that was checked is told, with the prediction of a real service."""
-    code, said = image(engines, "probe", ADDRESS=address)
-    ready, user, health, prediction, stopped = said.splitlines()
+    code, said = image(engines, "probe", "--key", KEY, ADDRESS=address)
+    door, ready, user, health, prediction, stopped = said.splitlines()
     assert (code, user, health) == (0, "runs as user 10001", "HEALTHCHECK passes")
+    assert door == "does not start without keys"
     assert ready.startswith("ready after") and stopped.startswith("stopped in")
     assert re.match(r"predicts \S+ \[\S+, \S+\] by rents version 1 \([0-9a-f]{12}\)", prediction)
 
@@ -288,6 +293,7 @@ def test_a_good_image_passes(engines: Path, address: str) -> None:
         ({"HEALTHCHECK": '{"Test": ["NONE"]}'}, "has no HEALTHCHECK"),
         ({"HEALTHCHECK": '{"Test": ["CMD", "false"]}'}, "The HEALTHCHECK fails"),
         ({"EXIT_CODE": "137"}, "ended with code 137 on SIGTERM"),
+        ({"WITHOUT_KEYS": "0"}, "ended with code 0 without keys, instead of 1"),
         ({"ADDRESS": "127.0.0.1:1", "RUNNING": "false"}, "ended before it was ready"),
     ],
 )
@@ -295,6 +301,21 @@ def test_a_bad_image_is_refused(
     engines: Path, address: str, says: dict[str, str], reason: str
 ) -> None:
     """One planted fault each."""
-    code, said = image(engines, "probe", **{"ADDRESS": address} | says)
+    code, said = image(engines, "probe", "--key", KEY, **{"ADDRESS": address} | says)
     assert code == 1
     assert reason in said.splitlines()[-1]
+
+
+def test_an_image_that_asks_for_no_key_is_refused(engines: Path, tmp_path: Path) -> None:
+    """Whoever reaches its port could ask it."""
+    write_store(tmp_path / "store")
+    with service({**os.environ, "MLREF_STORE": str(tmp_path / "store")}) as (_, url):
+        code, said = image(engines, "probe", ADDRESS=url.removeprefix("http://"))
+    assert (code, said.splitlines()[-1]) == (1, "Error: The service answers without a key.")
+
+
+def test_the_image_listens_to_all_and_so_needs_keys() -> None:
+    """Its command does not say `--insecure`, and no key is in the image."""
+    command = [line for line in stages(DOCKERFILE)["service"] if line.startswith("CMD ")]
+    assert command == ['CMD ["serve", "--host", "0.0.0.0"]']
+    assert "MLREF_API_KEYS" not in "".join(sum(stages(DOCKERFILE).values(), []))

@@ -96,8 +96,11 @@ class Predictor:
         value = self.values(rows)
         if not np.isfinite(value).all():
             raise BundleError("The model gave a value that is not a finite number.")
+        lowest, highest = self._possible
         ends = value - self._half_width, value + self._half_width
-        return Prediction(value, *(np.clip(end, *self._possible) for end in ends))
+        # two plain comparisons cost a third of np.clip, which counts where a request has one row
+        lower, upper = (np.minimum(np.maximum(end, lowest), highest) for end in ends)
+        return Prediction(value, lower, upper)
 
     def values(self, rows: Array) -> Array:
         """Only the predicted values, shape (n,), unchecked."""

@@ -106,4 +106,4 @@ def _pointed(project: Project, store: Store, record: dict[str, Any], dry_run: bo
         mirror(project, store, store.alias("challenger"))
     except EnvironmentFault as error:  # the pointer is what counts: a rollback must not wait for it
         return f"{name} is the champion. MLflow does not show it yet: {error}"
-    return f"{name} is the champion. A service that runs has to be started again to serve it."
+    return f"{name} is the champion. A service that runs takes it on within a second."

@@ -1,98 +1,100 @@
-"""The application: routes around one loaded bundle."""
+"""The application: one place that puts the routes together."""
 
 import html
-import uuid
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
+from prometheus_client import exposition
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
 
-from mlref.bundle.predictor import Prediction, Predictor
-from mlref.errors import Finding, MlrefError
-from mlref.rows import Verdict
-from mlref.serving.boundary import Boundary, answer, handle
-from mlref.serving.decode import read
-from mlref.serving.openapi import document
+from mlref import __version__
+from mlref.serving import openinference
+from mlref.serving.front import Front
+from mlref.serving.invocations import invoke
+from mlref.serving.keys import Keys
+from mlref.serving.predict import predict
+from mlref.serving.routes import add, answer
+from mlref.serving.service import Service
+
+PAGE = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; frame-ancestors 'none'"
+)
+"""What the documentation's page may load: its own files, the script inside it, and drawn pictures."""
 
 
-def create_app(predictor: Predictor, record: dict[str, Any]) -> FastAPI:
-    """Make the service of one model.
+def create_app(service: Service, keys: Keys | None = None) -> Front:
+    """Put the service together.
 
     Parameters
     ----------
-    predictor : Predictor
-        The loaded bundle.
-    record : dict
-        Its registration record in the bundle store.
+    service : Service
+        The model in use, with its log and metrics.
+    keys : Keys, optional
+        Who may ask; nobody is asked for a key without them.
     """
-    contract = predictor.contract
-    model = {"name": contract.name, "version": record["version"], "digest": predictor.digest}
-    about = {"model": model, "record": record, "contract": contract.model_dump(mode="json")}
-    schema = document(contract, record["version"])
+    app = FastAPI(
+        title=service.model.contract.title,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        exception_handlers={HTTPException: _pass_on, Exception: _pass_on},
+    )
+    app.openapi = lambda: service.model.schema  # type: ignore[method-assign]
+    _add_about(app, service)
+    openinference.add_routes(app, service)
+    _add_docs(app)
+    handlers = {"/v1/predict": predict, "/invocations": invoke}
+    return Front(service, handlers, app, keys or Keys(), openinference.error_body)
 
-    # Plain routes: the rows are judged by the contract, so FastAPI's own reading of parameters and
-    # its model of each response would be a second judge, and most of the cost of a request.
-    async def predict(request: Request) -> Response:
-        """Judge the rows of a request and predict them."""
-        verdict = read(contract, await request.body())
-        rows = described(verdict, predictor.predict(verdict.array))
-        return answer({"model": model, "predictions": rows})
+
+async def _pass_on(request: Request, error: Exception) -> Response:
+    """Leave every error to the front, which has the one form of it."""
+    raise error
+
+
+def _add_about(app: FastAPI, service: Service) -> None:
+    """Add what can be asked about the service itself."""
 
     async def show_model(request: Request) -> Response:
         """Tell which model answers, and what it takes."""
-        return answer(about)
+        model = service.model
+        about = {"model": model.named, "record": model.record}
+        return answer({**about, "contract": model.contract.model_dump(mode="json")})
 
     async def live(request: Request) -> Response:
         """Say that the process runs."""
         return answer({"status": "live"})
 
     async def ready(request: Request) -> Response:
-        """Say that the model is loaded and predictions are answered."""
+        """Say that predictions are answered; not any more once the service is about to stop."""
+        if service.draining:
+            return answer({"status": "draining"}, 503)
         return answer({"status": "ready"})
 
-    app = FastAPI(
-        title=contract.title,
-        telemetry={"tracing": False, "metrics": False, "logs": False},
-        redirect_slashes=False,
-        docs_url=None,
-        redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
-        middleware=[Middleware(Boundary)],
-        exception_handlers={HTTPException: handle, MlrefError: handle},
-    )
-    app.openapi = lambda: schema  # type: ignore[method-assign]
-    app.add_route("/v1/predict", predict, methods=["POST"])
-    app.add_route("/v1/model", show_model, methods=["GET"])
-    app.add_route("/health/live", live, methods=["GET"])
-    app.add_route("/health/ready", ready, methods=["GET"])
-    _add_docs(app)
-    return app
+    async def ping(request: Request) -> Response:
+        """Say to a client of MLflow that predictions are answered."""
+        return Response("\n", 503 if service.draining else 200, media_type="text/plain")
 
+    async def version(request: Request) -> Response:
+        """Say to a client of MLflow what serves."""
+        return Response(__version__, media_type="text/plain")
 
-def described(verdict: Verdict, prediction: Prediction) -> list[dict[str, Any]]:
-    """Predictions as the answer lists them: one object a row, with a warning per unusual value."""
-    columns = (array.tolist() for array in prediction)
-    rows: list[dict[str, Any]] = [
-        {"id": new_id(), "value": value, "lower": lower, "upper": upper, "warnings": []}
-        for value, lower, upper in zip(*columns, strict=True)
-    ]
-    for finding in verdict.unusual:
-        rows[finding.row or 0]["warnings"].append(warning(finding))
-    return rows
+    async def metrics(request: Request) -> Response:
+        """Give Prometheus what it asks for."""
+        encode, media = exposition.choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(service.metrics.registry), media_type=media)
 
-
-def warning(finding: Finding) -> str:
-    """The sentence about a value that is possible but unusual."""
-    return f"{finding.column} is unusual: expected {finding.allowed}."
-
-
-def new_id() -> str:
-    """A new unique id of a prediction."""
-    return uuid.uuid4().hex
+    add(app, "GET", "/v1/model", show_model)
+    add(app, "GET", "/health/live", live)
+    add(app, "GET", "/health/ready", ready)
+    add(app, "GET", "/ping", ping)
+    add(app, "GET", "/version", version)
+    add(app, "GET", "/metrics", metrics)
 
 
 def _add_docs(app: FastAPI) -> None:
@@ -105,7 +107,7 @@ def _add_docs(app: FastAPI) -> None:
 
     async def docs(request: Request) -> Response:
         """Show the page."""
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url="openapi.json",
             title=html.escape(app.title),
             swagger_js_url="swagger/swagger-ui-bundle.js",
@@ -114,11 +116,13 @@ def _add_docs(app: FastAPI) -> None:
             # validatorUrl: without it the page may send the schema to a public validator
             swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None},
         )
+        page.headers["content-security-policy"] = PAGE
+        return page
 
     async def root(request: Request) -> Response:
         """Lead a browser to the page."""
         return RedirectResponse("docs")
 
     app.mount("/swagger", assets)
-    app.add_route("/docs", docs, methods=["GET"], include_in_schema=False)
-    app.add_route("/", root, methods=["GET"], include_in_schema=False)
+    add(app, "GET", "/docs", docs)
+    add(app, "GET", "/", root)

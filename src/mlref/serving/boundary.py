@@ -1,23 +1,20 @@
-"""The wall around the service: request ids, the one error body, and one map to HTTP statuses.
+"""What a client sees of an error: one body, and one map to HTTP statuses.
 
-Whatever goes wrong behind it, a client gets the same body: a code, a sentence, the request id and
-what is allowed where. Never a trace, a path or a value that was sent.
+Whatever goes wrong behind it, a client gets the same: a code, a sentence, the request id and what is
+allowed where. Never a trace, a path or a value that was sent.
 """
 
 import http
-import json
-import logging
-import re
-import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from fastapi import Request, Response
+import orjson
+import structlog
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlref.errors import Finding, MlrefError, RowsRefused
+from mlref.serving.decode import InvalidJson
+from mlref.serving.keys import Forbidden, Unauthorized
 
 LISTED = 100
 """How many findings an error body lists; its message counts all of them."""
@@ -25,98 +22,150 @@ LISTED = 100
 FAILED = "The service failed on this request. Its log has the reason under the request id."
 """All that a client is told of an error of ours."""
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_LOG = logging.getLogger("mlref.serving")
+_LOG = structlog.get_logger("mlref.serving")
 
 
-class InvalidJson(MlrefError):
-    """The body of a request cannot be read as JSON.
+class InvalidHeader(MlrefError):
+    """A header of the request has a value that cannot be taken.
 
-    Remedy: mend the body at the line and column that the sentence names.
+    Remedy: send the header in the form that the sentence names, or leave it out.
+    """
+
+
+class InvalidRequest(MlrefError):
+    """What was sent is not HTTP/1.1.
+
+    Remedy: look at what lies between client and service; a `content-length` that is too small ends so too.
+    """
+
+
+class NoSuchModel(MlrefError):
+    """The address names a model or a version that does not answer here.
+
+    Remedy: ask `/v1/model` which does.
+    """
+
+
+class TooSlow(MlrefError):
+    """The request had not arrived in full after the time that it is given.
+
+    Remedy: send it faster or in smaller parts; check that `content-length` is the body's length.
+    """
+
+
+class BodyTooLarge(MlrefError):
+    """The body is longer than any request of this contract needs to be.
+
+    Remedy: send fewer rows at a time, 10,000 at most.
+    """
+
+
+class WrongMediaType(MlrefError):
+    """The body says of itself that it is something else than plain JSON.
+
+    Remedy: send JSON, not compressed, with `content-type: application/json`.
+    """
+
+
+class HeadTooLarge(MlrefError):
+    """The first line and the headers are longer than the service reads.
+
+    Remedy: send less; cookies and long tokens do not belong here.
+    """
+
+
+class Overloaded(MlrefError):
+    """More requests wait than can be answered in time, or the service is about to stop.
+
+    Remedy: ask again after the seconds that the header `retry-after` names, or run more replicas.
     """
 
 
 STATUS: tuple[tuple[type[MlrefError], int, str], ...] = (
     (InvalidJson, 400, "invalid_json"),
+    (InvalidHeader, 400, "invalid_header"),
+    (InvalidRequest, 400, "invalid_request"),
+    (Unauthorized, 401, "unauthorized"),
+    (Forbidden, 403, "forbidden"),
+    (NoSuchModel, 404, "no_such_model"),
+    (TooSlow, 408, "too_slow"),
+    (BodyTooLarge, 413, "body_too_large"),
+    (WrongMediaType, 415, "wrong_media_type"),
     (RowsRefused, 422, "rows_refused"),
+    (HeadTooLarge, 431, "head_too_large"),
+    (Overloaded, 503, "overloaded"),
 )
 """The refusals that are the client's to mend; every other error is a 500."""
 
-
-def answer(
-    content: object, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """Make a JSON response; a NaN in it is an error of ours, not something to send."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # A key that was sent may hold half a surrogate pair, which UTF-8 has no bytes for.
-    body = text.encode("utf-8", "backslashreplace")
-    return Response(body, status, headers, media_type="application/json")
+_EXTRA: dict[int, tuple[tuple[bytes, bytes], ...]] = {
+    401: ((b"www-authenticate", b"Bearer"),),
+    503: ((b"retry-after", b"1"),),
+}
 
 
-def refuse(error: Exception, request_id: str) -> Response:
-    """Make the response to an error, and log it when it is ours.
+class Refusal(NamedTuple):
+    """An error as it goes over HTTP."""
+
+    status: int
+    code: str
+    message: str
+    findings: Sequence[Finding] = ()
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def body(self, request_id: str) -> bytes:
+        """The one error body, as JSON."""
+        details = [
+            {"instance": item.row, "column": item.column, "allowed": item.allowed, "got": item.got}
+            for item in self.findings[:LISTED]
+        ]
+        error = {
+            "code": self.code,
+            "message": self.message,
+            "request_id": request_id,
+            "details": details,
+        }
+        return dumps({"error": error})
+
+
+def refuse(error: Exception, request_id: str) -> Refusal:
+    """Turn an error into what a client is told, and log it when it is ours.
 
     Parameters
     ----------
     error : Exception
         A refusal of the family, an HTTP error of the router, or anything unexpected.
     request_id : str
-        What the client can quote, and what the log line begins with.
+        What the client can quote, and what the log line carries.
     """
     if isinstance(error, HTTPException):
-        headers = error.headers or {}
         code = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        message = _about_route(error.status_code, headers.get("Allow", ""))
-        return _body(error.status_code, code, message, request_id, headers=headers)
+        headers = [(k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items()]
+        allow = (error.headers or {}).get("Allow", "")
+        message = _about_route(error.status_code, allow)
+        return Refusal(error.status_code, code, message, headers=tuple(headers))
     for kind, status, code in STATUS:
         if isinstance(error, kind):
             findings = error.findings if isinstance(error, RowsRefused) else ()
             message = _about_findings(len(findings)) if findings else str(error)
-            return _body(status, code, message, request_id, findings)
-    _LOG.error("request %s failed", request_id, exc_info=error)
-    return _body(500, "internal_server_error", FAILED, request_id)
+            return Refusal(status, code, message, findings, _EXTRA.get(status, ()))
+    _LOG.error("request failed", request_id=request_id, exc_info=error)
+    return Refusal(500, "internal_server_error", FAILED)
 
 
-async def handle(request: Request, error: Exception) -> Response:
-    """Answer an error that was raised behind the router."""
-    return refuse(error, request.state.request_id)
+def dumps(content: object) -> bytes:
+    """JSON bytes. A key that a client sent may hold half a surrogate pair, which UTF-8 has no bytes for."""
+    try:
+        return orjson.dumps(content)
+    except TypeError:
+        return orjson.dumps(_encodable(content))
 
 
-class Boundary:
-    """ASGI middleware that gives every request an id and every failure the error body.
-
-    An id that the client sends as ``x-request-id`` is kept when it is well formed (1 to 128 letters,
-    digits, dots, dashes and underscores), so that one id runs through the logs of all services.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        sent = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        started = False
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, send_with_id)
-        except ClientDisconnect:
-            return  # nobody is left to answer
-        except Exception as error:  # whatever it is, the client gets the one error body
-            if started:
-                raise
-            await refuse(error, request_id)(scope, receive, send_with_id)
+def _encodable(content: Any) -> Any:
+    if isinstance(content, str):
+        return content.encode("utf-8", "replace").decode()
+    if isinstance(content, dict):
+        return {_encodable(key): _encodable(value) for key, value in content.items()}
+    return [_encodable(item) for item in content] if isinstance(content, list) else content
 
 
 def _about_route(status: int, allow: str) -> str:
@@ -131,19 +180,3 @@ def _about_route(status: int, allow: str) -> str:
 def _about_findings(count: int) -> str:
     values = "1 value is refused" if count == 1 else f"{count} values are refused"
     return f"{values}; `details` names where and what is allowed."
-
-
-def _body(
-    status: int,
-    code: str,
-    message: str,
-    request_id: str,
-    findings: Sequence[Finding] = (),
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    details: list[dict[str, Any]] = [
-        {"instance": item.row, "column": item.column, "allowed": item.allowed, "got": item.got}
-        for item in findings[:LISTED]
-    ]
-    error = {"code": code, "message": message, "request_id": request_id, "details": details}
-    return answer({"error": error}, status, headers)

@@ -1,28 +1,49 @@
-"""The body of a prediction request: bytes to judged rows, strictly.
+"""JSON bodies, read strictly: bytes to judged rows, or refusals that name every fault and no value.
 
 Python's JSON reader is lenient where a service must not be: it takes NaN, several encodings, and the
 last of two equal keys.
 """
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from mlref.contract import Contract
-from mlref.errors import Finding, RowsRefused
+from mlref.errors import Finding, MlrefError, RowsRefused
 from mlref.rows import Verdict, judge_records
-from mlref.serving.boundary import InvalidJson
 
 ENVELOPE = "instances"
 SHOWN_KEY = 64
 """Keys that a client made up are cut to this length before they are named in an answer."""
 
+REASONS = {
+    "NaN or Infinity": "not_finite",
+    "a boolean": "type",
+    "a list": "type",
+    "a number outside": "range",
+    "an object": "type",
+    "an unknown column": "unknown",
+    "an unknown key": "unknown",
+    "another text": "category",
+    "nothing": "missing",
+    "null": "null",
+    "text": "type",
+}
+"""What was sent to the reason that it is counted under."""
+
 _SOURCE = "The request"
-_ROWS = "a list of one or more objects"
 _NOT_FINITE = object()
 """Stands for NaN and Infinity: neither a number nor text, so that no column takes it."""
 
 
-def read(contract: Contract, body: bytes) -> Verdict:
+class InvalidJson(MlrefError):
+    """The body of a request cannot be read as JSON.
+
+    Remedy: mend the body at the line and column that the sentence names.
+    """
+
+
+def read(contract: Contract, body: bytes, most: int) -> Verdict:
     """Decode a request and judge its rows.
 
     Parameters
@@ -31,6 +52,8 @@ def read(contract: Contract, body: bytes) -> Verdict:
         What each row must keep.
     body : bytes
         ``{"instances": [{column: value, …}, …]}`` as UTF-8 JSON.
+    most : int
+        Rows that a request may have.
 
     Returns
     -------
@@ -44,17 +67,24 @@ def read(contract: Contract, body: bytes) -> Verdict:
     RowsRefused
         With every finding; ``got`` says what kind of thing was sent, never its value.
     """
-    try:
-        instances = _instances(_decode(body))
-        verdict = judge_records(contract, instances)
-    except RecursionError:
-        raise InvalidJson("The body is nested too deeply.") from None
-    if verdict.refused:
-        raise RowsRefused(_SOURCE, [_masked(contract, instances, one) for one in verdict.refused])
-    return verdict
+    document = decode(body)
+    findings = _keys(document, (ENVELOPE,))
+    if isinstance(document, dict) and ENVELOPE in document:
+        findings += _length(document[ENVELOPE], ENVELOPE, most)
+    _refuse(findings)
+    return judged(contract, document[ENVELOPE])  # type: ignore[index]
 
 
-def _decode(body: bytes) -> object:
+def decode(body: bytes) -> object:
+    """Read JSON; each object has every key once.
+
+    Raises
+    ------
+    InvalidJson
+        For a body that is not JSON, or nested too deeply to be read.
+    RowsRefused
+        For a key that comes twice.
+    """
     try:
         return json.loads(
             body.decode("utf-8"),
@@ -67,6 +97,91 @@ def _decode(body: bytes) -> object:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise InvalidJson(f"The body is not JSON: it has a mistake at {where}.") from None
+    except RecursionError:
+        raise InvalidJson("The body is nested too deeply.") from None
+
+
+def envelope(
+    document: object, needed: Sequence[str], also: Sequence[str] = ()
+) -> dict[str, object]:
+    """The object around the rows, which has the needed keys, perhaps those of ``also``, and no others."""
+    _refuse(_keys(document, needed, also))
+    return cast(dict[str, object], document)
+
+
+def listed(value: object, key: str, most: int) -> list[object]:
+    """What is under a key: a list that is neither empty nor too long."""
+    _refuse(_length(value, key, most))
+    return cast(list[object], value)
+
+
+def judged(contract: Contract, rows: Sequence[object]) -> Verdict:
+    """Judge rows that were decoded.
+
+    Raises
+    ------
+    RowsRefused
+        With every finding, without the values.
+    """
+    try:
+        verdict = judge_records(contract, rows)
+    except RecursionError:  # a value so deep that it cannot even be shown
+        raise InvalidJson("The body is nested too deeply.") from None
+    if verdict.refused:
+        raise RowsRefused(_SOURCE, [_masked(contract, rows, one) for one in verdict.refused])
+    return verdict
+
+
+def refusal(column: str | None, got: str, allowed: str) -> RowsRefused:
+    """A refusal of the request as a whole."""
+    return RowsRefused(_SOURCE, [Finding(None, column and column[:SHOWN_KEY], got, allowed)])
+
+
+def kind(value: object) -> str:
+    """What kind of JSON value this is; a number that gets here is one that is not allowed."""
+    if value is _NOT_FINITE:
+        return "NaN or Infinity"
+    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number outside")
+
+
+def reason(got: str) -> str:
+    """The reason of a refusal, as it is counted: one of few words, whatever a client sends.
+
+    Examples
+    --------
+    >>> [reason(got) for got in ("a boolean", "a number outside", "another text", "12 values")]
+    ['type', 'range', 'category', 'form']
+    """
+    return REASONS.get(got, "form")
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    if findings:
+        raise RowsRefused(_SOURCE, findings)
+
+
+def _keys(document: object, needed: Sequence[str], also: Sequence[str] = ()) -> list[Finding]:
+    """What is wrong with an object's keys."""
+    if not isinstance(document, dict):
+        words = ", ".join(f'"{key}": …' for key in needed)
+        return [Finding(None, None, kind(document), f"an object {{{words}}}")]
+    known = [*needed, *also]
+    only = f"only {', '.join(known)}"
+    unknown = [key[:SHOWN_KEY] for key in document if key not in known]
+    findings = [Finding(None, key, "an unknown key", only) for key in unknown]
+    missing = [key for key in needed if key not in document]
+    return findings + [Finding(None, key, "nothing", f"the key {key}") for key in missing]
+
+
+def _length(value: object, key: str, most: int) -> list[Finding]:
+    """What is wrong with a list's length."""
+    if isinstance(value, list) and 1 <= len(value) <= most:
+        return []
+    got = kind(value)
+    if isinstance(value, list):
+        got = f"{len(value)} of them" if value else "an empty list"
+    return [Finding(None, key[:SHOWN_KEY], got, f"a list of 1 to {most}")]
 
 
 def _whole(digits: str) -> int | float:
@@ -80,54 +195,22 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise RowsRefused(
-            _SOURCE, [Finding(None, twice[:SHOWN_KEY], "the key more than once", "each key once")]
-        )
+        raise refusal(twice, "the key more than once", "each key once")
     return found
 
 
-def _instances(document: object) -> list[object]:
-    """The rows inside the envelope, which holds them and nothing else."""
-    if not isinstance(document, dict):
-        allowed = f'an object {{"{ENVELOPE}": [row, …]}}'
-        raise RowsRefused(_SOURCE, [Finding(None, None, _kind(document), allowed)])
-    findings = [
-        Finding(None, key[:SHOWN_KEY], "an unknown key", f"only the key {ENVELOPE}")
-        for key in document
-        if key != ENVELOPE
-    ]
-    rows = document.get(ENVELOPE)
-    if ENVELOPE not in document:
-        findings.append(Finding(None, ENVELOPE, "nothing", _ROWS))
-    elif not isinstance(rows, list):
-        findings.append(Finding(None, ENVELOPE, _kind(rows), _ROWS))
-    elif not rows:
-        findings.append(Finding(None, ENVELOPE, "an empty list", _ROWS))
-    if findings:
-        raise RowsRefused(_SOURCE, findings)
-    return list(rows or ())
-
-
-def _masked(contract: Contract, instances: list[Any], finding: Finding) -> Finding:
+def _masked(contract: Contract, rows: Sequence[Any], finding: Finding) -> Finding:
     """The finding without the value: in an answer ``got`` names only what kind of thing it was."""
     name = finding.column
-    record = instances[finding.row or 0]
+    record = rows[finding.row or 0]
     if name is None:
-        got = _kind(record)
+        got = kind(record)
     elif name not in contract.names:
         got = "an unknown column"
     elif name not in record:
         got = "nothing"
     else:
-        got = _kind(record[name])
+        got = kind(record[name])
         if got == "text" and contract.features[contract.names.index(name)].type == "category":
             got = "another text"
     return Finding(finding.row, name and name[:SHOWN_KEY], got, finding.allowed)
-
-
-def _kind(value: object) -> str:
-    """What kind of JSON value this is; a number that gets here is one that is not allowed."""
-    if value is _NOT_FINITE:
-        return "NaN or Infinity"
-    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number outside")

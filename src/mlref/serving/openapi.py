@@ -1,18 +1,40 @@
-"""The OpenAPI document, generated from the contract.
-
-A property test holds this schema and the service's own verdict together.
-"""
-
-from typing import Any
+"""The OpenAPI document: the routes, what they take and what they answer."""
 
 from mlref import __version__
-from mlref.contract import Column, Contract
+from mlref.contract import Contract
+from mlref.serving import protocols
 from mlref.serving.boundary import FAILED
+from mlref.serving.limits import Limits
+from mlref.serving.schemas import Schema, described, ref, schemas
 
-Schema = dict[str, Any]
+SUBJECT = {
+    "name": "x-subject-id",
+    "in": "header",
+    "description": "Whom the rows are about, for the prediction log: any printable ASCII text.",
+    "schema": {"type": "string", "pattern": "^[ -~]{1,128}$"},
+}
+
+ANY = {
+    "400": "The request is not HTTP, or a header has a value that cannot be taken.",
+    "401": "No key that the service knows.",
+    "403": "The key's role may not do this.",
+    "408": "The request had not arrived in time.",
+    "431": "The head of the request is too long.",
+    "500": "The service failed.",
+    "503": "Too many requests wait; ask again after `retry-after` seconds.",
+}
+"""What every request may be told."""
+
+POST = {
+    "400": "The body is not JSON, or a header has a value that cannot be taken.",
+    "413": "The body is too long.",
+    "415": "The body is not plain JSON.",
+    "422": "The rows break the contract.",
+}
+"""What a request with a body may be told besides."""
 
 
-def document(contract: Contract, version: int | str) -> Schema:
+def document(contract: Contract, version: int | str, limits: Limits | None = None) -> Schema:
     """Describe the service of one model.
 
     Parameters
@@ -21,120 +43,98 @@ def document(contract: Contract, version: int | str) -> Schema:
         What a row may hold, and what the target is.
     version : int or str
         Version of the model.
+    limits : Limits, optional
+        What a request may take.
     """
-    predict = {
-        "tags": ["model"],
-        "operationId": "predict",
-        "summary": "Predict rows",
-        "description": "One prediction with its interval per row, in the order of the rows.",
-        "requestBody": {"required": True, "content": _json("PredictRequest")},
-        "responses": {
-            "200": _response("The predictions.", "PredictResponse", _prediction(contract, version)),
-            "400": _response("The body is not JSON.", "Error", _error("invalid_json", _NOT_JSON)),
-            "422": _response("The rows break the contract.", "Error", _refusal(contract)),
-            "500": _response(
-                "The service failed.", "Error", _error("internal_server_error", FAILED)
-            ),
-        },
-    }
+    limits = limits or Limits()
     return {
         "openapi": "3.1.0",
         "info": {
             "title": contract.title,
             "version": str(version),
             "description": f"Version {version} of the model `{contract.name}`, which predicts:"
-            f" {_described(contract.target)} Served by mlref {__version__}.",
+            f" {described(contract.target)} Served by mlref {__version__}. A request has up to"
+            f" {limits.rows} rows and {limits.body(contract)} bytes.",
         },
+        # a service on another address than loopback asks for a key
+        "security": [{}, {"key": []}],
         "paths": {
-            "/v1/predict": {"post": predict},
+            "/v1/predict": {"post": _predict(contract, version)},
             "/v1/model": _get("model", "describe", "Show the model's record and contract", "Model"),
-            "/health/live": _get("health", "live", "Say whether the process runs", "Health"),
-            "/health/ready": _get(
-                "health", "ready", "Say whether predictions are answered", "Health"
-            ),
+            **_operations(),
+            **_mlflow(contract),
+            **_open_inference(contract, version),
         },
-        "components": {"schemas": _schemas(contract)},
+        "components": {
+            "schemas": {**schemas(contract, limits), **protocols.schemas(contract, limits)},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
-def instance_schema(contract: Contract) -> Schema:
-    """JSON Schema of one row."""
+def _predict(contract: Contract, version: int | str) -> Schema:
+    operation = _post("model", "predict", "Predict rows", "PredictRequest", "PredictResponse")
+    operation["description"] = "One prediction with its interval per row, in the order of the rows."
+    operation["parameters"] = [SUBJECT]
+    examples = {
+        "200": _prediction(contract, version),
+        "400": _error("invalid_json", _NOT_JSON),
+        "422": _refusal(contract),
+        "500": _error("internal_server_error", FAILED),
+    }
+    for status, example in examples.items():
+        operation["responses"][status]["content"]["application/json"]["example"] = example
+    return operation
+
+
+def _operations() -> Schema:
     return {
-        "type": "object",
-        "properties": {column.name: column_schema(column) for column in contract.features},
-        "required": list(contract.names),
-        "additionalProperties": False,
-        "examples": [contract.example],
+        "/health/live": _get("operations", "live", "Say whether the process runs", "Health"),
+        "/health/ready": _get(
+            "operations", "ready", "Say whether predictions are answered", "Health", busy="Health"
+        ),
+        "/metrics": _text("operations", "metrics", "Give Prometheus its figures (role `admin`)"),
     }
 
 
-def column_schema(column: Column) -> Schema:
-    """JSON Schema of one column.
-
-    Examples
-    --------
-    >>> from mlref.contract import Column
-    >>> rooms = Column(name="rooms", title="Rooms", meaning="How many.", type="integer",
-    ...                valid=(1, 20), nullable=True, example=3)
-    >>> schema = column_schema(rooms)
-    >>> schema["type"], schema["minimum"], schema["maximum"]
-    (['integer', 'null'], 1, 20)
-    """
-    schema: Schema = {
-        "title": column.title,
-        "description": _described(column),
-        "examples": [column.example],
-    }
-    kind: str = column.type
-    if column.allowed is not None:
-        kind = "string" if isinstance(column.allowed[0], str) else "number"
-        schema["enum"] = [*column.allowed, None] if column.nullable else list(column.allowed)
-    if column.valid is not None:
-        schema["minimum"], schema["maximum"] = map(_short, column.valid)
-    schema["type"] = [kind, "null"] if column.nullable else kind
-    return schema
-
-
-def _described(column: Column) -> str:
-    """Meaning, unit and usual range, as sentences."""
-    words = [column.meaning if column.meaning.endswith(".") else f"{column.meaning}."]
-    words += [f"Unit: {column.unit}."] if column.unit else []
-    if column.expected:
-        words.append(f"Usually from {column.expected[0]:g} to {column.expected[1]:g}.")
-    return " ".join(words)
-
-
-def _short(bound: float) -> float | int:
-    return int(bound) if bound == int(bound) else bound
-
-
-def _schemas(contract: Contract) -> Schema:
-    text, number, free = {"type": "string"}, {"type": "number"}, {"type": "object"}
-    model = _object(name=text, version={"type": ["integer", "string"]}, digest=text)
-    prediction = _object(
-        id={**text, "description": "Unique to this prediction."},
-        value={**number, "description": _described(contract.target)},
-        lower={**number, "description": "Lower end of the prediction interval."},
-        upper={**number, "description": "Upper end of the prediction interval."},
-        warnings={**_list(text), "description": "A sentence per value that is unusual."},
+def _mlflow(contract: Contract) -> Schema:
+    invoke = _post(
+        *("mlflow", "invoke", "Predict rows, as MLflow's clients ask"),
+        *("InvocationsRequest", "InvocationsResponse"),
     )
-    detail = _object(
-        instance={"type": ["integer", "null"], "description": "Position of the row, from 0."},
-        column={"type": ["string", "null"], "description": "Name of the column or key."},
-        allowed={**text, "description": "What would have been accepted."},
-        got={**text, "description": "What kind of thing was sent."},
-    )
-    error = _object(code=text, message=text, request_id=text, details=_list(detail))
-    request = _object(instances={**_list(_ref("Instance")), "minItems": 1})
-    example = {"instances": [contract.example]}
+    invoke["description"] = "The forms of a request to `mlflow models serve`; answers values only."
+    ping = _text("mlflow", "ping", "Say whether predictions are answered")
+    ping["get"]["responses"]["503"] = {"description": "The service is about to stop."}
     return {
-        "Instance": instance_schema(contract),
-        "PredictRequest": {**request, "additionalProperties": False, "examples": [example]},
-        "PredictResponse": _object(model=model, predictions=_list(prediction)),
-        "Error": _object(error=error),
-        "Model": _object(model=model, record=free, contract=free),
-        "Health": _object(status={**text, "enum": ["live", "ready"]}),
+        "/invocations": {"post": invoke},
+        "/ping": ping,
+        "/version": _text("mlflow", "version", "Say which mlref serves"),
     }
+
+
+def _open_inference(contract: Contract, version: int | str) -> Schema:
+    tag, error = "open inference", "InferError"
+    paths = {
+        "/v2": _get(tag, "server", "Describe the server", "Server", error),
+        "/v2/health/live": _get(tag, "serverLive", "Say whether it runs", "Live", error),
+        "/v2/health/ready": _get(
+            tag, "serverReady", "Say whether it answers", "Ready", error, busy="Ready"
+        ),
+    }
+    name = f"/v2/models/{contract.name}"
+    for path, one in ((name, ""), (f"{name}/versions/{version}", "OfVersion")):
+        infer = _post(tag, f"infer{one}", "Predict rows", "InferRequest", "InferResponse", error)
+        infer["description"] = (
+            "One input a column, of shape [n] or [n, 1], as JSON; outputs `value`, `lower`, `upper`."
+        )
+        paths |= {
+            path: _get(tag, f"metadata{one}", "Describe the model", "Metadata", error),
+            f"{path}/ready": _get(
+                tag, f"modelReady{one}", "Say whether it answers", "ModelReady", error
+            ),
+            f"{path}/infer": {"post": infer},
+        }
+    return paths
 
 
 _NOT_JSON = "The body is not JSON: it has a mistake at line 1, column 15."
@@ -162,30 +162,43 @@ def _error(code: str, message: str, *details: Schema) -> Schema:
     }
 
 
-def _object(**properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 def _json(name: str) -> Schema:
-    return {"application/json": {"schema": _ref(name)}}
+    return {"application/json": {"schema": ref(name)}}
 
 
-def _response(description: str, name: str, example: Schema | None = None) -> Schema:
+def _response(description: str, content: Schema) -> Schema:
     header = {"description": "Id of this request, as sent or new.", "schema": {"type": "string"}}
-    content = _json(name)
-    if example:
-        content["application/json"]["example"] = example
     return {"description": description, "headers": {"x-request-id": header}, "content": content}
 
 
-def _get(tag: str, name: str, summary: str, schema: str) -> Schema:
-    responses = {"200": _response("The answer.", schema)}
+def _get(
+    tag: str, name: str, summary: str, schema: str, error: str = "Error", busy: str = ""
+) -> Schema:
+    responses = _responses("The answer.", _json(schema), ANY, error)
+    if busy:
+        responses["503"] = _response("The service is about to stop.", _json(busy))
     return {"get": {"tags": [tag], "operationId": name, "summary": summary, "responses": responses}}
+
+
+def _text(tag: str, name: str, summary: str) -> Schema:
+    responses = _responses(
+        "The answer.", {"text/plain": {"schema": {"type": "string"}}}, ANY, "Error"
+    )
+    return {"get": {"tags": [tag], "operationId": name, "summary": summary, "responses": responses}}
+
+
+def _post(
+    tag: str, name: str, summary: str, asked: str, answer: str, error: str = "Error"
+) -> Schema:
+    return {
+        "tags": [tag],
+        "operationId": name,
+        "summary": summary,
+        "requestBody": {"required": True, "content": _json(asked)},
+        "responses": _responses("The predictions.", _json(answer), ANY | POST, error),
+    }
+
+
+def _responses(good: str, content: Schema, refused: dict[str, str], error: str) -> Schema:
+    refusals = {status: _response(words, _json(error)) for status, words in refused.items()}
+    return dict(sorted({"200": _response(good, content), **refusals}.items()))

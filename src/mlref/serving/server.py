@@ -3,19 +3,27 @@
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 import sys
 
-import uvicorn
-
 from mlref.bundle.store import Store
 from mlref.errors import EnvironmentFault
+from mlref.serving import logs
 from mlref.serving.app import create_app
+from mlref.serving.keys import Keys, check_door
+from mlref.serving.limits import Limits
+from mlref.serving.service import Model, Service
+from mlref.serving.watch import Watch
+from mlref.serving.wire import Server
 from mlref.storage import Project
 
+CONNECTIONS = 65_536
+"""File descriptors that the process asks for: an idle client costs one, and 4 kB."""
 
-def serve(host: str, port: int, reference: str) -> None:
+
+def serve(host: str, port: int, reference: str, insecure: bool = False, drain: float = 0.0) -> None:
     """Serve one model until the process is told to stop.
 
     Parameters
@@ -25,10 +33,18 @@ def serve(host: str, port: int, reference: str) -> None:
     port : int
         Port to listen on; 0 takes any that is free.
     reference : str
-        Version, alias or digest of the model.
+        Version, alias or digest of the model; an alias is followed when it points to another.
+    insecure : bool
+        Whether the service may be open to other machines without asking for a key.
+    drain : float
+        Seconds between SIGTERM and the stop, in which only readiness changes.
 
     Raises
     ------
+    OpenDoor
+        When other machines reach the address and there are no keys.
+    SettingsError
+        When the keys are malformed.
     ModelNotFound
         When the bundle store has no such model.
     BundleError
@@ -39,26 +55,38 @@ def serve(host: str, port: int, reference: str) -> None:
     # uvicorn drains on SIGTERM and then raises the signal again, for the handler that it found:
     # with this one a wanted stop ends with exit code 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    logs.configure()
+    keys = Keys.read(os.environ)
+    check_door(host, keys, insecure)
     store = Store(Project.here().store)
-    predictor, record = store.open(reference)
-    app = create_app(predictor, record)
+    model = Model(*store.open(reference), Limits())
+    service = Service(model)
+    watch = Watch(service, store, reference)
+    allow_connections()
     with listen(host, port) as listener:
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         print(
-            f"{predictor.contract.name} version {record['version']} ({predictor.digest[:12]})"
+            f"{model.contract.name} version {model.version} ({model.digest[:12]})"
             f" answers at {url} · docs: {url}/docs",
             flush=True,
         )
-        config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            Server(create_app(service, keys), drain, watch.run).run(sockets=[listener])
+
+
+def allow_connections() -> None:
+    """Let the process have more open connections than the usual 1,024, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = CONNECTIONS if hard == resource.RLIM_INFINITY else min(CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Open a listening socket, or say why that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         busy = error.errno == errno.EADDRINUSE
         remedy = "Stop what listens there, or take another port: `mlref serve --port PORT`."

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
 from mlref.serving.app import create_app
+from mlref.serving.front import Front
+from mlref.serving.limits import Limits
+from mlref.serving.service import Model, Service
 from tests.fakes import write_bundle
 
 RECORD = {"version": 7, "digest": "…", "metrics": {"rmse": {"value": 54.1}}}
@@ -20,13 +22,25 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     return Predictor(folder, write_bundle(folder))
 
 
-@pytest.fixture(scope="session")
-def app(predictor: Predictor) -> FastAPI:
-    """The application around it, which keeps no state between requests."""
-    return create_app(predictor, RECORD)
+@pytest.fixture
+def model(predictor: Predictor) -> Model:
+    """The bundle as the service takes it."""
+    return Model(predictor, RECORD, Limits())
 
 
-@pytest.fixture(scope="session")
-def client(app: FastAPI) -> TestClient:
+@pytest.fixture
+def service(model: Model) -> Service:
+    """What the routes share, without a log."""
+    return Service(model)
+
+
+@pytest.fixture
+def app(service: Service) -> Front:
+    """The application around it."""
+    return create_app(service)
+
+
+@pytest.fixture
+def client(app: Front) -> TestClient:
     """A client that shows what a user of the service would get, also of our own mistakes."""
     return TestClient(app, raise_server_exceptions=False)

@@ -9,6 +9,8 @@ from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
 from mlref.serving.app import create_app
+from mlref.serving.limits import Limits
+from mlref.serving.service import Model, Service
 from tests.fakes import CONTRACT, HALF_WIDTH, linear
 
 ROW = {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": 4}
@@ -115,6 +117,13 @@ def test_null_is_taken_where_the_contract_allows_it(client: TestClient) -> None:
     row = {"balcony": None, "heating": "gas", "rooms": 3.0, "area": 70}
     [one] = client.post("/v1/predict", json={"instances": [row]}).json()["predictions"]
     assert one["value"] == pytest.approx(linear([70, 3, 0, None]))
+
+
+@pytest.mark.parametrize("zero", ["0", "-0", "-0.0", "0e5"])
+def test_every_zero_is_zero(client: TestClient, zero: str) -> None:
+    """A negative one is not below a range that starts at zero."""
+    rows = client.post("/v1/predict", content=body(balcony=zero)).json()["predictions"]
+    assert rows[1]["value"] == pytest.approx(linear([70.5, 3, 1, 0]))
 
 
 def test_an_unusual_value_is_answered_with_a_warning(client: TestClient) -> None:
@@ -263,6 +272,7 @@ def test_the_docs_need_no_other_host(client: TestClient) -> None:
 
 def test_two_apps_do_not_share_anything(predictor: Predictor) -> None:
     """The factory keeps no module state: each app answers with its own record."""
-    one, two = (TestClient(create_app(predictor, {"version": v})) for v in ("1", "2"))
+    models = (Model(predictor, {"version": version}, Limits()) for version in ("1", "2"))
+    one, two = (TestClient(create_app(Service(model))) for model in models)
     assert one.get("/v1/model").json()["model"]["version"] == "1"
     assert two.get("/v1/model").json()["model"]["version"] == "2"

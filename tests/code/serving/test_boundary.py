@@ -1,17 +1,14 @@
 """Request ids, and failures of our own."""
 
-import asyncio
-import logging
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from starlette.requests import ClientDisconnect
+from structlog.testing import capture_logs
 
-from mlref.bundle.predictor import Predictor
 from mlref.errors import BundleError
 from mlref.serving.app import create_app
-from mlref.serving.boundary import Boundary, answer
+from mlref.serving.service import Service
 from tests.fakes import CONTRACT
 
 REQUEST = {"instances": [CONTRACT.example]}
@@ -19,9 +16,6 @@ REQUEST = {"instances": [CONTRACT.example]}
 
 class Broken:
     """Stands for a predictor that fails on every row."""
-
-    contract = CONTRACT
-    digest = "0" * 64
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -31,23 +25,26 @@ class Broken:
         raise self.error
 
 
+@pytest.mark.parametrize("path", ["/v1/predict", "/v2/models/rents/infer"])
 @pytest.mark.parametrize(
     "error", [BundleError("/srv/secret broke"), ValueError("/srv/secret broke"), RecursionError()]
 )
 def test_a_failure_of_ours_says_nothing_about_itself(
-    error: Exception, caplog: pytest.LogCaptureFixture
+    service: Service, error: Exception, path: str
 ) -> None:
-    """500 with a neutral sentence; the trace is in the log, under the request id."""
-    client = TestClient(create_app(Broken(error), {"version": 1}))  # type: ignore[arg-type]
-    with caplog.at_level(logging.ERROR, "mlref.serving"):
-        response = client.post("/v1/predict", json=REQUEST, headers={"x-request-id": "abc-1"})
+    """500 with a neutral sentence; the trace is in the log, under the request id; at any address."""
+    service.model.predictor = Broken(error)  # type: ignore[assignment]
+    client = TestClient(create_app(service))
+    [body] = service.model.schema["components"]["schemas"]["InferRequest"]["examples"]
+    sent = body if "infer" in path else {"instances": [CONTRACT.example]}
+    with capture_logs() as logs:
+        response = client.post(path, json=sent, headers={"x-request-id": "abc-1"})
     assert response.status_code == 500
-    assert response.json()["error"]["code"] == "internal_server_error"
-    assert response.headers["x-request-id"] == response.json()["error"]["request_id"] == "abc-1"
+    assert "The service failed" in response.text
+    assert response.headers["x-request-id"] == "abc-1"
     assert "secret" not in response.text and "Traceback" not in response.text
-    [record] = caplog.records
-    assert "abc-1" in record.getMessage()
-    assert record.exc_info is not None and record.exc_info[1] is error
+    [line] = logs
+    assert (line["log_level"], line["request_id"], line["exc_info"]) == ("error", "abc-1", error)
 
 
 @pytest.mark.parametrize("sent", ["abc", "7f3a.B-2_x", "a" * 128])
@@ -67,50 +64,3 @@ def test_a_malformed_request_id_is_replaced(client: TestClient, sent: str) -> No
 def test_each_request_without_an_id_gets_its_own(client: TestClient) -> None:
     """Ids differ."""
     assert len({client.get("/health/live").headers["x-request-id"] for _ in range(3)}) == 3
-
-
-def test_an_answer_with_nan_is_an_error_not_bad_json() -> None:
-    """JSON has no NaN, whatever Python writes."""
-    with pytest.raises(ValueError, match="JSON compliant"):
-        answer({"value": float("nan")})
-
-
-def run(app: Any) -> list[Any]:
-    """Send one bare request through the boundary and collect what it sends."""
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    async def receive() -> Any:
-        return {"type": "http.disconnect"}
-
-    asyncio.run(Boundary(app)({"type": "http", "headers": []}, receive, send))
-    return sent
-
-
-def test_a_client_that_went_away_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is answered, and nothing logged as an error."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        raise ClientDisconnect
-
-    assert run(app) == []
-    assert caplog.records == []
-
-
-def test_an_answer_that_has_begun_is_not_answered_again() -> None:
-    """The server then cuts the connection, which the client can see."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        raise ValueError("half way")
-
-    with pytest.raises(ValueError, match="half way"):
-        run(app)
-
-
-def test_other_protocols_pass(predictor: Predictor) -> None:
-    """The server's start and stop go through untouched."""
-    with TestClient(create_app(predictor, {"version": 1})) as client:
-        assert client.get("/health/ready").status_code == 200

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mlref.cli import main
+from mlref.serving.keys import Keys
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,23 @@ def test_it_takes_host_port_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["serve"]) == 0
     monkeypatch.setenv("MLREF_MODEL", "challenger")
     assert main(["serve", "--host", "::1", "--port", "0"]) == 0
+    default = {"insecure": False, "drain": 3.0}
     assert seen == [
-        {"host": "127.0.0.1", "port": 8000, "reference": "champion"},
-        {"host": "::1", "port": 0, "reference": "challenger"},
+        {"host": "127.0.0.1", "port": 8000, "reference": "champion", **default},
+        {"host": "::1", "port": 0, "reference": "challenger", **default},
     ]
+
+
+@pytest.mark.parametrize("role", ["predict", "admin"])
+def test_a_new_key_fits_its_entry(role: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed can be set as MLREF_API_KEYS, and opens the door; only its hash is kept."""
+    assert main(["keys", "new", role]) == 0
+    _, key, _, entry = capsys.readouterr().out.split()
+    Keys.read({"MLREF_API_KEYS": entry}).check(f"Bearer {key}".encode(), role)
+    assert key not in entry
+
+
+def test_a_role_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """With those that there are."""
+    assert main(["keys", "new", "root"]) == 1
+    assert "allowed: predict, admin" in capsys.readouterr().err

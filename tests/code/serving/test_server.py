@@ -11,6 +11,7 @@ import uvicorn
 
 from mlref.errors import EnvironmentFault, ModelNotFound
 from mlref.serving import server
+from mlref.serving.keys import OpenDoor, new
 from tests.fakes import write_store
 
 FORBIDDEN = ("mlflow", "sklearn", "pandas", "dvc", "great_expectations", "scipy", "skops", "onnx")
@@ -76,6 +77,28 @@ def test_a_busy_port_is_said_plainly(run: dict[str, Any], tmp_path: Path) -> Non
             server.serve(host="127.0.0.1", port=port, reference="champion")
 
 
+def test_an_open_door_is_refused_before_anything_is_opened(
+    run: dict[str, Any], tmp_path: Path
+) -> None:
+    """Without keys on all addresses; `insecure` says that this is wanted."""
+    write_store(tmp_path / "store")
+    with pytest.raises(OpenDoor, match=r"Other machines reach 0\.0\.0\.0"):
+        server.serve(host="0.0.0.0", port=0, reference="champion")
+    assert not run
+    server.serve(host="0.0.0.0", port=0, reference="champion", insecure=True)
+    assert run["address"][0] == "0.0.0.0"
+
+
+def test_keys_from_the_environment_open_the_door(
+    run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are asked for then, on loopback too."""
+    write_store(tmp_path / "store")
+    monkeypatch.setenv("MLREF_API_KEYS", new("predict")[1])
+    server.serve(host="0.0.0.0", port=0, reference="champion")
+    assert run["app"].keys
+
+
 def test_an_address_of_another_machine_is_refused() -> None:
     """192.0.2.0/24 is for documentation, so no machine has it."""
     with pytest.raises(EnvironmentFault, match=r"192\.0\.2\.1:8000 cannot be listened on") as fault:
@@ -92,11 +115,13 @@ from pathlib import Path
 import mlref.serving.server
 from mlref.bundle.store import Store
 from fastapi.testclient import TestClient
-app = mlref.serving.server.create_app(*Store(Path({str(tmp_path)!r})).open("champion"))
+from mlref.serving.server import Limits, Model, Service, create_app
+model = Model(*Store(Path({str(tmp_path)!r})).open("champion"), Limits())
+app = create_app(Service(model))
 client = TestClient(app)
 row = {{"area": 70, "rooms": 3, "heating": "oil", "balcony": None}}
 assert client.post("/v1/predict", json={{"instances": [row]}}).status_code == 200
-assert client.get("/docs").status_code == client.get("/openapi.json").status_code == 200
+assert client.get("/docs").status_code == client.get("/metrics").status_code == 200
 print([name for name in {FORBIDDEN!r} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

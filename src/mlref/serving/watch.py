@@ -1,0 +1,70 @@
+"""Model changes without a restart: follow the alias pointer of the bundle store."""
+
+import asyncio
+
+import structlog
+
+from mlref.bundle.store import ALIASES, Store
+from mlref.errors import BundleError
+from mlref.serving.service import Model, Service
+
+EVERY = 0.5
+"""Seconds between two looks at the pointer, a file of 65 bytes."""
+
+_LOG = structlog.get_logger("mlref.serving")
+
+
+class Watch:
+    """Takes on the model that an alias points to, whenever it points to another.
+
+    A model that does not load, is altered, or is of another contract is refused, and the present one goes on
+    answering; it is tried again as long as the pointer names it, in case the store was only half written.
+
+    Parameters
+    ----------
+    service : Service
+        Whose model is replaced.
+    store : Store
+        Where the pointer is.
+    reference : str
+        The alias; a version or a digest names one model for good, and there is nothing to follow.
+    """
+
+    def __init__(self, service: Service, store: Store, reference: str) -> None:
+        self.service, self.store, self.reference = service, store, reference
+        self._refused = ""
+
+    async def run(self) -> None:
+        """Follow the pointer until the service ends."""
+        while self.reference in ALIASES:
+            await asyncio.sleep(EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        """Compare the pointer with the model in use, and take on another."""
+        try:
+            wanted = self.store.alias(self.reference)
+            if wanted in (None, self.service.model.digest):
+                self._refused = ""
+                return
+            # loading takes a tenth of a second, in which requests go on
+            model = await asyncio.to_thread(self._load)
+            self.service.replace(model)
+            self._refused = ""
+            _LOG.info("model changed", **model.named)
+        except (
+            Exception
+        ) as error:  # of whatever kind: the present model stays, and so does the watch
+            if str(error) != self._refused:  # once, not twice a second
+                self._refused = str(error)
+                _LOG.error("model refused", reason=self._refused, kept=self.service.model.version)
+
+    def _load(self) -> Model:
+        present = self.service.model
+        predictor, record = self.store.open(self.reference)
+        if predictor.contract != present.contract:
+            raise BundleError(
+                f"Version {record['version']} is of another contract than version {present.version}, so"
+                " clients would have to change with it. Restart the service to take it on."
+            )
+        return Model(predictor, record, present.limits)

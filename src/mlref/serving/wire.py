@@ -1,0 +1,171 @@
+"""What uvicorn leaves open: how long a head is, and how long a request takes to come.
+
+httptools reads headers without end, and a connection that sends nothing is kept for ever.
+"""
+
+import asyncio
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from mlref.errors import MlrefError
+from mlref.serving.answer import HEADERS, JSON
+from mlref.serving.boundary import HeadTooLarge, InvalidRequest, TooSlow, refuse
+from mlref.serving.front import Front
+
+EVERY = 10
+"""Ticks of the server, of a tenth of a second, between two looks at the clock."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection; its server tells it the limits.
+
+    Attributes
+    ----------
+    since : float or None
+        When the request that is on its way began, or the wait for the first one; None between requests.
+    """
+
+    front: Front
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the time: a client that connects is about to ask."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self.since: float | None = self.loop.time()
+        self._head = self._unfinished = 0
+        self._fault: MlrefError = InvalidRequest("What was sent is not HTTP/1.1.")
+
+    def on_message_begin(self) -> None:
+        """Note the time at the first byte."""
+        super().on_message_begin()
+        self.since = self.loop.time()
+
+    def on_message_complete(self) -> None:
+        """The request is there; how long its answer takes is our affair."""
+        self.since = None
+        super().on_message_complete()
+
+    def on_url(self, url: bytes) -> None:
+        """Count the address."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there, and with it the place in the queue."""
+        self._head = self._unfinished = 0
+        self.scope["state"]["before"] = self.front.waiting()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes; a single header without an end is counted here."""
+        before = self._head
+        super().data_received(data)
+        if before and self._head and not self.transport.is_closing():
+            self._unfinished += len(data)
+            if self._unfinished > self.front.limits.head:
+                self._end(self._too_long())
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser refused, in the form of all errors."""
+        self._end(self._fault)
+
+    def check_time(self, now: float) -> None:
+        """End a request that takes too long to come."""
+        limit = self.front.limits.seconds
+        if self.since is None or now - self.since < limit or self.transport.is_closing():
+            return
+        if self.cycle is not None and self.cycle.response_started:
+            self.transport.close()  # it has its answer, so there is nothing more to say
+        else:
+            self._end(TooSlow(f"The request had not arrived after {limit:g} seconds."))
+
+    def _count(self, length: int) -> None:
+        self._head += length
+        if self._head > self.front.limits.head:
+            self._fault = self._too_long()
+            raise ValueError  # stops the parser, which calls send_400_response
+
+    def _too_long(self) -> HeadTooLarge:
+        return HeadTooLarge(f"The head of a request may have {self.front.limits.head} bytes.")
+
+    def _end(self, error: MlrefError) -> None:
+        """Send an error from below the application, and close."""
+        request_id = os.urandom(16).hex()
+        refusal = refuse(error, request_id)
+        body = refusal.body(request_id)
+        headers = [
+            *HEADERS, JSON, (b"x-request-id", request_id.encode()),
+            (b"content-length", b"%d" % len(body)), (b"connection", b"close"),
+        ]  # fmt: skip
+        lines = [b"%s: %s\r\n" % header for header in headers]
+        self.transport.write(b"".join([STATUS_LINE[refusal.status], *lines, b"\r\n", body]))
+        self.transport.close()
+        self.front.service.metrics.answered(("", "other", str(refusal.status)), 0.0)
+
+
+class Server(uvicorn.Server):
+    """The server, with an eye on the clock and a way to stop in three steps.
+
+    Parameters
+    ----------
+    front : Front
+        The application.
+    drain : float
+        Seconds between the sign that a stop is coming, which balancers see, and the stop.
+    beside : coroutine function, optional
+        What runs beside the requests.
+    """
+
+    def __init__(
+        self, front: Front, drain: float, beside: Callable[[], Coroutine[Any, Any, None]] | None
+    ) -> None:
+        protocol = type("Connection", (Connection,), {"front": front})
+        super().__init__(
+            uvicorn.Config(
+                front, http=protocol, ws="none", log_config=None, access_log=False,
+                server_header=False, lifespan="off", proxy_headers=False,
+                # longer than a balancer keeps a connection (mostly 60 seconds), so that it is its to end
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=math.ceil(front.limits.seconds),
+            )  # fmt: skip
+        )
+        front.tasks = self.server_state.tasks
+        self._front, self._drain, self._beside = front, drain, beside
+        self._stop_at = math.inf
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and start what runs beside."""
+        await super().startup(sockets)
+        self._task = asyncio.create_task(self._beside()) if self._beside else None
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the clock."""
+        now = asyncio.get_running_loop().time()
+        if counter % EVERY == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.check_time(now)
+        self.should_exit = self.should_exit or time.monotonic() >= self._stop_at
+        return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop: on SIGTERM after a while in which readiness says so; at once on Ctrl-C or when told twice."""
+        draining, self._front.service.draining = self._front.service.draining, True
+        if sig == signal.SIGTERM and self._drain and not draining:
+            self._captured_signals.append(sig)
+            self._stop_at = time.monotonic() + self._drain
+        else:
+            super().handle_exit(sig, frame)

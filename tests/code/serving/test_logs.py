@@ -1,0 +1,76 @@
+"""Lines of the log."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from mlref.serving.logs import configure
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """It is."""
+        return True
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """The logging of the tests comes back."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers, root.level = before
+    structlog.reset_defaults()
+
+
+def fail(row: dict[str, float]) -> None:
+    """Log a failure in which a row is a local variable."""
+    try:
+        raise ValueError("half way")
+    except ValueError as error:
+        structlog.get_logger("mlref.serving").error(
+            "request failed", request_id="r-1", exc_info=error
+        )
+
+
+def test_a_machine_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One object a line: level, time, what the event tells, and the trace of an error."""
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    configure()
+    fail({"area": 987654.25})
+    [line] = stream.getvalue().splitlines()
+    event = json.loads(line)
+    assert (event["event"], event["level"], event["request_id"]) == (
+        "request failed",
+        "error",
+        "r-1",
+    )
+    assert event["timestamp"].endswith("Z") and "half way" in event["exception"]
+    assert "987654" not in line
+
+
+def test_a_person_gets_lines_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal; a trace without local variables, which hold rows."""
+    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    configure()
+    fail({"area": 987654.25})
+    text = stream.getvalue()
+    assert "request failed" in text and "half way" in text and not text.startswith("{")
+    assert "987654" not in text
+
+
+def test_libraries_log_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their warnings; what is less than that is not shown."""
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    configure()
+    logging.getLogger("uvicorn.error").info("started")
+    logging.getLogger("uvicorn.error").warning("invalid request of %s", "a client")
+    [line] = stream.getvalue().splitlines()
+    assert json.loads(line)["event"] == "invalid request of a client"

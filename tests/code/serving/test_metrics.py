@@ -1,0 +1,199 @@
+"""What is counted, and how it is told."""
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from mlref.bundle.predictor import Predictor
+from mlref.serving.histogram import Histogram
+from mlref.serving.metrics import WAITING, Metrics
+from mlref.serving.service import Service
+from tests.fakes import CONTRACT
+
+ROW = CONTRACT.example
+NAMES = {
+    "http_server_request_duration_seconds": "histogram",
+    "model_feature_value": "histogram",
+    "model_info": "gauge",
+    "model_input_invalid_total": "counter",
+    "model_loaded_timestamp_seconds": "gauge",
+    "model_prediction_value": "histogram",
+    "model_predictions_total": "counter",
+    "requests_shed_total": "counter",
+}
+"""What dashboards and alerts are written against."""
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def scrape(client: TestClient) -> Samples:
+    """All samples, as Prometheus reads them."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in read_text(client.get("/metrics").text)
+        for sample in family.samples
+    }
+
+
+def test_the_names_are_those_of_the_dashboards(client: TestClient) -> None:
+    """Each with its type, from the start; beside them only those of the process."""
+    lines = client.get("/metrics").text.splitlines()
+    types = dict(line.split()[2:] for line in lines if line.startswith("# TYPE"))
+    ours = {name: kind for name, kind in types.items() if not name.startswith("process_")}
+    assert ours == NAMES
+    assert "process_resident_memory_bytes" in types
+
+
+def test_rows_are_counted_by_outcome(client: TestClient) -> None:
+    """Answered or refused; all three outcomes are there from the start, so that a rate is right."""
+    outcomes = {
+        outcome: ("model_predictions_total", (("outcome", outcome),))
+        for outcome in ("answered", "refused", "failed")
+    }
+    before = scrape(client)
+    assert [before[key] for key in outcomes.values()] == [0, 0, 0]
+    client.post("/v1/predict", json={"instances": [ROW, ROW]})
+    client.post("/v1/predict", json={"instances": [ROW, {**ROW, "area": "70"}]})
+    client.post("/invocations", json={"instances": [ROW]})
+    after = scrape(client)
+    assert [after[key] for key in outcomes.values()] == [3, 1, 0]
+
+
+def test_a_failure_of_ours_is_counted(service: Service, client: TestClient) -> None:
+    """Apart from refusals, which are the client's."""
+    service.model.predictor = None  # type: ignore[assignment]
+    assert client.post("/v1/predict", json={"instances": [ROW]}).status_code == 500
+    assert scrape(client)["model_predictions_total", (("outcome", "failed"),)] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "feature", "reason"),
+    [
+        ({"area": "70"}, "area", "type"),
+        ({"area": True}, "area", "type"),
+        ({"area": [70]}, "area", "type"),
+        ({"area": None}, "area", "null"),
+        ({"rooms": 99}, "rooms", "range"),
+        ({"heating": "dung"}, "heating", "category"),
+        ({"made up": 1}, "other", "unknown"),
+        ({f"key {'k' * 99}": 1}, "other", "unknown"),
+    ],
+)
+def test_refused_values_are_counted_by_column_and_reason(
+    client: TestClient, change: dict[str, object], feature: str, reason: str
+) -> None:
+    """What a client makes up becomes no label, so that it cannot fill the memory of Prometheus."""
+    client.post("/v1/predict", json={"instances": [{**ROW, **change}, {**ROW, **change}]})
+    found = {key[1]: value for key, value in scrape(client).items() if "invalid" in key[0]}
+    assert found == {(("feature", feature), ("reason", reason)): 2}
+
+
+def test_a_missing_column_and_a_wrong_envelope_are_counted(client: TestClient) -> None:
+    """`other` is what belongs to no column."""
+    client.post("/v1/predict", json={"instances": [{}]})
+    client.post("/v1/predict", json={"instances": []})
+    found = {key[1]: value for key, value in scrape(client).items() if "invalid" in key[0]}
+    missing = {(("feature", name), ("reason", "missing")): 1.0 for name in CONTRACT.names}
+    assert found == {**missing, (("feature", "other"), ("reason", "form")): 1.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "status"),
+    [
+        ("POST", "/v1/predict", "/v1/predict", "422"),
+        ("GET", "/v1/predict", "/v1/predict", "405"),
+        ("GET", "/health/live", "/health/live", "200"),
+        ("GET", "/v2/models/rents", "/v2/models/{name}", "200"),
+        ("GET", "/v2/models/rents/versions/8", "/v2/models/{name}/versions/{version}", "404"),
+        ("GET", "/made/up", "other", "404"),
+    ],
+)
+def test_requests_are_timed_by_route_and_status(
+    client: TestClient, method: str, path: str, route: str, status: str
+) -> None:
+    """The route, not the path, which a client can make up."""
+    client.request(method, path, json={})
+    labels = (
+        ("http_request_method", method),
+        ("http_response_status_code", status),
+        ("http_route", route),
+    )
+    found = scrape(client)
+    assert found["http_server_request_duration_seconds_count", labels] == 1
+    first = ("http_server_request_duration_seconds_bucket", (*labels, ("le", "5e-05")))
+    assert first in found
+
+
+def test_the_model_in_use_is_told(client: TestClient, predictor: Predictor) -> None:
+    """With a time, so that a change can be drawn into every chart."""
+    found = scrape(client)
+    assert (
+        found["model_info", (("digest", predictor.digest), ("name", "rents"), ("version", "7"))]
+        == 1
+    )
+    assert found["model_loaded_timestamp_seconds", ()] > 1.7e9
+
+
+def test_values_fall_into_buckets(client: TestClient) -> None:
+    """A category by its index, a null nowhere."""
+    rows = [{**ROW, "heating": "gas"}, {**ROW, "heating": "wood", "balcony": None}]
+    client.post("/v1/predict", json={"instances": rows})
+    found = scrape(client)
+    heating = [
+        found["model_feature_value_bucket", (("feature", "heating"), ("le", end))]
+        for end in ("0", "1", "2", "+Inf")
+    ]
+    assert heating == [1, 1, 2, 2]
+    assert found["model_feature_value_count", (("feature", "balcony"),)] == 1
+    assert found["model_feature_value_sum", (("feature", "rooms"),)] == 6
+    assert found["model_prediction_value_count", ()] == 2
+
+
+def test_buckets_are_the_training_quantiles() -> None:
+    """As the profile measured them; where it did not, what is usual by the contract."""
+    profile = {"columns": {"area": {"quantiles": {"0.05": 30.5, "0.5": 70, "0.95": 150}}}}
+    [family] = [
+        family
+        for family in Metrics(CONTRACT, profile).collect()
+        if family.name == "model_feature_value"
+    ]
+    ends: dict[str, list[str]] = {}
+    for sample in family.samples:
+        if "le" in sample.labels:
+            ends.setdefault(sample.labels["feature"], []).append(sample.labels["le"])
+    assert ends["area"] == ["30.5", "70", "150", "+Inf"]
+    assert ends["rooms"] == ["1", "8", "+Inf"]
+
+
+def test_a_bucket_holds_its_upper_end() -> None:
+    """As Prometheus defines `le`; counts run up, and null is not counted."""
+    histogram = Histogram("x", "…")
+    histogram.open((), [1.0, 2.0])
+    histogram.open((), [9.0])  # it is there already
+    histogram.add((), np.array([0.5, 1.0, 1.5, 9.0, np.nan]))
+    [family] = histogram.collect()
+    counts = {s.labels["le"]: s.value for s in family.samples if s.name == "x_bucket"}
+    assert counts == {"1": 2, "2": 3, "+Inf": 4}
+
+
+def test_what_waits_is_counted_when_it_is_much(service: Service) -> None:
+    """So memory does not grow where nobody scrapes."""
+    rows = np.full((10, len(CONTRACT.names)), 5.0)
+    for _ in range(WAITING // 10):
+        service.metrics.predicted(rows, rows[:, 0])
+        for _ in range(10):
+            service.metrics.answered(("GET", "/", "200"), 0.001)
+    assert service.metrics._rows == [] and service.metrics._durations == {}
+
+
+def test_openmetrics_is_given_to_who_asks(client: TestClient) -> None:
+    """As newer versions of Prometheus do; it parses strictly."""
+    client.post("/v1/predict", json={"instances": [ROW]})
+    response = client.get(
+        "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}
+    )
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    names = {family.name for family in read_openmetrics(response.text)}
+    assert {name.removesuffix("_total") for name in NAMES} <= names
