@@ -75,6 +75,9 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["bash", "-c", \
     "exec 3<>/dev/tcp/127.0.0.1/8000 && printf 'GET /health/ready HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q ' 200 ' <&3"]
 ENTRYPOINT ["tini", "--", "mlref"]
+# A read-only container has no room for the prediction log: it keeps one when it is run with MLREF_NO_LOG=0, the
+# URL of a database in MLREF_LOG_URL, and a folder for outages in MLREF_LOG_SPOOL.
+ENV MLREF_NO_LOG=1
 # On all addresses it starts only with MLREF_API_KEYS, which are given when it is run and not in the image.
 CMD ["serve", "--host", "0.0.0.0"]
 ARG VERSION=unknown

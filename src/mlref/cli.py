@@ -576,16 +576,20 @@ if importlib.util.find_spec("mlref.serving"):
         drain: Annotated[
             float, typer.Option(help="Seconds from SIGTERM to the stop, for balancers.", min=0)
         ] = 3.0,
+        no_log: Annotated[
+            bool, typer.Option("--no-log", help="Keep no predictions.", envvar="MLREF_NO_LOG")
+        ] = False,
     ) -> None:
         """Answer predictions over HTTP; the documentation is at /docs.
 
-        Follows the alias: a promoted model answers from the next request on. On another address than
+        Follows the alias: a promoted model answers from the next request on. Predictions go to the
+        prediction log, `predictions.db` or the database of `MLREF_LOG_URL`. On another address than
         loopback it asks for the keys of `MLREF_API_KEYS`, and does not start without them.
 
         Example:  mlref serve --port 8080
         """
         importlib.import_module("mlref.serving.server").serve(
-            host=host, port=port, reference=model, insecure=insecure, drain=drain
+            host=host, port=port, reference=model, insecure=insecure, drain=drain, logged=not no_log
         )
 
     @keys_app.command("new")

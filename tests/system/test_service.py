@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -32,9 +33,14 @@ STARTS_WITHIN = 30.0
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """The environment of a service whose store is in tmp_path."""
+    """The environment of a service whose store and log are in tmp_path."""
     plain = {key: value for key, value in os.environ.items() if key != "MLREF_MODEL"}
-    return {**plain, "MLREF_STORE": str(tmp_path / "store")}
+    return {
+        **plain,
+        "MLREF_STORE": str(tmp_path / "store"),
+        "MLREF_LOG_URL": f"sqlite:///{tmp_path / 'log.db'}",
+        "MLREF_LOG_SPOOL": str(tmp_path / "spool"),
+    }
 
 
 @contextlib.contextmanager
@@ -120,6 +126,51 @@ def test_a_served_model_predicts_refuses_and_stops(
     assert process.returncode in (0, 143, -signal.SIGTERM)
     assert f"{address}/docs" in " ".join(out.split())
     assert "Traceback" not in err
+
+
+def logged(tmp_path: Path) -> int:
+    """How many predictions the log holds."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as log:
+        return int(log.execute("select count(*) from predictions").fetchone()[0])
+
+
+def test_a_stop_loses_no_prediction_and_labels_find_theirs(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """All rows are in the log after SIGTERM; feedback knows the newest."""
+    write_store(tmp_path / "store")
+    rows = {"instances": [CONTRACT.example] * 50}
+    with service(environment, "--drain", "0") as (process, address):
+        found = [ask(f"{address}/v1/predict", rows)[1]["predictions"] for _ in range(20)]
+        label = {"id": found[-1][0]["id"], "value": 850}
+        counts = {"duplicate": 0, "conflicting": 0, "unknown": 0, "accepted": 1}
+        assert ask(f"{address}/v1/feedback", {"labels": [label]}) == (200, counts)
+        ask(f"{address}/v1/predict", rows)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert logged(tmp_path) == 21 * 50
+
+
+def test_without_a_log_nothing_is_kept(environment: dict[str, str], tmp_path: Path) -> None:
+    """Not even a file; and SQLAlchemy is not imported."""
+    write_store(tmp_path / "store")
+    with service(environment, "--drain", "0", "--no-log") as (_, address):
+        assert ask(f"{address}/v1/predict", {"instances": [CONTRACT.example]})[0] == 200
+        assert ask(f"{address}/v1/feedback", {"labels": [{"id": "a", "value": 1}]})[0] == 404
+    assert not list(tmp_path.glob("log.db*"))
+
+
+def test_a_log_of_another_version_ends_with_code_1(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Before the service listens; nothing is written to it."""
+    write_store(tmp_path / "store")
+    with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as log:
+        log.execute("create table prediction_log_version (version integer primary key)")
+        log.execute("insert into prediction_log_version values (99)")
+        log.commit()
+    code, said = refusal(environment, "--port", "0")
+    assert code == 1 and "99" in said
 
 
 def test_a_named_version_is_served(environment: dict[str, str], tmp_path: Path) -> None:

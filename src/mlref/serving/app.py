@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse
 
 from mlref import __version__
 from mlref.serving import openinference
+from mlref.serving.feedback import Store, add_feedback
 from mlref.serving.front import Front
 from mlref.serving.invocations import invoke
 from mlref.serving.keys import Keys
@@ -25,7 +26,7 @@ PAGE = (
 """What the documentation's page may load: its own files, the script inside it, and drawn pictures."""
 
 
-def create_app(service: Service, keys: Keys | None = None) -> Front:
+def create_app(service: Service, keys: Keys | None = None, store: Store | None = None) -> Front:
     """Put the service together.
 
     Parameters
@@ -34,6 +35,8 @@ def create_app(service: Service, keys: Keys | None = None) -> Front:
         The model in use, with its log and metrics.
     keys : Keys, optional
         Who may ask; nobody is asked for a key without them.
+    store : Store, optional
+        Where labels go; without one there is no feedback.
     """
     app = FastAPI(
         title=service.model.contract.title,
@@ -46,6 +49,7 @@ def create_app(service: Service, keys: Keys | None = None) -> Front:
     )
     app.openapi = lambda: service.model.schema  # type: ignore[method-assign]
     _add_about(app, service)
+    add_feedback(app, service, store)
     openinference.add_routes(app, service)
     _add_docs(app)
     handlers = {"/v1/predict": predict, "/invocations": invoke}

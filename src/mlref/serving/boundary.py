@@ -81,6 +81,13 @@ class Overloaded(MlrefError):
     """
 
 
+class LogAway(MlrefError):
+    """The prediction log cannot be reached, so labels cannot be stored; predictions go on.
+
+    Remedy: send the labels again after the seconds that the header `retry-after` names.
+    """
+
+
 STATUS: tuple[tuple[type[MlrefError], int, str], ...] = (
     (InvalidJson, 400, "invalid_json"),
     (InvalidHeader, 400, "invalid_header"),
@@ -93,6 +100,7 @@ STATUS: tuple[tuple[type[MlrefError], int, str], ...] = (
     (WrongMediaType, 415, "wrong_media_type"),
     (RowsRefused, 422, "rows_refused"),
     (HeadTooLarge, 431, "head_too_large"),
+    (LogAway, 503, "log_away"),
     (Overloaded, 503, "overloaded"),
 )
 """The refusals that are the client's to mend; every other error is a 500."""

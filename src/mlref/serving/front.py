@@ -187,7 +187,7 @@ class Front:
     async def _refuse(self, path: str, error: Exception, answer: Answer) -> None:
         refusal = refuse(error, answer.request_id)
         if isinstance(error, RowsRefused):
-            self.service.refused(answer.request_id, error.findings)
+            self.service.refused(error.findings)
         elif refusal.status == 500:
             self.service.metrics.predictions.labels("failed").inc()
         body = self._errors(path, refusal) or refusal.body(answer.request_id)

@@ -4,7 +4,7 @@ Values are kept as they come, whole arrays, and counted in bulk when enough have
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from prometheus_client import (
@@ -14,7 +14,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mlref.contract import Column, Contract
@@ -145,6 +145,34 @@ class Metrics(Collector):
         self.count_requests()
         for histogram in (self._requests, self._features, self._values):
             yield from histogram.collect()
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A log that says how it fares."""
+
+    written: int
+    dropped: int
+    queue_length: int
+
+
+class LogMetrics(Collector):
+    """How the prediction log fares, read when somebody looks."""
+
+    def __init__(self, log: Counted) -> None:
+        self._log = log
+
+    def collect(self) -> Iterator[Metric]:
+        """Give Prometheus the log's counts."""
+        yield CounterMetricFamily(
+            "prediction_log_written", "Rows that are in the database.", self._log.written
+        )
+        yield CounterMetricFamily(
+            "prediction_log_dropped", "Rows that were not logged.", self._log.dropped
+        )
+        yield GaugeMetricFamily(
+            "prediction_log_queue_length", "Rows that wait.", self._log.queue_length
+        )
 
 
 def _buckets(column: Column, profile: Mapping[str, Any]) -> list[float]:

@@ -60,6 +60,7 @@ def document(contract: Contract, version: int | str, limits: Limits | None = Non
         "security": [{}, {"key": []}],
         "paths": {
             "/v1/predict": {"post": _predict(contract, version)},
+            "/v1/feedback": {"post": _feedback(contract)},
             "/v1/model": _get("model", "describe", "Show the model's record and contract", "Model"),
             **_operations(),
             **_mlflow(contract),
@@ -84,6 +85,21 @@ def _predict(contract: Contract, version: int | str) -> Schema:
     }
     for status, example in examples.items():
         operation["responses"][status]["content"]["application/json"]["example"] = example
+    return operation
+
+
+def _feedback(contract: Contract) -> Schema:
+    operation = _post(
+        "model", "feedback", "Store true outcomes", "FeedbackRequest", "FeedbackResponse"
+    )
+    operation["description"] = (
+        "By the ids of predictions. Sent twice, a label counts as `duplicate`; with another value as"
+        " `conflicting`, and the first stays; `unknown` are ids that the log does not have."
+    )
+    words = {"404": "The service keeps no log.", "422": "A label breaks the contract."}
+    words["503"] = "The log cannot be reached; send the labels again."
+    for status, word in words.items():
+        operation["responses"][status] = _response(word, _json("Error"))
     return operation
 
 
@@ -195,7 +211,7 @@ def _post(
         "operationId": name,
         "summary": summary,
         "requestBody": {"required": True, "content": _json(asked)},
-        "responses": _responses("The predictions.", _json(answer), ANY | POST, error),
+        "responses": _responses("The answer.", _json(answer), ANY | POST, error),
     }
 
 

@@ -6,6 +6,7 @@ A property test holds the schema of a request and the service's own verdict toge
 from typing import Any
 
 from mlref.contract import Column, Contract
+from mlref.prediction_log.labels import LONGEST
 from mlref.serving.limits import Limits
 
 Schema = dict[str, Any]
@@ -14,6 +15,7 @@ TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
 FREE: Schema = {"type": "object"}
 FLAG: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
 def schemas(contract: Contract, limits: Limits) -> dict[str, Schema]:
@@ -92,10 +94,34 @@ def _ours(contract: Contract, limits: Limits) -> dict[str, Schema]:
     return {
         "PredictRequest": {**closed(instances=rows_schema(limits)), "examples": [example]},
         "PredictResponse": closed(model=model, predictions=items(prediction)),
+        "FeedbackRequest": closed(
+            labels={**items(_label(contract)), "minItems": 1, "maxItems": limits.rows}
+        ),
+        "FeedbackResponse": closed(
+            accepted=COUNT, duplicate=COUNT, conflicting=COUNT, unknown=COUNT
+        ),
         "Error": closed(error=error),
         "Model": closed(model=model, record=FREE, contract=FREE),
         "Health": closed(status={**TEXT, "enum": ["live", "ready", "draining"]}),
     }
+
+
+def _label(contract: Contract) -> Schema:
+    words = {**TEXT, "minLength": 1, "maxLength": LONGEST}
+    moment = {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "When it was measured.",
+    }
+    source = {**words, "type": ["string", "null"], "description": "Who says so."}
+    value = {key: part for key, part in column_schema(contract.target).items() if key != "title"}
+    label = closed(
+        id={**words, "description": "Of the prediction, as it was answered."},
+        value=value,
+        observed_at=moment,
+        source=source,
+    )
+    return label | {"required": ["id", "value"]}
 
 
 def rows_schema(limits: Limits) -> Schema:

@@ -7,14 +7,19 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 
 from mlref.bundle.store import Store
 from mlref.errors import EnvironmentFault
+from mlref.prediction_log.labels import Label
+from mlref.prediction_log.records import PredictionLog
 from mlref.serving import logs
 from mlref.serving.app import create_app
+from mlref.serving.feedback import Store as Labels
 from mlref.serving.keys import Keys, check_door
 from mlref.serving.limits import Limits
-from mlref.serving.service import Model, Service
+from mlref.serving.metrics import Counted, LogMetrics
+from mlref.serving.service import NO_LOG, Model, Service
 from mlref.serving.watch import Watch
 from mlref.serving.wire import Server
 from mlref.storage import Project
@@ -22,8 +27,14 @@ from mlref.storage import Project
 CONNECTIONS = 65_536
 """File descriptors that the process asks for: an idle client costs one, and 4 kB."""
 
+FLUSH = 1.0
+"""Seconds that feedback waits for the predictions before it to be written."""
 
-def serve(host: str, port: int, reference: str, insecure: bool = False, drain: float = 0.0) -> None:
+
+def serve(
+    host: str, port: int, reference: str, insecure: bool = False, drain: float = 0.0,
+    logged: bool = True,
+) -> None:  # fmt: skip
     """Serve one model until the process is told to stop.
 
     Parameters
@@ -38,6 +49,8 @@ def serve(host: str, port: int, reference: str, insecure: bool = False, drain: f
         Whether the service may be open to other machines without asking for a key.
     drain : float
         Seconds between SIGTERM and the stop, in which only readiness changes.
+    logged : bool
+        Whether predictions go to the prediction log.
 
     Raises
     ------
@@ -45,12 +58,14 @@ def serve(host: str, port: int, reference: str, insecure: bool = False, drain: f
         When other machines reach the address and there are no keys.
     SettingsError
         When the keys are malformed.
+    PredictionLogError
+        When the prediction log is of another version, or its URL is none.
     ModelNotFound
         When the bundle store has no such model.
     BundleError
         When its bundle was altered.
     EnvironmentFault
-        When the port is busy or the address is not ours.
+        When the port is busy, the address is not ours, or nothing can be written for the log.
     """
     # uvicorn drains on SIGTERM and then raises the signal again, for the handler that it found:
     # with this one a wanted stop ends with exit code 0.
@@ -58,20 +73,42 @@ def serve(host: str, port: int, reference: str, insecure: bool = False, drain: f
     logs.configure()
     keys = Keys.read(os.environ)
     check_door(host, keys, insecure)
-    store = Store(Project.here().store)
+    project = Project.here()
+    store = Store(project.store)
     model = Model(*store.open(reference), Limits())
-    service = Service(model)
-    watch = Watch(service, store, reference)
     allow_connections()
-    with listen(host, port) as listener:
+    with contextlib.ExitStack() as stack:  # the log ends last: after every request
+        log, labels = _log(project, stack) if logged else (NO_LOG, None)
+        service = Service(model, log)
+        if isinstance(log, Counted):
+            service.metrics.registry.register(LogMetrics(log))
+        listener = stack.enter_context(listen(host, port))
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         print(
             f"{model.contract.name} version {model.version} ({model.digest[:12]})"
             f" answers at {url} · docs: {url}/docs",
             flush=True,
         )
+        app = create_app(service, keys, labels)
         with contextlib.suppress(KeyboardInterrupt):
-            Server(create_app(service, keys), drain, watch.run).run(sockets=[listener])
+            Server(app, drain, Watch(service, store, reference).run).run(sockets=[listener])
+
+
+def _log(project: Project, stack: contextlib.ExitStack) -> tuple[PredictionLog, Labels]:
+    """Open the log, also while its database is away, and what stores labels beside it."""
+    from mlref.prediction_log import feedback  # SQLAlchemy, which a service without a log can spare
+    from mlref.prediction_log.database import Database
+    from mlref.prediction_log.open import open_log
+
+    log = stack.enter_context(open_log(project, patient=True))
+    database = stack.enter_context(contextlib.closing(Database.of(project)))
+
+    def labels(given: Sequence[Label]) -> dict[str, list[str]]:
+        """Store labels, of the newest predictions too."""
+        log.flush(FLUSH)
+        return vars(feedback.add(database, given))
+
+    return log, labels
 
 
 def allow_connections() -> None:

@@ -2,49 +2,22 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from mlref.bundle.predictor import Prediction, Predictor
 from mlref.errors import Finding
-from mlref.rows import Array, Verdict, warning
+from mlref.prediction_log import records
+from mlref.prediction_log.ids import new_ids
+from mlref.prediction_log.records import NoLog, Predicted, PredictionLog, Refused
+from mlref.rows import Mask, Verdict, warning
 from mlref.serving.decode import reason
-from mlref.serving.ids import new_ids
 from mlref.serving.limits import Limits
 from mlref.serving.metrics import Metrics
 from mlref.serving.openapi import document
 from mlref.serving.reader import Reader
-
-
-class Scored(NamedTuple):
-    """Answered rows as they go to the prediction log: n rows of one request, by one model."""
-
-    ids: Sequence[str]
-    time: float
-    request_id: str
-    subject: str | None
-    features: Array
-    value: Array
-    lower: Array
-    upper: Array
-    unusual: Sequence[Finding]
-    """What the answer warns of: the row's place and the column."""
-    latency: float
-    """Seconds since the head of the request."""
-    source: str
-    role: str
-    version: str
-    digest: str
-
-
-class Log(Protocol):
-    """Where predictions are kept. It is called on the hot path: it takes in, never waits and never raises."""
-
-    def predictions(self, scored: Scored) -> None:
-        """Take in the answered rows of a request."""
-
-    def refusals(self, request_id: str, counts: Mapping[tuple[str, str], int]) -> None:
-        """Take in how many values of which column a request was refused for, by reason."""
 
 
 class Asked(NamedTuple):
@@ -81,9 +54,13 @@ class Model:
         self.warnings: dict[str | None, str] = {
             column.name: warning(column) for column in self.contract.features
         }
+        self.logged = records.Model(self.version, self.digest, self.contract)
         self.reader = Reader(self.contract, limits.rows)
         self.schema = document(self.contract, record["version"], limits)
         self.loaded = time.time()
+
+
+NO_LOG = NoLog()
 
 
 class Service:
@@ -96,11 +73,11 @@ class Service:
     ----------
     model : Model
         The model that answers first.
-    log : Log, optional
-        Where predictions and refusals are kept; without one nothing is kept.
+    log : PredictionLog, optional
+        Where predictions and refusals are kept; without one nothing is.
     """
 
-    def __init__(self, model: Model, log: Log | None = None) -> None:
+    def __init__(self, model: Model, log: PredictionLog = NO_LOG) -> None:
         self.model, self.log = model, log
         self.metrics = Metrics(model.contract, model.predictor.profile)
         self.metrics.serves(model.named, model.loaded)
@@ -125,17 +102,16 @@ class Service:
         prediction = model.predictor.predict(rows)
         ids = new_ids(len(rows))
         self.metrics.predicted(rows, prediction.value)
-        if self.log is not None:
-            latency = time.perf_counter() - asked.started
-            self.log.predictions(
-                Scored(
-                    ids, time.time(), asked.id, asked.subject, rows, *prediction, verdict.unusual,
-                    latency, "serve", "champion", model.version, model.digest,
-                )
-            )  # fmt: skip
+        self.log.predictions(
+            Predicted(
+                model.logged, ids, rows, *prediction,
+                unusual=_mask(verdict, model), latency=time.perf_counter() - asked.started,
+                request_id=asked.id, subjects=[asked.subject] * len(ids) if asked.subject else None,
+            )
+        )  # fmt: skip
         return ids, prediction
 
-    def refused(self, request_id: str, findings: Sequence[Finding]) -> None:
+    def refused(self, findings: Sequence[Finding]) -> None:
         """Count what a refusal found; a name that a client made up becomes ``other``."""
         names = self.model.contract.names
         counts = Counter(
@@ -146,5 +122,14 @@ class Service:
             self.metrics.invalid.labels(*labels).inc(count)
         rows = len({finding.row for finding in findings})
         self.metrics.predictions.labels("refused").inc(rows)
-        if self.log is not None:
-            self.log.refusals(request_id, counts)
+        self.log.refusals(Refused(self.model.logged, findings))
+
+
+def _mask(verdict: Verdict, model: Model) -> Mask | None:
+    """Where values are unusual; mostly nowhere."""
+    if not verdict.unusual:
+        return None
+    mask = np.zeros(verdict.array.shape, bool)
+    for finding in verdict.unusual:
+        mask[finding.row or 0, model.contract.names.index(finding.column or "")] = True
+    return mask

@@ -8,11 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
+from mlref.prediction_log.records import Predicted, Refused
 from mlref.serving.app import create_app
 from mlref.serving.front import Front
 from mlref.serving.keys import Keys
 from mlref.serving.limits import Limits
-from mlref.serving.service import Model, Scored, Service
+from mlref.serving.service import Model, Service
 from tests.fakes import CONTRACT, HALF_WIDTH
 
 REQUEST = {"instances": [CONTRACT.example]}
@@ -283,16 +284,16 @@ class Memory:
     """A log that remembers."""
 
     def __init__(self) -> None:
-        self.scored: list[Scored] = []
-        self.refused: list[tuple[str, dict[tuple[str, str], int]]] = []
+        self.predicted: list[Predicted] = []
+        self.refused: list[Refused] = []
 
-    def predictions(self, scored: Scored) -> None:
+    def predictions(self, predicted: Predicted) -> None:
         """Remember answered rows."""
-        self.scored.append(scored)
+        self.predicted.append(predicted)
 
-    def refusals(self, request_id: str, counts: Any) -> None:
+    def refusals(self, refused: Refused) -> None:
         """Remember a refusal."""
-        self.refused.append((request_id, dict(counts)))
+        self.refused.append(refused)
 
 
 @pytest.fixture
@@ -314,16 +315,17 @@ def test_answered_rows_reach_the_log(
     rows = [CONTRACT.example, {**CONTRACT.example, "area": 345.0, "balcony": None}]
     headers = {"x-request-id": "r-1", "x-subject-id": "home 7"}
     answer = logging_client.post("/v1/predict", json={"instances": rows}, headers=headers).json()
-    [scored] = memory.scored
+    [scored] = memory.predicted
     assert list(scored.ids) == [one["id"] for one in answer["predictions"]]
-    assert str(scored.features.tolist()) == "[[70.5, 3.0, 1.0, 4.0], [345.0, 3.0, 1.0, nan]]"
+    assert str(scored.rows.tolist()) == "[[70.5, 3.0, 1.0, 4.0], [345.0, 3.0, 1.0, nan]]"
     assert scored.value.tolist() == [one["value"] for one in answer["predictions"]]
     assert (scored.upper - scored.value).tolist() == pytest.approx([HALF_WIDTH] * 2)
-    assert [(one.row, one.column) for one in scored.unusual] == [(1, "area")]
-    assert (scored.request_id, scored.subject) == ("r-1", "home 7")
+    assert scored.unusual is not None
+    assert scored.unusual.tolist() == [[False] * 4, [True, False, False, False]]
+    assert (scored.request_id, scored.subjects) == ("r-1", ["home 7", "home 7"])
     assert (scored.source, scored.role) == ("serve", "champion")
-    assert (scored.version, scored.digest) == ("7", model.digest)
-    assert 0 < scored.latency < 60 and scored.time > 1.7e9
+    assert scored.model == ("7", model.digest, model.contract)
+    assert scored.latency is not None and 0 < scored.latency < 60
 
 
 @pytest.mark.parametrize("path", PREDICTING[1:])
@@ -334,14 +336,14 @@ def test_other_protocols_reach_the_log_too(
     [infer] = model.schema["components"]["schemas"]["InferRequest"]["examples"]
     body = infer if "infer" in path else REQUEST
     assert logging_client.post(path, json=body, headers={"x-request-id": "r-2"}).status_code == 200
-    [scored] = memory.scored
-    assert (scored.features.tolist(), scored.request_id) == ([[70.5, 3.0, 1.0, 4.0]], "r-2")
+    [scored] = memory.predicted
+    assert (scored.rows.tolist(), scored.request_id) == ([[70.5, 3.0, 1.0, 4.0]], "r-2")
 
 
-def test_refusals_reach_the_log_as_counts(logging_client: TestClient, memory: Memory) -> None:
-    """By column and reason; the values are not kept."""
+def test_refusals_reach_the_log(logging_client: TestClient, memory: Memory) -> None:
+    """With what was sent named by its kind; the values are not handed on."""
     bad = {**CONTRACT.example, "area": "70"}
-    headers = {"x-request-id": "r-3"}
-    logging_client.post("/v1/predict", json={"instances": [bad, bad]}, headers=headers)
-    assert memory.refused == [("r-3", {("area", "type"): 2})]
-    assert memory.scored == []
+    logging_client.post("/v1/predict", json={"instances": [bad, bad]})
+    [refused] = memory.refused
+    assert [(one.column, one.got) for one in refused.findings] == [("area", "text")] * 2
+    assert memory.predicted == []

@@ -12,9 +12,11 @@ from jsonschema import Draft202012Validator
 
 from mlref.contract import Column, Contract, load
 from mlref.errors import RowsRefused
+from mlref.serving.app import create_app
 from mlref.serving.openapi import document
 from mlref.serving.reader import Reader
 from mlref.serving.schemas import column_schema
+from mlref.serving.service import Service
 from tests.fakes import CONTRACT
 
 OWN = load(Path(__file__).parents[3] / "config" / "dataset.yaml")
@@ -169,8 +171,9 @@ def test_the_documented_codes_are_those_of_the_service(
     assert response.json()["error"]["code"] == example["error"]["code"]
 
 
-def test_the_served_document_covers_every_route(client: TestClient) -> None:
+def test_the_served_document_covers_every_route(service: Service) -> None:
     """Each route of the service is in it, with the statuses that it gives."""
+    client = TestClient(create_app(service, store=lambda labels: {}))
     schema = client.get("/openapi.json").json()
     assert set(schema["paths"]["/v1/predict"]["post"]["responses"]) >= {"200", "400", "422", "503"}
     for path, methods in schema["paths"].items():
