@@ -579,6 +579,9 @@ if importlib.util.find_spec("mlref.serving"):
         no_log: Annotated[
             bool, typer.Option("--no-log", help="Keep no predictions.", envvar="MLREF_NO_LOG")
         ] = False,
+        shadow: Annotated[
+            str | None, typer.Option(help="A model that scores the same rows, for the log alone.")
+        ] = None,
     ) -> None:
         """Answer predictions over HTTP; the documentation is at /docs.
 
@@ -588,9 +591,14 @@ if importlib.util.find_spec("mlref.serving"):
 
         Example:  mlref serve --port 8080
         """
+        if shadow and no_log:
+            raise typer.BadParameter(
+                "a shadow answers nobody, so without the log it does nothing", param_hint="--shadow"
+            )
         importlib.import_module("mlref.serving.server").serve(
-            host=host, port=port, reference=model, insecure=insecure, drain=drain, logged=not no_log
-        )
+            host=host, port=port, reference=model, insecure=insecure, drain=drain, logged=not no_log,
+            shadow=shadow,
+        )  # fmt: skip
 
     @keys_app.command("new")
     def keys_new(

@@ -24,6 +24,7 @@ import pytest
 
 from mlref import __version__
 from mlref.serving import keys
+from mlref.storage import digest
 from tests.fakes import CONTRACT, HALF_WIDTH, linear, write_store
 
 COMMAND = [sys.executable, "-m", "mlref.cli", "serve"]
@@ -149,6 +150,42 @@ def test_a_stop_loses_no_prediction_and_labels_find_theirs(
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
     assert logged(tmp_path) == 21 * 50
+
+
+def test_a_shadow_scores_the_same_rows(environment: dict[str, str], tmp_path: Path) -> None:
+    """Nobody sees it but the log, which holds both under one id."""
+    write_store(tmp_path / "store")
+    write_store(tmp_path / "store", base=5.0, version=2, alias="challenger")
+    with service(environment, "--drain", "0", "--shadow", "challenger") as (process, address):
+        status, answer = ask(f"{address}/v1/predict", {"instances": [CONTRACT.example]})
+        assert (status, answer["model"]["version"]) == (200, 1)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as log:
+        rows = log.execute("select id, role, version from predictions order by role").fetchall()
+    name = answer["predictions"][0]["id"]
+    assert rows == [(name, "champion", "1"), (name, "shadow", "2")]
+
+
+def test_a_shadow_of_another_contract_ends_with_code_1(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Its rows would mean something else."""
+    write_store(tmp_path / "store")
+    store = tmp_path / "store"
+    name = write_store(store, base=5.0, version=2, alias="challenger")
+    contract = store / name / "contract.yaml"
+    contract.write_text(contract.read_text().replace("valid: [5, 1000]", "valid: [5, 2000]"))
+    manifest = json.loads((store / name / "MANIFEST.json").read_text())
+    manifest["files"]["contract.yaml"] = manifest["contract"] = digest(contract)
+    (store / name / "MANIFEST.json").write_text(json.dumps(manifest))
+    renamed = digest(store / name / "MANIFEST.json")
+    (store / name).rename(store / renamed)
+    record = json.loads((store / f"{name}.json").read_text()) | {"digest": renamed}
+    (store / f"{renamed}.json").write_text(json.dumps(record))
+    (store / "challenger").write_text(f"{renamed}\n")
+    code, said = refusal(environment, "--port", "0", "--shadow", "challenger")
+    assert code == 1 and "Version 2 is of another contract than version 1" in said
 
 
 def test_without_a_log_nothing_is_kept(environment: dict[str, str], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The process: open the bundle store, listen, and run the application."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -8,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from mlref.bundle.store import Store
 from mlref.errors import EnvironmentFault
@@ -20,7 +22,8 @@ from mlref.serving.keys import Keys, check_door
 from mlref.serving.limits import Limits
 from mlref.serving.metrics import Counted, LogMetrics
 from mlref.serving.service import NO_LOG, Model, Service
-from mlref.serving.watch import Watch
+from mlref.serving.shadow import Shadow
+from mlref.serving.watch import Watch, check_contract
 from mlref.serving.wire import Server
 from mlref.storage import Project
 
@@ -33,7 +36,7 @@ FLUSH = 1.0
 
 def serve(
     host: str, port: int, reference: str, insecure: bool = False, drain: float = 0.0,
-    logged: bool = True,
+    logged: bool = True, shadow: str | None = None,
 ) -> None:  # fmt: skip
     """Serve one model until the process is told to stop.
 
@@ -51,6 +54,8 @@ def serve(
         Seconds between SIGTERM and the stop, in which only readiness changes.
     logged : bool
         Whether predictions go to the prediction log.
+    shadow : str, optional
+        Version, alias or digest of a model that scores the same rows, for the log alone.
 
     Raises
     ------
@@ -63,7 +68,7 @@ def serve(
     ModelNotFound
         When the bundle store has no such model.
     BundleError
-        When its bundle was altered.
+        When its bundle was altered, or the shadow is of another contract.
     EnvironmentFault
         When the port is busy, the address is not ours, or nothing can be written for the log.
     """
@@ -80,8 +85,14 @@ def serve(
     with contextlib.ExitStack() as stack:  # the log ends last: after every request
         log, labels = _log(project, stack) if logged else (NO_LOG, None)
         service = Service(model, log)
+        watches = [Watch(service, store, reference)]
         if isinstance(log, Counted):
             service.metrics.registry.register(LogMetrics(log))
+        if shadow:
+            other = Model(*store.open(shadow), model.limits)
+            check_contract(model, other)
+            service.log = stack.enter_context(Shadow(log, other))
+            watches.append(Watch(service.log, store, shadow))
         listener = stack.enter_context(listen(host, port))
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         print(
@@ -91,7 +102,12 @@ def serve(
         )
         app = create_app(service, keys, labels)
         with contextlib.suppress(KeyboardInterrupt):
-            Server(app, drain, Watch(service, store, reference).run).run(sockets=[listener])
+            Server(app, drain, partial(_follow, watches)).run(sockets=[listener])
+
+
+async def _follow(watches: Sequence[Watch]) -> None:
+    """Follow all aliases."""
+    await asyncio.gather(*(watch.run() for watch in watches))
 
 
 def _log(project: Project, stack: contextlib.ExitStack) -> tuple[PredictionLog, Labels]:

@@ -1,17 +1,27 @@
 """Model changes without a restart: follow the alias pointer of the bundle store."""
 
 import asyncio
+from typing import Protocol
 
 import structlog
 
 from mlref.bundle.store import ALIASES, Store
 from mlref.errors import BundleError
-from mlref.serving.service import Model, Service
+from mlref.serving.service import Model
 
 EVERY = 0.5
 """Seconds between two looks at the pointer, a file of 65 bytes."""
 
 _LOG = structlog.get_logger("mlref.serving")
+
+
+class User(Protocol):
+    """Whoever uses one model at a time: the service, or its shadow."""
+
+    model: Model
+
+    def replace(self, model: Model) -> None:
+        """Use another from now on."""
 
 
 class Watch:
@@ -22,7 +32,7 @@ class Watch:
 
     Parameters
     ----------
-    service : Service
+    user : User
         Whose model is replaced.
     store : Store
         Where the pointer is.
@@ -30,8 +40,8 @@ class Watch:
         The alias; a version or a digest names one model for good, and there is nothing to follow.
     """
 
-    def __init__(self, service: Service, store: Store, reference: str) -> None:
-        self.service, self.store, self.reference = service, store, reference
+    def __init__(self, user: User, store: Store, reference: str) -> None:
+        self.user, self.store, self.reference = user, store, reference
         self._refused = ""
 
     async def run(self) -> None:
@@ -44,12 +54,12 @@ class Watch:
         """Compare the pointer with the model in use, and take on another."""
         try:
             wanted = self.store.alias(self.reference)
-            if wanted in (None, self.service.model.digest):
+            if wanted in (None, self.user.model.digest):
                 self._refused = ""
                 return
             # loading takes a tenth of a second, in which requests go on
             model = await asyncio.to_thread(self._load)
-            self.service.replace(model)
+            self.user.replace(model)
             self._refused = ""
             _LOG.info("model changed", **model.named)
         except (
@@ -57,14 +67,25 @@ class Watch:
         ) as error:  # of whatever kind: the present model stays, and so does the watch
             if str(error) != self._refused:  # once, not twice a second
                 self._refused = str(error)
-                _LOG.error("model refused", reason=self._refused, kept=self.service.model.version)
+                _LOG.error("model refused", reason=self._refused, kept=self.user.model.version)
 
     def _load(self) -> Model:
-        present = self.service.model
-        predictor, record = self.store.open(self.reference)
-        if predictor.contract != present.contract:
-            raise BundleError(
-                f"Version {record['version']} is of another contract than version {present.version}, so"
-                " clients would have to change with it. Restart the service to take it on."
-            )
-        return Model(predictor, record, present.limits)
+        present = self.user.model
+        model = Model(*self.store.open(self.reference), present.limits)
+        check_contract(present, model)
+        return model
+
+
+def check_contract(present: Model, other: Model) -> None:
+    """Refuse a model that takes other rows.
+
+    Raises
+    ------
+    BundleError
+        Names both versions.
+    """
+    if other.contract != present.contract:
+        raise BundleError(
+            f"Version {other.version} is of another contract than version {present.version}, so clients"
+            " would have to change with it. Restart the service to take it on."
+        )

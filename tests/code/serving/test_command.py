@@ -37,7 +37,7 @@ def test_it_takes_host_port_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["serve"]) == 0
     monkeypatch.setenv("MLREF_MODEL", "challenger")
     assert main(["serve", "--host", "::1", "--port", "0"]) == 0
-    default = {"insecure": False, "drain": 3.0, "logged": True}
+    default = {"insecure": False, "drain": 3.0, "logged": True, "shadow": None}
     assert seen == [
         {"host": "127.0.0.1", "port": 8000, "reference": "champion", **default},
         {"host": "::1", "port": 0, "reference": "challenger", **default},

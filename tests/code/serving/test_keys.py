@@ -57,6 +57,7 @@ def test_a_key_opens_what_its_role_may(
         ("", "/v1/model", "unauthorized", "This needs a key: send the header `Authorization: Bearer KEY`."),
         (PREDICT, "/metrics", "forbidden", "This needs a key of the role admin."),
     ],
+    ids=["no key", "another role"],
 )  # fmt: skip
 def test_a_refusal_says_what_is_needed(
     closed: TestClient, key: str, path: str, code: str, message: str
@@ -129,6 +130,7 @@ def test_without_keys_everybody_may_ask(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "entry",
     ["predict", PREDICT, "root:" + "0" * 64, "admin:" + "G" * 64, "admin:" + "0" * 63, "Admin:0"],
+    ids=["role", "key", "another role", "no hash", "short hash", "capital"],
 )
 def test_an_entry_that_is_none_is_refused_by_its_place(entry: str) -> None:
     """Never by what it holds: somebody may have pasted the key itself."""

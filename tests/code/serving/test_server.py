@@ -19,7 +19,7 @@ FORBIDDEN = ("mlflow", "sklearn", "pandas", "dvc", "great_expectations", "scipy"
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    """A store in tmp_path, and a uvicorn that only notes what it was given."""
+    """A store and a log in tmp_path, and a uvicorn that only notes what it was given."""
     seen: dict[str, Any] = {}
 
     def note(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
@@ -27,6 +27,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         raise KeyboardInterrupt
 
     monkeypatch.setenv("MLREF_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("MLREF_LOG_URL", f"sqlite:///{tmp_path / 'log.db'}")
+    monkeypatch.setenv("MLREF_LOG_SPOOL", str(tmp_path / "spool"))
     monkeypatch.delenv("MLREF_MODEL", raising=False)
     monkeypatch.setattr(server.signal, "signal", lambda *_: None)
     monkeypatch.setattr(uvicorn.Server, "run", note)

@@ -47,7 +47,7 @@ def look(watch: Watch) -> list[Any]:
 
 def answer(watch: Watch) -> tuple[Any, float]:
     """Version and value of an answer."""
-    body = TestClient(create_app(watch.service)).post("/v1/predict", json=REQUEST).json()
+    body = TestClient(create_app(watch.user)).post("/v1/predict", json=REQUEST).json()
     return body["model"]["version"], body["predictions"][0]["value"]
 
 
@@ -58,7 +58,7 @@ def test_a_promoted_model_answers_from_the_next_request_on(watch: Watch, store: 
     [line] = look(watch)
     assert (line["event"], line["version"], line["digest"]) == ("model changed", 2, fresh)
     assert answer(watch) == (2, pytest.approx(linear(ROW) - BASE + 5))
-    client = TestClient(create_app(watch.service))
+    client = TestClient(create_app(watch.user))
     assert client.get("/v1/model").json()["model"]["digest"] == fresh
     assert client.get("/v2/models/rents").json()["versions"] == ["2"]
     assert client.get("/openapi.json").json()["info"]["version"] == "2"
@@ -168,7 +168,7 @@ def test_whatever_a_candidate_fails_with_the_watch_goes_on(
 
 def test_a_version_or_digest_is_for_good(watch: Watch, store: Store) -> None:
     """Only an alias can point to something else."""
-    fixed = Watch(watch.service, store, "1")
+    fixed = Watch(watch.user, store, "1")
     asyncio.run(asyncio.wait_for(fixed.run(), timeout=30))
 
 
@@ -182,7 +182,7 @@ def test_an_alias_is_followed_while_the_service_runs(
         task = asyncio.create_task(watch.run())
         for version in (2, 3):
             write_store(store.folder, base=float(version), version=version)
-            while watch.service.model.version != str(version):
+            while watch.user.model.version != str(version):
                 await asyncio.sleep(0)
         task.cancel()
 
@@ -191,7 +191,7 @@ def test_an_alias_is_followed_while_the_service_runs(
 
 def test_a_request_that_has_begun_is_of_one_version(watch: Watch, store: Store) -> None:
     """A model that is replaced while rows are read answers what it has begun, under its own name."""
-    service = watch.service
+    service = watch.user
     first = service.model
     read = first.reader.read
 

@@ -1,0 +1,134 @@
+"""A second model that scores the same rows and answers nobody."""
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from mlref.bundle.predictor import Predictor
+from mlref.cli import main
+from mlref.prediction_log.records import Predicted, Refused
+from mlref.serving import shadow
+from mlref.serving.app import create_app
+from mlref.serving.limits import Limits
+from mlref.serving.service import Model, Service
+from mlref.serving.shadow import Shadow
+from tests.fakes import CONTRACT, write_bundle
+
+ROW = {"instances": [CONTRACT.example, CONTRACT.example]}
+
+
+class Memory:
+    """A log that remembers."""
+
+    def __init__(self) -> None:
+        self.predicted: list[Predicted] = []
+        self.refused: list[Refused] = []
+
+    def predictions(self, predicted: Predicted) -> None:
+        """Remember answered rows."""
+        self.predicted.append(predicted)
+
+    def refusals(self, refused: Refused) -> None:
+        """Remember a refusal."""
+        self.refused.append(refused)
+
+
+@pytest.fixture
+def memory() -> Memory:
+    """A fresh log."""
+    return Memory()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Model:
+    """A model whose predictions are 5 higher."""
+    predictor = Predictor(tmp_path, write_bundle(tmp_path, base=5.0))
+    return Model(predictor, {"version": 8}, Limits())
+
+
+def test_the_shadow_scores_what_was_answered(memory: Memory, model: Model, other: Model) -> None:
+    """Under the same ids, with its own values; the answer is the champion's."""
+    with Shadow(memory, other) as log:
+        client = TestClient(create_app(Service(model, log)))
+        answer = client.post("/v1/predict", json=ROW).json()
+    one, two = memory.predicted
+    assert answer["model"]["version"] == 7
+    assert (one.role, two.role) == ("champion", "shadow")
+    assert (one.model.version, two.model.version) == ("7", "8")
+    assert list(one.ids) == list(two.ids) == [each["id"] for each in answer["predictions"]]
+    assert one.value.tolist() == [each["value"] for each in answer["predictions"]]
+    np.testing.assert_array_equal(two.value, other.predictor.predict(one.rows).value)
+    assert (two.value != one.value).all() and two.latency is None
+
+
+def test_a_shadow_that_became_the_champion_is_not_scored_twice(
+    memory: Memory, model: Model
+) -> None:
+    """Its answers are in the log already."""
+    with Shadow(memory, model) as log:
+        TestClient(create_app(Service(model, log))).post("/v1/predict", json=ROW)
+    assert [one.role for one in memory.predicted] == ["champion"]
+
+
+def test_another_shadow_takes_over(memory: Memory, model: Model, other: Model) -> None:
+    """From the next rows on."""
+    with Shadow(memory, model) as log:
+        client = TestClient(create_app(Service(model, log)))
+        client.post("/v1/predict", json=ROW)
+        log.replace(other)
+        client.post("/v1/predict", json=ROW)
+    assert [one.role for one in memory.predicted].count("shadow") in (1, 2)
+
+
+def test_refusals_are_handed_on_once(memory: Memory, model: Model, other: Model) -> None:
+    """The contract refused them, whichever model would have scored them."""
+    with Shadow(memory, other) as log:
+        TestClient(create_app(Service(model, log))).post("/v1/predict", json={"instances": [{}]})
+    assert len(memory.refused) == 1 and memory.predicted == []
+
+
+def test_a_shadow_that_fails_harms_nobody(memory: Memory, model: Model, other: Model) -> None:
+    """Answers and their log go on."""
+
+    def fail(rows: object) -> None:
+        raise ValueError("a bug")
+
+    other.predictor = SimpleNamespace(predict=fail, contract=other.contract)  # type: ignore[assignment]
+    with Shadow(memory, other) as log:
+        client = TestClient(create_app(Service(model, log)))
+        statuses = [client.post("/v1/predict", json=ROW).status_code for _ in range(3)]
+    assert statuses == [200] * 3
+    assert [one.role for one in memory.predicted] == ["champion"] * 3
+
+
+def test_a_shadow_that_is_too_slow_leaves_rows_out(
+    memory: Memory, model: Model, other: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instead of letting them fill the memory."""
+    go = threading.Event()
+    predict = other.predictor.predict
+
+    def slow(rows: np.ndarray) -> object:
+        go.wait(10)
+        return predict(rows)
+
+    other.predictor = SimpleNamespace(predict=slow, contract=other.contract)  # type: ignore[assignment]
+    monkeypatch.setattr(shadow, "CAPACITY", 4)
+    with Shadow(memory, other) as log:
+        client = TestClient(create_app(Service(model, log)))
+        for _ in range(5):
+            client.post("/v1/predict", json=ROW)
+        assert log.dropped == 6
+        go.set()
+    assert [one.role for one in memory.predicted].count("shadow") == 2
+    assert [one.role for one in memory.predicted].count("champion") == 5
+
+
+def test_a_shadow_without_a_log_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would do nothing."""
+    assert main(["serve", "--shadow", "challenger", "--no-log"]) == 2
+    assert "without the log it does nothing" in " ".join(capsys.readouterr().err.split())
