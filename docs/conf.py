@@ -34,6 +34,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!mlref\.(?!.*\._)).*")
 ]  # other projects' names: no network, no index
+# A shape such as (n, features) is looked up as if it were a type, and three planes have their own class Model.
+suppress_warnings = ["ref.python"]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

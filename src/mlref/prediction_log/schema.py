@@ -22,6 +22,7 @@ class Time(sa.TypeDecorator[datetime.datetime]):
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
+    """Whether SQLAlchemy may keep statements with it."""
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
         """Choose the type of the database."""
