@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from mlref.batch import log as module
+from mlref.batch.distributed import cluster
+from mlref.batch.score import Request, run
 from mlref.cli import main
 from mlref.errors import EnvironmentFault, NotPublished
 from mlref.prediction_log.database import Database
@@ -187,3 +189,12 @@ def test_a_run_without_it_does_not_import_sqlalchemy(project: Project) -> None:
         "sys.exit('sqlalchemy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_with_a_cluster_the_rows_are_logged_where_the_user_is(project: Project) -> None:
+    """The same rows; no worker opens the database."""
+    write_csv("in/a.csv")
+    write_csv("in/b.csv")
+    request = Request(["in"], "out", to_log=True)
+    assert run(project, request, cluster(None, 1)).endswith("Logged: 6 rows")
+    assert len(logged(project).predictions) == 6
