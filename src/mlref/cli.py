@@ -632,6 +632,10 @@ if importlib.util.find_spec("mlref.batch"):
         ] = None,
         overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
         resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
+        to_log: Annotated[
+            bool,
+            typer.Option("--to-log", help="Also write to the prediction log, again each time."),
+        ] = False,
         engine: Annotated[
             Engine, typer.Option(help="Threads of this machine, or a Dask cluster.")
         ] = Engine.threads,
@@ -652,7 +656,7 @@ if importlib.util.find_spec("mlref.batch"):
         from mlref.storage import Project
 
         count = workers or os.cpu_count() or 1
-        request = Request(inputs, output, model, id_, max_rejected, overwrite, resume)
+        request = Request(inputs, output, model, id_, max_rejected, overwrite, resume, to_log)
         if engine is Engine.threads:
             chosen = threads(count)
         else:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlref.batch.counts import Counts, Limit
 from mlref.batch.files import Job, find, plan, sweep
@@ -16,6 +16,9 @@ from mlref.batch.report import about_failures, progress, summary
 from mlref.bundle.store import Store
 from mlref.errors import EnvironmentFault, MlrefError, NotPublished
 from mlref.storage import Project
+
+if TYPE_CHECKING:
+    from mlref.batch.log import Log
 
 Outcomes = Iterator[tuple[Job, Part | MlrefError]]
 Engine = Callable[[Sequence[Job], Model, Tell], Outcomes]
@@ -32,6 +35,7 @@ class Request(NamedTuple):
     max_rejected: str | None = None
     overwrite: bool = False
     resume: bool = False
+    to_log: bool = False
 
 
 def run(project: Project, request: Request, engine: Engine, watched: bool = False) -> str:
@@ -58,8 +62,25 @@ def run(project: Project, request: Request, engine: Engine, watched: bool = Fals
         When disk, network or cluster refuse.
     """
     start = time.perf_counter()
-    limit = None if request.max_rejected is None else Limit.parse(request.max_rejected)
     model = Model.open(Store(project.store), request.model)
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(_log(project, model)) if request.to_log else None
+        lines = _run(request, engine, watched, start, model, log)
+    return "\n".join(lines if log is None else [*lines, log.said()])
+
+
+def _log(project: Project, model: Model) -> "Log":
+    """Open the prediction log; a run without it does not import a database's library."""
+    from mlref.batch.log import Log
+
+    return Log(project, model)
+
+
+def _run(
+    request: Request, engine: Engine, watched: bool, start: float, model: Model,
+    log: "Log | None",
+) -> list[str]:  # fmt: skip
+    limit = None if request.max_rejected is None else Limit.parse(request.max_rejected)
     sources = [source for given in request.inputs for source in find(given)]
     jobs = plan(sources, request.output, request.key, limit)
     output = Output(request.output, jobs, model)
@@ -67,17 +88,34 @@ def run(project: Project, request: Request, engine: Engine, watched: bool = Fals
     before = len(parts)
     sweep(jobs)
     todo = [job for job in jobs if job not in parts]
+    late = limit is not None and not output.single  # the parts may be taken away at the end
     with progress(todo, watched) as tell:
-        failures = _collect(engine(todo, model, tell), parts, alone=len(jobs) == 1)
+        outcomes = engine(todo, model, tell)
+        if log is not None and not late:
+            outcomes = _logged(outcomes, log)
+        failures = _collect(outcomes, parts, alone=len(jobs) == 1)
     sweep(jobs)
+    counts = sum((part.counts for part in parts.values()), Counts())
+    if limit is not None and late and not failures:
+        output.limited(limit, counts)
+    if log is not None and late:
+        for job in todo:
+            if job in parts:
+                log.add(job, parts[job])
     if failures:
         raise NotPublished(about_failures(list(failures.values()), len(jobs)))
-    counts = sum((part.counts for part in parts.values()), Counts())
-    if limit is not None and not output.single:
-        output.limited(limit, counts)
     output.finish(parts, counts)
     took = time.perf_counter() - start
-    return "\n".join(summary(counts, model, request.output, len(jobs), before, took))
+    return [*summary(counts, model, request.output, len(jobs), before, took)]
+
+
+def _logged(outcomes: Outcomes, log: "Log") -> Outcomes:
+    """Log each part as it comes, while the next ones are scored."""
+    with contextlib.closing(outcomes):  # type: ignore[type-var]
+        for job, outcome in outcomes:
+            if isinstance(outcome, Part):
+                log.add(job, outcome)
+            yield job, outcome
 
 
 def threads(count: int) -> Engine:
