@@ -166,6 +166,9 @@ def _keys(schema: dict[str, Any]) -> str:
 
 def _type(schema: dict[str, Any]) -> str:
     """Put a JSON Schema into words."""
+    if isinstance(schema.get("type"), list) and "enum" not in schema:  # of an OpenAPI document
+        kinds = [_type({**schema, "type": kind}) for kind in schema["type"] if kind != "null"]
+        return " or ".join([*kinds, *["null"] * ("null" in schema["type"])])
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
         return f"[{name}](#{name.lower()})"
@@ -274,7 +277,7 @@ keys, a request carries one as `Authorization: Bearer KEY`; health, `/ping` and 
         forms = definition.get("anyOf", [definition])
         parts.append("One of these keys.\n\n" if len(forms) > 1 else "")
         rows = (
-            (f"`{key}`", _type_of(value), value.get("description", ""))
+            (f"`{key}`", _type(value), value.get("description", ""))
             for form in forms
             for key, value in form["properties"].items()
         )
@@ -294,16 +297,6 @@ def _body(part: dict[str, Any], schemas: dict[str, Any]) -> str:
     example = media.get("example") or next(iter(schemas[name].pop("examples", ())), None)  # once
     text = f" Body: [{name}](#{name.lower()}).\n"
     return text + (f"\n```json\n{to_json(example)}```\n" if example else "")
-
-
-def _type_of(schema: dict[str, Any]) -> str:
-    """Like ``_type``, with the types that OpenAPI may list."""
-    kinds = schema.get("type")
-    if isinstance(kinds, list) and "enum" not in schema:
-        return " or ".join(
-            _type({**schema, "type": kind}) if kind != "null" else "null" for kind in kinds
-        )
-    return _type(schema)
 
 
 if __name__ == "__main__":
