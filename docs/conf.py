@@ -34,7 +34,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!mlref\.(?!.*\._)).*")
 ]  # other projects' names: no network, no index
-# A shape such as (n, features) is looked up as if it were a type, and three planes have their own class Model.
+# A shape such as (n, features) is looked up as if it were a type, and three packages have a class Model.
 suppress_warnings = ["ref.python"]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
