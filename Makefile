@@ -57,7 +57,7 @@ test-docs: $(READY) ## Run README, lessons, how-tos and notebooks as they are wr
 	@pytest -m docs -n auto --dist loadgroup --durations=5 $(ARGS)
 
 test-load: $(READY) ## Run the long tests, such as all tests once more without the service
-	@pytest -m load $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "There are no load tests."; }
+	@pytest -m load -n auto --dist loadgroup --durations=5 $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "There are no load tests."; }
 
 lint: $(READY) ## Check style, types, layers, docstrings, secrets and the freshness of all locks
 	@pre-commit run --all-files
