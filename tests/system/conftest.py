@@ -15,9 +15,13 @@ from tests.fakes import CONTRACT_TEXT
 ROOT = Path(__file__).parents[2]
 OWN = {
     "MLREF_API_KEYS", "MLREF_STORE", "MLREF_MODEL", "MLFLOW_TRACKING_URI",
-    "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CI", "BUILD_NUMBER",
+    "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CI", "BUILD_NUMBER", "COVERAGE_PROCESS_CONFIG",
 }  # fmt: skip
-"""Variables of the caller's shell, of make or of a build machine, that a new user would not have."""
+"""Variables of the caller's shell, of make or of a build machine, that a new user would not have.
+
+Nor is coverage measured in clones: it would cost as much again as what runs there, for lines that the other tests
+reach in this process.
+"""
 
 
 def environment(clone: Path) -> dict[str, str]:

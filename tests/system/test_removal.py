@@ -9,8 +9,7 @@ import pytest
 
 from tests.system.conftest import commit, make_clone, run
 
-# Its own coverage is of no interest and would take twice the time.
-PYTEST = ("env", "--unset=COVERAGE_PROCESS_CONFIG", "pytest", "-q")
+PYTEST = ("pytest", "-q")
 
 
 class Plane(NamedTuple):
