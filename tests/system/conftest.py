@@ -19,8 +19,8 @@ OWN = {
 }  # fmt: skip
 """Variables of the caller's shell, of make or of a build machine, that a new user would not have.
 
-Nor is coverage measured in clones: it would cost as much again as what runs there, for lines that the other tests
-reach in this process.
+Nor is coverage measured in clones: it would cost as much again as what runs there, for lines that the
+other tests reach in this process.
 """
 
 
