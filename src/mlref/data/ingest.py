@@ -70,7 +70,7 @@ def _from_sql(source: SqlSource) -> pd.DataFrame:
         remedy = "the URL of the database, for example sqlite:///clinic.db"
         raise SettingsError("environment", [f"{source.url_from}: is not set; allowed: {remedy}"])
     try:
-        with sqlalchemy.create_engine(url).connect() as connection:
+        with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect() as connection:
             frame = pd.read_sql_query(sqlalchemy.text(source.query), connection)
     except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError) as error:
         cause = getattr(error, "__cause__", None) or error
