@@ -81,6 +81,7 @@ ui: $(READY) ## Show the runs in MLflow on 127.0.0.1:5000 (PORT=5001)
 	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quick)
+	@test -f models/store/champion || mlref --quiet pipeline
 	@for file in $(filter-out %/side_by_side.py,$(wildcard benchmarks/*.py)); do python "$$file" $(ARGS) || exit 1; done
 
 image: $(READY) ## Build the image of the service, the champion inside, with Docker or Podman
