@@ -98,7 +98,17 @@ def judge(columns: Sequence[Column], table: Mapping[str, Cells]) -> Verdict:
     >>> [finding.row for finding in verdict.refused], verdict.unusual[0].row
     ([2, 3], 1)
     """
-    marks = mark(columns, table)
+    return _verdict(columns, mark(columns, table), table)
+
+
+def judge_encoded(columns: Sequence[Column], array: Array) -> Verdict:
+    """Judge rows that are encoded already, shape (n, columns), as :func:`judge` does."""
+    marks = _mark(columns, array.copy(order="F"), np.zeros(array.shape, bool, order="F"))
+    return _verdict(columns, marks, dict(zip((one.name for one in columns), array.T, strict=True)))
+
+
+def _verdict(columns: Sequence[Column], marks: Marks, table: Mapping[str, Cells]) -> Verdict:
+    """Put marks into words."""
     verdict = Verdict(np.ascontiguousarray(marks.array))
     for place, column in enumerate(columns):
         cells = table[column.name]
@@ -123,21 +133,24 @@ def mark(columns: Sequence[Column], table: Mapping[str, Cells]) -> Marks:
     (array([ 1., nan,  1.]), array([False,  True, False]))
     """
     shape = (len(table[columns[0].name]), len(columns))
-    marks = Marks(
-        np.empty(shape, order="F"),
-        np.empty(shape, bool, order="F"),
-        np.zeros(shape, bool, order="F"),
-    )
+    array, malformed = np.empty(shape, order="F"), np.empty(shape, bool, order="F")
     for place, column in enumerate(columns):
-        values, malformed = _encode(column, table[column.name])
-        bad = malformed | _impossible(column, values)
-        marks.refused[:, place], marks.array[:, place] = bad, values
+        array[:, place], malformed[:, place] = _encode(column, table[column.name])
+    return _mark(columns, array, malformed)
+
+
+def _mark(columns: Sequence[Column], array: Array, refused: Mask) -> Marks:
+    """Mark encoded cells in place; ``refused`` says which could not be encoded."""
+    unusual = np.zeros(array.shape, bool, order="F")
+    for place, column in enumerate(columns):
+        values, bad = array[:, place], refused[:, place]
+        bad |= _impossible(column, values)
         if column.expected is not None:
             lo, hi = column.expected
-            marks.unusual[:, place] = (values < lo) | (values > hi)
+            unusual[:, place] = (values < lo) | (values > hi)
         if bad.any():
-            marks.unusual[bad, place], marks.array[bad, place] = False, np.nan
-    return marks
+            unusual[bad, place], values[bad] = False, np.nan
+    return Marks(array, refused, unusual)
 
 
 def usual(column: Column) -> str:
@@ -151,20 +164,6 @@ def usual(column: Column) -> str:
 def warning(column: Column) -> str:
     """The sentence about a value of this column that is possible but unusual."""
     return f"{column.name} is unusual: expected {usual(column)}."
-
-
-def judge_encoded(columns: Sequence[Column], array: Array) -> Verdict:
-    """Judge rows that are encoded already, shape (n, columns), as :func:`judge` does."""
-    verdict = Verdict(array)
-    for column, values in zip(columns, array.T, strict=True):
-        bad = _impossible(column, values)
-        for row in np.flatnonzero(bad).tolist():
-            verdict.refused.append(Finding(row, column.name, show(values[row]), column.accepts))
-        if column.expected is not None:
-            lo, hi = column.expected
-            for row in np.flatnonzero(~bad & ((values < lo) | (values > hi))).tolist():
-                verdict.unusual.append(Finding(row, column.name, show(values[row]), usual(column)))
-    return verdict
 
 
 class Usual:
