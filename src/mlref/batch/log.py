@@ -5,7 +5,6 @@ part that failed leaves nothing in the log, no worker of a cluster needs the dat
 stays the same to the byte: the ids are in the log alone.
 """
 
-import itertools
 from collections.abc import Iterator
 from typing import Self
 
@@ -17,12 +16,10 @@ from mlref.batch.part import Part
 from mlref.batch.read import opened
 from mlref.errors import Finding
 from mlref.prediction_log import records
-from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import encode
 from mlref.prediction_log.ids import new_ids
+from mlref.prediction_log.open import open_sink
 from mlref.prediction_log.records import Predicted, Refused
-from mlref.prediction_log.sink import Sink
-from mlref.prediction_log.spool import Spool
 from mlref.rows import mark
 from mlref.storage import Project
 
@@ -58,9 +55,7 @@ class Log:
     def __init__(self, project: Project, model: Model) -> None:
         self.model, self.rows = model, 0
         self._model = records.Model(model.version, model.predictor.digest, model.contract)
-        self._spool, database = Spool(project.spool), Database.of(project)
-        database.check()
-        self._sink = Sink(database, self._spool)
+        self._sink = open_sink(project)
 
     def add(self, job: Job, part: Part) -> None:
         """Log a published part: its rows, and how many cells were refused for which reason.
@@ -73,9 +68,8 @@ class Log:
         for predicted in self._predicted(job):
             self._sink.write(encode([predicted]))
             self.rows += len(predicted.ids)
-        findings = self._findings(job, part.counts)
-        while some := list(itertools.islice(findings, ROWS)):
-            self._sink.write(encode([Refused(self._model, some, "batch")]))
+        if refused := [*self._refused(job, part.counts)]:
+            self._sink.write(encode(refused))
 
     def _predicted(self, job: Job) -> Iterator[Predicted]:
         columns, key = self.model.contract.features, job.key
@@ -93,18 +87,18 @@ class Log:
                         marks.unusual, subjects=subjects, source="batch",
                     )  # fmt: skip
 
-    def _findings(self, job: Job, counts: Counts) -> Iterator[Finding]:
+    def _refused(self, job: Job, counts: Counts) -> Iterator[Refused]:
         names = [*self.model.contract.names, job.key or "record", "record"]
         for reason, count in counts.reasons.items():
             name = next(name for name in names if reason.startswith(f"{name}: "))
             finding = Finding(0, name, "", reason.removeprefix(f"{name}: "))
-            yield from itertools.repeat(finding, count)
+            yield Refused(self._model, [finding], "batch", count)
 
     def said(self) -> str:
         """What is logged, and where rows wait when the database went away."""
         lines = f"Logged: {self.rows:,} rows"
-        if self._sink.spooled and self._spool.files():
-            lines += f"; some wait in {self._spool.folder} for the database"
+        if self._sink.spooled and self._sink.spool.files():
+            lines += f"; some wait in {self._sink.spool.folder} for the database"
         return lines
 
     def __enter__(self) -> Self:

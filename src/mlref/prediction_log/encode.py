@@ -11,7 +11,7 @@ import orjson
 
 from mlref.contract import Column
 from mlref.prediction_log.ids import moment, new_ids
-from mlref.prediction_log.records import Model, Predicted, Refused, Source
+from mlref.prediction_log.records import Model, Predicted, Refused, Source, clean
 from mlref.prediction_log.schema import METADATA, PREDICTIONS, REFUSALS, to_text
 from mlref.rows import Array
 
@@ -31,7 +31,8 @@ def encode(records: Iterable[Record]) -> Batch:
         answered: list[Predicted] = []
         for record in group:
             if isinstance(record, Refused):
-                reasons.update(_reasons(record))
+                for reason in _reasons(record):
+                    reasons[reason] += record.times
             elif record.ids:
                 answered.append(record)
         if answered:
@@ -124,21 +125,6 @@ def _reasons(record: Refused) -> Iterator[tuple[Source, str, str | None, str]]:
     for finding in record.findings:
         column = finding.column if finding.column in names else None
         yield record.source, version, column, f"allowed: {finding.allowed}"
-
-
-def clean(text: str | None) -> str | None:
-    r"""Text that any database can hold: without NUL and without halves of surrogate pairs.
-
-    Examples
-    --------
-    >>> clean("naïve \x00 ' OR 1=1 --")
-    "naïve \ufffd ' OR 1=1 --"
-    """
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return (
-        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
-    )
 
 
 def _json(value: object) -> str:

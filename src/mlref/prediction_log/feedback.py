@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.encode import clean
 from mlref.prediction_log.labels import Label
+from mlref.prediction_log.records import clean
 from mlref.prediction_log.schema import LABELS, PREDICTIONS, insertion
 
 AT_ONCE = 500

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from mlref.contract import Column
 from mlref.errors import Finding, RowsRefused
-from mlref.prediction_log.encode import clean
+from mlref.prediction_log.records import clean
 from mlref.rows import judge
 
 LONGEST = 200

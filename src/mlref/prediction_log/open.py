@@ -2,7 +2,7 @@
 
 import logging
 
-from mlref.errors import EnvironmentFault
+from mlref.errors import EnvironmentFault, PredictionLogError
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.sink import Sink
 from mlref.prediction_log.spool import Spool
@@ -13,6 +13,11 @@ _LOG = logging.getLogger("mlref.prediction_log")
 
 
 def open_log(project: Project, patient: bool = False) -> Writer:
+    """Open the log of a clone, written off the request path; see :func:`open_sink`."""
+    return Writer(open_sink(project, patient))
+
+
+def open_sink(project: Project, patient: bool = False) -> Sink:
     """Open the log of a clone: the database of MLREF_LOG_URL or the clone's file, and its spool.
 
     Parameters
@@ -32,8 +37,11 @@ def open_log(project: Project, patient: bool = False) -> Writer:
     database, spool = Database.of(project), Spool(project.spool)
     try:
         database.check()
+    except PredictionLogError:
+        database.close()
+        raise
     except EnvironmentFault as error:
         if not patient:
             raise
         _LOG.warning("%s Rows wait in %s.", error, spool.folder)
-    return Writer(Sink(database, spool))
+    return Sink(database, spool)

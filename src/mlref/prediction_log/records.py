@@ -81,11 +81,14 @@ class Refused(NamedTuple):
         At least one.
     source : str
         Where the rows came from.
+    times : int
+        How often each finding occurred.
     """
 
     model: Model
     findings: Sequence[Finding]
     source: Source = "serve"
+    times: int = 1
 
 
 class PredictionLog(Protocol):
@@ -106,3 +109,18 @@ class NoLog:
 
     def refusals(self, refused: Refused) -> None:
         """Forget them."""
+
+
+def clean(text: str | None) -> str | None:
+    r"""Text that any database can hold: without NUL and without halves of surrogate pairs.
+
+    Examples
+    --------
+    >>> clean("naïve \x00 ' OR 1=1 --")
+    "naïve \ufffd ' OR 1=1 --"
+    """
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return (
+        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+    )
