@@ -4,7 +4,7 @@ Values are kept as they come, whole arrays, and counted in bulk when enough have
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from prometheus_client import (
@@ -20,6 +20,9 @@ from prometheus_client.registry import Collector
 from mlref.contract import Column, Contract
 from mlref.rows import Array
 from mlref.serving.histogram import Histogram
+
+if TYPE_CHECKING:
+    from mlref.prediction_log.writer import Writer
 
 SECONDS = (
     *(50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
@@ -147,19 +150,10 @@ class Metrics(Collector):
             yield from histogram.collect()
 
 
-@runtime_checkable
-class Counted(Protocol):
-    """A log that says how it fares."""
-
-    written: int
-    dropped: int
-    queue_length: int
-
-
 class LogMetrics(Collector):
     """How the prediction log fares, read when somebody looks."""
 
-    def __init__(self, log: Counted) -> None:
+    def __init__(self, log: "Writer") -> None:
         self._log = log
 
     def collect(self) -> Iterator[Metric]:

@@ -10,22 +10,25 @@ import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from mlref.bundle.store import Store
 from mlref.errors import EnvironmentFault
 from mlref.prediction_log.labels import Label
-from mlref.prediction_log.records import PredictionLog
 from mlref.serving import logs
 from mlref.serving.app import create_app
 from mlref.serving.feedback import Store as Labels
 from mlref.serving.keys import Keys, check_door
 from mlref.serving.limits import Limits
-from mlref.serving.metrics import Counted, LogMetrics
-from mlref.serving.service import NO_LOG, Model, Service
+from mlref.serving.metrics import LogMetrics
+from mlref.serving.service import Model, Service
 from mlref.serving.shadow import Shadow
 from mlref.serving.watch import Watch, check_contract
 from mlref.serving.wire import Server
 from mlref.storage import Project
+
+if TYPE_CHECKING:
+    from mlref.prediction_log.writer import Writer
 
 CONNECTIONS = 65_536
 """File descriptors that the process asks for: an idle client costs one, and 4 kB."""
@@ -83,16 +86,18 @@ def serve(
     model = Model(*store.open(reference), Limits())
     allow_connections()
     with contextlib.ExitStack() as stack:  # the log ends last: after every request
-        log, labels = _log(project, stack) if logged else (NO_LOG, None)
-        service = Service(model, log)
-        watches = [Watch(service, store, reference)]
-        if isinstance(log, Counted):
+        service, labels, watches = Service(model), None, list[Watch]()
+        if logged:
+            log, labels = _log(project, stack)
+            service.log = log
             service.metrics.registry.register(LogMetrics(log))
         if shadow:
             other = Model(*store.open(shadow), model.limits)
             check_contract(model, other)
-            service.log = stack.enter_context(Shadow(log, other))
-            watches.append(Watch(service.log, store, shadow))
+            beside = stack.enter_context(Shadow(service.log, other))
+            service.log = beside
+            watches.append(Watch(beside, store, shadow))
+        watches.append(Watch(service, store, reference))
         listener = stack.enter_context(listen(host, port))
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         print(
@@ -110,7 +115,7 @@ async def _follow(watches: Sequence[Watch]) -> None:
     await asyncio.gather(*(watch.run() for watch in watches))
 
 
-def _log(project: Project, stack: contextlib.ExitStack) -> tuple[PredictionLog, Labels]:
+def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, Labels]":
     """Open the log, also while its database is away, and what stores labels beside it."""
     from mlref.prediction_log import feedback  # SQLAlchemy, which a service without a log can spare
     from mlref.prediction_log.database import Database

@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
+from mlref.prediction_log.records import Predicted, Refused
 from mlref.serving.app import create_app
 from mlref.serving.front import Front
 from mlref.serving.limits import Limits
@@ -13,6 +14,28 @@ from mlref.serving.service import Model, Service
 from tests.fakes import write_bundle
 
 RECORD = {"version": 7, "digest": "…", "metrics": {"rmse": {"value": 54.1}}}
+
+
+class Memory:
+    """A log that remembers."""
+
+    def __init__(self) -> None:
+        self.predicted: list[Predicted] = []
+        self.refused: list[Refused] = []
+
+    def predictions(self, predicted: Predicted) -> None:
+        """Remember answered rows."""
+        self.predicted.append(predicted)
+
+    def refusals(self, refused: Refused) -> None:
+        """Remember a refusal."""
+        self.refused.append(refused)
+
+
+@pytest.fixture
+def memory() -> Memory:
+    """A fresh log."""
+    return Memory()
 
 
 @pytest.fixture(scope="session")

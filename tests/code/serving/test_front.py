@@ -8,12 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
-from mlref.prediction_log.records import Predicted, Refused
 from mlref.serving.app import create_app
 from mlref.serving.front import Front
 from mlref.serving.keys import Keys
 from mlref.serving.limits import Limits
 from mlref.serving.service import Model, Service
+from tests.code.serving.conftest import Memory
 from tests.fakes import CONTRACT, HALF_WIDTH
 
 REQUEST = {"instances": [CONTRACT.example]}
@@ -278,28 +278,6 @@ def test_another_subject_is_refused(client: TestClient, subject: bytes) -> None:
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "invalid_header"
     assert message(response) == "x-subject-id: 1 to 128 printable ASCII characters."
-
-
-class Memory:
-    """A log that remembers."""
-
-    def __init__(self) -> None:
-        self.predicted: list[Predicted] = []
-        self.refused: list[Refused] = []
-
-    def predictions(self, predicted: Predicted) -> None:
-        """Remember answered rows."""
-        self.predicted.append(predicted)
-
-    def refusals(self, refused: Refused) -> None:
-        """Remember a refusal."""
-        self.refused.append(refused)
-
-
-@pytest.fixture
-def memory() -> Memory:
-    """A fresh log."""
-    return Memory()
 
 
 @pytest.fixture

@@ -14,7 +14,10 @@ from mlref.serving import server
 from mlref.serving.keys import OpenDoor, new
 from tests.fakes import write_store
 
-FORBIDDEN = ("mlflow", "sklearn", "pandas", "dvc", "great_expectations", "scipy", "skops", "onnx")
+FORBIDDEN = (
+    *("mlflow", "sklearn", "pandas", "dvc", "great_expectations", "scipy", "skops", "onnx"),
+    "sqlalchemy",  # of the log, which a service may go without
+)
 
 
 @pytest.fixture

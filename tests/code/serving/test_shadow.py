@@ -10,37 +10,15 @@ from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
 from mlref.cli import main
-from mlref.prediction_log.records import Predicted, Refused
 from mlref.serving import shadow
 from mlref.serving.app import create_app
 from mlref.serving.limits import Limits
 from mlref.serving.service import Model, Service
 from mlref.serving.shadow import Shadow
+from tests.code.serving.conftest import Memory
 from tests.fakes import CONTRACT, write_bundle
 
 ROW = {"instances": [CONTRACT.example, CONTRACT.example]}
-
-
-class Memory:
-    """A log that remembers."""
-
-    def __init__(self) -> None:
-        self.predicted: list[Predicted] = []
-        self.refused: list[Refused] = []
-
-    def predictions(self, predicted: Predicted) -> None:
-        """Remember answered rows."""
-        self.predicted.append(predicted)
-
-    def refusals(self, refused: Refused) -> None:
-        """Remember a refusal."""
-        self.refused.append(refused)
-
-
-@pytest.fixture
-def memory() -> Memory:
-    """A fresh log."""
-    return Memory()
 
 
 @pytest.fixture
@@ -80,8 +58,10 @@ def test_another_shadow_takes_over(memory: Memory, model: Model, other: Model) -
         client = TestClient(create_app(Service(model, log)))
         client.post("/v1/predict", json=ROW)
         log.replace(other)
-        client.post("/v1/predict", json=ROW)
+        last = client.post("/v1/predict", json=ROW).json()["predictions"]
     assert [one.role for one in memory.predicted].count("shadow") in (1, 2)
+    assert list(memory.predicted[-1].ids) == [one["id"] for one in last]
+    assert (memory.predicted[-1].role, memory.predicted[-1].model.version) == ("shadow", "8")
 
 
 def test_refusals_are_handed_on_once(memory: Memory, model: Model, other: Model) -> None:
