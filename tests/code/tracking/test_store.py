@@ -67,8 +67,8 @@ def test_a_link_to_the_clone_leads_to_its_store(
 def test_another_file_is_another_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative path to it is made absolute; what follows a question mark is kept."""
     project = Project(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///../shared.db?timeout=60")
-    expected = f"sqlite:///{tmp_path.resolve().parent}/shared.db?timeout=60"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///../runs.db?timeout=60")
+    expected = f"sqlite:///{tmp_path.resolve().parent}/runs.db?timeout=60"
     assert tracking.uri(project) == tracking.server(project) == expected
 
 
