@@ -20,11 +20,9 @@ of medians and, as its last line, one JSON object.
 """
 
 import argparse
-import importlib.metadata
 import json
 import multiprocessing
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -43,12 +41,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+from side_by_side import ROOT, print_result
 
 from mlref.contract import Contract, load
 from mlref.rows import generate
 from mlref.storage import Project
 
-ROOT = Path(__file__).resolve().parents[1]
 FILES = 20
 CORES = "2"
 SCORE = (sys.executable, "-m", "mlref.cli", "--quiet", "score")
@@ -340,18 +338,8 @@ def report(found: dict[str, list[Run]], rows: int, peaks: dict[str, list[Run]]) 
     }
     figures |= {f"{name}_peak_mb": max(r.peak_mb for r in runs) for name, runs in peaks.items()}
     figures["rows_per_second"] = rows / figures["ours_seconds"]
-    result = {
-        "benchmark": "batch",
-        "ratios": {name: round(value, 3) for name, value in ratios.items()},
-        "figures": {name: round(value, 3) for name, value in figures.items()},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "versions": {"python": platform.python_version()}
-        | {
-            name: importlib.metadata.version(name)
-            for name in ("pyarrow", "pandas", "dask", "onnxruntime", "scikit-learn")
-        },
-    }
-    print(json.dumps(result))
+    packages = ("pyarrow", "pandas", "dask", "onnxruntime", "scikit-learn")
+    print_result("batch", ratios, figures, packages)
 
 
 if __name__ == "__main__":

@@ -118,11 +118,18 @@ def report(
         "Below 1: ours costs less", "ours / theirs", "ratio",
         rows=[(name, f"{value:.2g}") for name, value in found.items()],
     )  # fmt: skip
+    times = {f"{name}_seconds": value for name, value in medians.items()}
+    print_result(benchmark, found, times | figures, packages)
+
+
+def print_result(
+    benchmark: str, ratios: dict[str, float], figures: dict[str, float], packages: tuple[str, ...]
+) -> None:
+    """Print what was found, where, and with which versions, as one line of JSON."""
     result = {
         "benchmark": benchmark,
-        "ratios": {name: rounded(value) for name, value in found.items()},
-        "figures": {f"{name}_seconds": rounded(value) for name, value in medians.items()}
-        | {name: rounded(value) for name, value in figures.items()},
+        "ratios": {name: rounded(value) for name, value in ratios.items()},
+        "figures": {name: rounded(value) for name, value in figures.items()},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},

@@ -70,6 +70,8 @@ labels_app = typer.Typer(no_args_is_help=True, help="Review labels, or add label
 app.add_typer(labels_app, name="labels")
 runs_app = typer.Typer(no_args_is_help=True, help="Search, compare and tidy up the runs in MLflow.")
 app.add_typer(runs_app, name="runs", rich_help_panel="Registry")
+log_app = typer.Typer(no_args_is_help=True, help="Tidy up the prediction log.")
+app.add_typer(log_app, name="log")
 
 
 @app.callback()
@@ -557,6 +559,24 @@ def augment(
     from mlref.storage import Project
 
     say(_watched("augment", partial(run, copies=copies), Project.here()))
+
+
+@log_app.command("prune")
+def log_prune(
+    days: Annotated[int, typer.Argument(help="How old may be what stays.", min=0)],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete predictions, labels and refusals that are older than so many days, after a question.
+
+    Of `predictions.db`, or the database of `MLREF_LOG_URL`. For a daily job: `--yes`.
+
+    Example:  mlref log prune 90 --dry-run
+    """
+    from mlref.prediction_log.retention import prune
+    from mlref.storage import Project
+
+    _done(prune(Project.here(), days, _agreed("Delete these?", yes, dry_run)), dry_run)
 
 
 if importlib.util.find_spec("mlref.serving"):

@@ -186,8 +186,12 @@ class Usual:
     def holds(self, array: Array) -> bool:
         """Whether all cells are usual, so that there is nothing to say of any; null is not usual."""
         inside = (self._low <= array) & (array <= self._high)
-        whole = array[:, self._whole] if self._whole else None
-        return bool(inside.all()) and (whole is None or bool((np.floor(whole) == whole).all()))
+        if np.count_nonzero(inside) < inside.size:
+            return False
+        if not self._whole:
+            return True
+        whole = array[:, self._whole]
+        return bool(np.count_nonzero(np.floor(whole) == whole) == whole.size)
 
 
 def judge_records(contract: Contract, records: Sequence[object]) -> Verdict:

@@ -24,7 +24,7 @@ PLANES = [
     if (SOURCE / folder).is_dir()
 ]
 RUNS = [f"runs {verb}" for verb in ("list", "compare", "export", "delete", "restore", "reproduce")]
-GROUPS = ["contract show", "contract check", "labels issues", "labels import", *RUNS]
+GROUPS = ["contract show", "contract check", "labels issues", "labels import", "log prune", *RUNS]
 REGISTRY = ["register", "pipeline", "models", "promote", "rollback", "audit", "lineage"]
 COMMANDS = [*cli.STAGES, *REGISTRY, "augment", *PLANES, *GROUPS]
 STEP = "mlref.data.split.run"
@@ -76,7 +76,9 @@ def test_the_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -
     known = {
         info.name or info.callback.__name__ for info in cli.app.registered_commands if info.callback
     }
-    assert known | {"contract", "labels", "runs"} == {command.split()[0] for command in COMMANDS}
+    assert known | {"contract", "labels", "log", "runs"} == {
+        command.split()[0] for command in COMMANDS
+    }
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ class Predictor:
         self.profile = json.loads(contents["profile.json"])
         with _readable("intervals.json"):
             self.intervals = json.loads(contents["intervals.json"])
-            self._half_width = float(self.intervals["half_width"])
+            half_width = float(self.intervals["half_width"])
+            self._offsets = np.array([[-half_width], [half_width]])
         self.contract = _contract(contents["contract.yaml"])
         self._possible = self.contract.target.valid or (-np.inf, np.inf)
         self._session = _session(contents["model.onnx"], len(self.contract.features))
@@ -93,18 +94,18 @@ class Predictor:
         BundleError
             When the model gives something that is no finite number.
         """
+        # Where a request has one row each call counts: count_nonzero costs a quarter of .all().
         value = self.values(rows)
-        if not np.isfinite(value).all():
+        if np.count_nonzero(np.isfinite(value)) < value.size:
             raise BundleError("The model gave a value that is not a finite number.")
-        lowest, highest = self._possible
-        ends = value - self._half_width, value + self._half_width
-        # two plain comparisons cost a third of np.clip, which counts where a request has one row
-        lower, upper = (np.minimum(np.maximum(end, lowest), highest) for end in ends)
+        ends = value + self._offsets
+        np.maximum(ends, self._possible[0], out=ends)
+        lower, upper = np.minimum(ends, self._possible[1], out=ends)
         return Prediction(value, lower, upper)
 
     def values(self, rows: Array) -> Array:
         """Only the predicted values, shape (n,), unchecked."""
-        return self._session.run(None, {"rows": rows})[0].ravel()  # type: ignore[no-any-return]
+        return self._session.run(["value"], {"rows": rows})[0].ravel()  # type: ignore[no-any-return]
 
     def _check_golden(self, rows: list[Any], values: list[float], tolerance: float) -> None:
         wanted = np.array(values, dtype=np.float64)

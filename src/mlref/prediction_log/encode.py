@@ -54,11 +54,12 @@ def _predictions(model: Model, records: list[Predicted]) -> Iterator[Row]:
     upper = np.concatenate([one.upper for one in records]).tolist()
     answers = zip(features, value, lower, upper, _warnings(names, records), strict=True)
     for record in records:
-        if len(record.ids) != len(record.rows) or len(record.ids) != len(record.value):
-            raise ValueError(
-                "a record with more or fewer ids than rows"
-            )  # would move its neighbours
         request, count = clean(record.request_id), len(record.ids)
+        masked = count if record.unusual is None else len(record.unusual)
+        if (
+            not count == masked == len(record.rows) == len(record.value)
+        ):  # its neighbours would move
+            raise ValueError("a record with more or fewer ids than rows")
         subjects = [None] * count if record.subjects is None else map(clean, record.subjects)
         for name, subject in zip(record.ids, subjects, strict=True):
             cells, *answer, warned = next(answers)
@@ -69,19 +70,15 @@ def _predictions(model: Model, records: list[Predicted]) -> Iterator[Row]:
             )  # fmt: skip
 
 
-def _warnings(names: Sequence[str], records: list[Predicted]) -> list[str]:
-    """For each row the names of its unusual values, as JSON."""
-    nothing = np.zeros((1, len(names)), bool)
-    unusual = np.concatenate(
-        [
-            nothing.repeat(len(one.ids), axis=0) if one.unusual is None else one.unusual
-            for one in records
-        ]
-    )
-    warnings = ["[]"] * len(unusual)
-    for row in np.flatnonzero(unusual.any(axis=1)).tolist():
-        warnings[row] = _json([names[place] for place in np.flatnonzero(unusual[row]).tolist()])
-    return warnings
+def _warnings(names: Sequence[str], records: list[Predicted]) -> Iterator[str]:
+    """For each row the names of its unusual values, as JSON; mostly there are none."""
+    for record in records:
+        warnings = ["[]"] * len(record.ids)
+        if record.unusual is not None:
+            for row in np.flatnonzero(record.unusual.any(axis=1)).tolist():
+                odd = np.flatnonzero(record.unusual[row]).tolist()
+                warnings[row] = _json([names[place] for place in odd])
+        yield from warnings
 
 
 @functools.lru_cache(maxsize=256)

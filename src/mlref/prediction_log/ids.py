@@ -38,9 +38,12 @@ def new_ids(count: int) -> list[str]:
     now, within = divmod(time.time_ns(), 1_000_000)
     # 12 bits tell where in the millisecond, so that a request sorts below the next one.
     head = now << 80 | 7 << 76 | within * 4096 // 1_000_000 << 64 | 2 << 62
+    one = _text(head | _random.getrandbits(62))
     if count == 1:
-        return [_text(head | _random.getrandbits(62))]
-    return [_text(head | tail) for tail in sorted(_random.getrandbits(62) for _ in range(count))]
+        return [one]
+    # More are told apart by counting on from a random number (RFC 9562, 6.2): a fifth of the time.
+    first = _random.getrandbits(47)
+    return [f"{one[:24]}{number:012x}" for number in range(first, first + count)]
 
 
 def lowest(moment: datetime.datetime) -> str:

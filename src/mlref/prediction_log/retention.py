@@ -1,6 +1,8 @@
 """Retention: delete what is older than it may be."""
 
+import contextlib
 import datetime
+from collections.abc import Callable
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -8,20 +10,54 @@ import sqlalchemy as sa
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ids import lowest
 from mlref.prediction_log.schema import LABELS, PREDICTIONS, REFUSALS
+from mlref.storage import Project
+
+Agreed = Callable[[tuple[list[str], list[list[str]]]], bool]
+"""Shown is what is to go, as a table's head and rows; says whether it may."""
 
 AT_ONCE = 5_000
 """Rows of one transaction, so that the writer need not wait for long."""
 
 
-class Deleted(NamedTuple):
-    """How many rows are gone from each table."""
+class Rows(NamedTuple):
+    """How many rows of each table."""
 
     predictions: int
     labels: int
     refusals: int
 
 
-def delete_before(database: Database, moment: datetime.datetime) -> Deleted:
+def prune(project: Project, days: int, agreed: Agreed) -> str | None:
+    """Delete what is older than so many days; a sentence, or None where that was not agreed to.
+
+    Raises
+    ------
+    PredictionLogError
+        When the prediction log is of another version, or its URL is none.
+    EnvironmentFault
+        When the database cannot be reached.
+    """
+    moment = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days)
+    with contextlib.closing(Database.of(project)) as database:
+        found = count_before(database, moment)
+        if not any(found):
+            return f"{database.name} holds nothing from before {moment:%Y-%m-%d %H:%M} UTC."
+        shown = [[name, f"{count:,}"] for name, count in found._asdict().items()]
+        if not agreed((["older", "rows"], shown)):
+            return None
+        return f"Deleted rows: {sum(delete_before(database, moment)):,}."
+
+
+def count_before(database: Database, moment: datetime.datetime) -> Rows:
+    """Count what :func:`delete_before` would delete."""
+    bound = lowest(moment)
+    names = (PREDICTIONS.c.id, LABELS.c.prediction_id, REFUSALS.c.id)
+    with database.begin(only_read=True) as connection:
+        count = sa.select(sa.func.count())
+        return Rows(*(connection.scalar(count.where(name < bound)) or 0 for name in names))
+
+
+def delete_before(database: Database, moment: datetime.datetime) -> Rows:
     """Delete what was predicted or refused before a moment, and the labels of these predictions.
 
     In SQLite what is deleted is overwritten, also in the journal. Rows that wait in the spool are
@@ -43,7 +79,7 @@ def delete_before(database: Database, moment: datetime.datetime) -> Deleted:
     # Labels go first: without its prediction a label is never found again.
     labels = _delete(database, LABELS, LABELS.c.prediction_id, bound)
     refusals = _delete(database, REFUSALS, REFUSALS.c.id, bound)
-    deleted = Deleted(_delete(database, PREDICTIONS, PREDICTIONS.c.id, bound), labels, refusals)
+    deleted = Rows(_delete(database, PREDICTIONS, PREDICTIONS.c.id, bound), labels, refusals)
     database.checkpoint()
     return deleted
 

@@ -12,7 +12,7 @@ from mlref.prediction_log.records import Predicted, Refused
 
 CAPACITY = 50_000
 """Rows that may wait, about 40 MB; a writer that is so far behind drops what comes."""
-BATCH = 250
+BATCH = 64
 """Rows after which the thread is woken; few, since encoding them holds up the requests for as long."""
 INTERVAL = 0.2
 """Seconds after which it wakes up anyway: what a killed process has not written is not older."""
@@ -64,7 +64,7 @@ class Writer:
         interval: float = INTERVAL,
     ) -> None:  # fmt: skip
         self.sink, self.capacity = sink, capacity
-        self.dropped = self.queue_length = 0
+        self.dropped = self.queue_length = self._untaken = 0
         self._batch, self._interval = batch, interval
         self._queue: deque[tuple[Predicted | Refused | threading.Event, int]] = deque()
         self._held: tuple[Batch, int] | None = None
@@ -93,8 +93,9 @@ class Writer:
                 self.dropped += rows
                 return
             self.queue_length += rows
+            self._untaken += rows
             self._queue.append((record, rows))
-        if self.queue_length >= self._batch and not self._wake.is_set():
+        if self._untaken >= self._batch and not self._wake.is_set():
             self._wake.set()
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -164,19 +165,29 @@ class Writer:
             return False
 
     def _drain(self) -> bool:
-        """Write all that waits; False when that was not possible, and it waits on."""
-        while self._held or self._queue:
+        """Write what waits now; False when that was not possible, and it waits on.
+
+        What comes meanwhile waits for the next batch: under load there is always something.
+        """
+        left = len(self._queue)
+        while self._held or left:
             if not self._held:
-                self._take()
+                left -= self._take(left)
             elif not self._write(*self._held):
                 return False
         return True
 
-    def _take(self) -> None:
-        """Hold the next rows, about a batch of them; a flush ends with all rows before it."""
+    def _take(self, most: int) -> int:
+        """Hold the next rows, about a batch of them; a flush ends with all rows before it.
+
+        Returns
+        -------
+        int
+            How many places of the queue that took, ``most`` at most.
+        """
         records: list[Predicted | Refused] = []
-        rows = 0
-        while self._queue and rows < self._batch:
+        rows = taken = 0
+        while taken < most and rows < self._batch:
             record, count = self._queue[0]
             if isinstance(record, threading.Event):
                 if records:
@@ -185,12 +196,16 @@ class Writer:
             else:
                 records.append(record)
             rows += count
+            taken += 1
             self._queue.popleft()
+        with self._lock:
+            self._untaken -= rows
         try:
             self._held = (encode(records), rows) if records else None
         except Exception:  # a mistake in a record must not end the log
             _LOG.exception("%d rows of the prediction log cannot be encoded", rows)
             self._forget(rows)
+        return taken
 
     def _write(self, batch: Batch, rows: int) -> bool:
         """Write what is held; False when it has to be held on."""

@@ -93,8 +93,12 @@ class Front:
             return
         started = time.perf_counter()
         path, headers = scope["path"], dict(scope["headers"])
-        answer = Answer(send, request_id(headers.get(b"x-request-id")), self.service.draining)
-        handler = self._handlers.get(path) if scope["method"] == "POST" else None
+        # Taken out, as it refers to the scope: a circle would wait for the garbage collector, and for 25 ms.
+        at_once = scope.get("state", {}).pop("at_once", None)
+        post = scope["method"] == "POST"
+        handler = self._handlers.get(path) if post else None
+        sent_id = request_id(headers.get(b"x-request-id"))
+        answer = Answer(send, sent_id, self.service.draining, at_once if post else None)
         try:
             self._admit(scope, headers)
             asked = Asked(answer.request_id, _subject(headers), started)

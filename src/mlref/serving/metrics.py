@@ -30,7 +30,7 @@ SECONDS = (
 )
 """Buckets of a request's duration: an answer takes 100 µs, and the usual first bucket ends at 5 ms."""
 
-WAITING = 1000
+WAITING = 200
 """Values that may wait to be counted."""
 
 

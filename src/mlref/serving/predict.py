@@ -1,10 +1,21 @@
 """``POST /v1/predict``: rows in, values with intervals and warnings out."""
 
-from typing import Any
+import msgspec
 
-from mlref.bundle.predictor import Prediction
-from mlref.serving.boundary import dumps
 from mlref.serving.service import Asked, Service
+
+
+class Row(msgspec.Struct, gc=False):
+    """A prediction as the answer lists it; a thousand of them cost half of what dicts do."""
+
+    id: str
+    value: float
+    lower: float
+    upper: float
+    warnings: tuple[str, ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 def predict(service: Service, body: bytes, asked: Asked) -> bytes:
@@ -12,16 +23,7 @@ def predict(service: Service, body: bytes, asked: Asked) -> bytes:
     model = service.model
     verdict = model.reader.read(body)
     ids, prediction = service.score(model, verdict, asked)
-    rows = described(ids, prediction)
+    rows = list(map(Row, ids, *(array.tolist() for array in prediction)))
     for finding in verdict.unusual:
-        rows[finding.row or 0]["warnings"].append(model.warnings[finding.column])
-    return dumps({"model": model.named, "predictions": rows})
-
-
-def described(ids: list[str], prediction: Prediction) -> list[dict[str, Any]]:
-    """Predictions as the answer lists them: one object a row."""
-    columns = (array.tolist() for array in prediction)
-    return [
-        {"id": one, "value": value, "lower": lower, "upper": upper, "warnings": []}
-        for one, value, lower, upper in zip(ids, *columns, strict=True)
-    ]
+        rows[finding.row or 0].warnings += (model.warnings[finding.column],)
+    return _encode({"model": model.named, "predictions": rows})

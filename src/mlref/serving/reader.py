@@ -28,7 +28,7 @@ class Reader:
     """
 
     def __init__(self, contract: Contract, most: int) -> None:
-        self._contract, self._most = contract, most
+        self._contract, self._most, self._width = contract, most, len(contract.names)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_request(contract, most))
         self._usual = Usual(contract.features)
         self._codes = {
@@ -43,7 +43,7 @@ class Reader:
             rows = self._decoder.decode(body).instances
             # msgspec keeps the last of two equal keys. Each key has its colon: one more than there are
             # columns is a key too many.
-            if body.count(b":") != 1 + len(rows) * len(self._contract.names):
+            if body.count(b":") != 1 + len(rows) * self._width:
                 return self._explained(body)
             array = self._encoded([astuple(row) for row in rows])
         except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):

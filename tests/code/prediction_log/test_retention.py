@@ -1,5 +1,6 @@
 """Retention: what is older goes from all tables, and from the file."""
 
+import datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from mlref.prediction_log import retention
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.feedback import add
 from mlref.prediction_log.labels import Label
-from mlref.prediction_log.retention import Deleted, delete_before
+from mlref.prediction_log.retention import Rows, count_before, delete_before, prune
+from mlref.storage import Project
 from tests.code.prediction_log.records import HOUR, NOON, at, predicted, refused, rows
 from tests.code.prediction_log.test_sink import write
 
@@ -18,10 +20,11 @@ def test_what_is_older_is_deleted_with_its_labels(database: Database) -> None:
     old, new = at(NOON - HOUR), at(NOON)
     write(database, predicted(2, ids=[old, new]), predicted(ids=[old], role="shadow"))
     add(database, [Label(old, 1), Label(new, 2)])
-    assert delete_before(database, NOON) == Deleted(predictions=2, labels=1, refusals=0)
+    assert count_before(database, NOON) == Rows(predictions=2, labels=1, refusals=0)
+    assert delete_before(database, NOON) == Rows(predictions=2, labels=1, refusals=0)
     assert [row["id"] for row in rows(database)] == [new]
     assert [row["prediction_id"] for row in rows(database, "labels")] == [new]
-    assert delete_before(database, NOON) == Deleted(0, 0, 0)
+    assert count_before(database, NOON) == delete_before(database, NOON) == Rows(0, 0, 0)
 
 
 def test_refusals_are_deleted_by_their_time_too(database: Database) -> None:
@@ -52,3 +55,30 @@ def test_nothing_of_what_was_deleted_stays_in_the_files(tmp_path: Path) -> None:
     delete_before(database, NOON + HOUR)
     assert not found()
     database.close()
+
+
+@pytest.fixture
+def project(database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A clone whose log holds two predictions, one of them 91 days old."""
+    now = datetime.datetime.now(datetime.UTC)
+    write(database, predicted(2, ids=[at(now - 91 * 24 * HOUR), at(now - 89 * 24 * HOUR)]))
+    monkeypatch.setattr(Database, "of", lambda _: database)
+    return Project(Path())
+
+
+def test_what_is_too_old_goes_when_that_was_agreed_to(database: Database, project: Project) -> None:
+    """And what is not stays."""
+    shown = []
+    assert prune(project, 90, lambda table: bool(shown.append(table))) is None
+    assert shown == [
+        (["older", "rows"], [["predictions", "1"], ["labels", "0"], ["refusals", "0"]])
+    ]
+    assert len(rows(database)) == 2
+    assert prune(project, 90, lambda _: True) == "Deleted rows: 1."
+    assert len(rows(database)) == 1
+
+
+def test_nobody_is_asked_about_nothing(project: Project) -> None:
+    """A daily job that has nothing to do says so, and is no failure."""
+    said = prune(project, 92, pytest.fail)
+    assert said and "holds nothing from before" in said
