@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import json
+import re
 import socket
 import threading
 import time
@@ -220,3 +222,80 @@ def status_of(connection: socket.socket, request: bytes = b"") -> int:
     response.begin()
     response.read()
     return response.status
+
+
+def whole(address: tuple[str, int], request: bytes) -> tuple[bytes, list[bytes], bytes]:
+    """Status line, sorted headers and body of the one answer of a connection that ends with it."""
+    with socket.create_connection(address, timeout=WITHIN) as connection:
+        connection.sendall(request)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *headers = head.split(b"\r\n")
+    return status, sorted(headers), body
+
+
+CLOSE = b"connection: close\r\nx-request-id: r\r\n"
+REQUESTS = {
+    "predicted": HEAD + CLOSE + b"content-length: %d\r\n\r\n" % len(BODY) + BODY,
+    "refused": HEAD + CLOSE + b"content-length: 2\r\n\r\n{}",
+    "old HTTP": HEAD.replace(b"1.1", b"1.0") + b"x-request-id: r\r\ncontent-length: 2\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_the_answer_in_one_piece_is_the_one_that_uvicorn_would_send(
+    request_: bytes, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status, headers and body; an id of a prediction is its own, and the date goes on."""
+    ways: list[bool] = []
+
+    def noted(*arguments: Any) -> bool:
+        ways.append(at_once(*arguments))
+        return ways[-1]
+
+    def told(answer: tuple[bytes, list[bytes], bytes]) -> tuple[Any, ...]:
+        status, headers, body = answer
+        content = json.loads(body)
+        for row in content.get("predictions", ()):
+            row.pop("id")
+        return status, [h for h in headers if not h.startswith(b"date")], content, len(headers)
+
+    at_once = wire.at_once
+    monkeypatch.setattr(wire, "at_once", noted)
+    quick = whole(address, request_)
+    monkeypatch.setattr(wire, "at_once", lambda *_: False)
+    assert told(quick) == told(whole(address, request_)) and ways == [True]
+
+
+def test_of_a_head_request_no_body_is_sent(address: tuple[str, int]) -> None:
+    """It would be taken for the next answer."""
+    _, _, body = whole(address, b"HEAD /v1/predict HTTP/1.1\r\nhost: x\r\n" + CLOSE + b"\r\n")
+    assert body == b""
+
+
+def test_requests_that_come_together_are_answered_in_their_order(address: tuple[str, int]) -> None:
+    """A second one on its way is not lost, also behind one that went past FastAPI."""
+    first = HEAD + b"x-request-id: a\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
+    second = b"GET /v1/model HTTP/1.1\r\nhost: x\r\nx-request-id: b\r\n\r\n"
+    third = first.replace(b"id: a\r\n", b"id: c\r\nconnection: close\r\n")
+    with socket.create_connection(address, timeout=WITHIN) as connection:
+        connection.sendall(first + second + third)
+        answers = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"] * 3
+    assert re.findall(rb"x-request-id: (\w)", answers) == [b"a", b"b", b"c"]
+
+
+def test_an_answered_request_leaves_no_garbage(predictor: Predictor) -> None:
+    """Objects in a circle wait for the collector, which then stops all requests for 25 ms."""
+    request = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+    with running(predictor, Limits()) as address:
+        with socket.create_connection(address, timeout=WITHIN) as connection:
+            status_of(connection, request)
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(50):
+                    assert status_of(connection, request) == 200
+                assert gc.collect() < 50
+            finally:
+                gc.enable()
