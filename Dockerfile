@@ -33,10 +33,16 @@ COPY src src
 RUN uv build --wheel --build-constraints dev.txt --require-hashes \
     && uv pip install --no-deps --prefix /opt/mlref dist/*.whl
 
+# What the service never loads goes: tests, types, tools that train and convert models, symbols for a debugger.
 FROM build AS service-packages
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends binutils
 COPY requirements/serve.txt .
 RUN uv pip install --require-hashes --requirement serve.txt \
-    && find "$VIRTUAL_ENV" -type d -name tests -prune -exec rm -r {} +
+    && find "$VIRTUAL_ENV" -type d \( -name tests -o -path '*/onnxruntime/quantization' -o -path '*/onnxruntime/tools' \
+        -o -path '*/onnxruntime/transformers' -o -path '*/numpy/f2py' -o -path '*/sqlalchemy/testing' \) -prune -exec rm -r {} + \
+    && find "$VIRTUAL_ENV" -name '*.py[ix]' -delete \
+    && find "$VIRTUAL_ENV" -name '*.so' \( -path '*/sqlalchemy/*' -o -path '*/uvloop/*' -o -path '*/yaml/*' \) -exec strip --strip-debug {} +
 
 FROM build AS pipeline-packages
 COPY requirements/train.txt .
