@@ -13,6 +13,7 @@ Compares, in alternation and in one run, each with a new MLflow store:
 It prints tables of medians and, as its last line, one JSON object.
 """
 
+import contextlib
 import sqlite3
 import statistics
 import tempfile
@@ -95,7 +96,7 @@ def set_search(clone: Path, name: str, space: dict[str, Any]) -> None:
 
 def trials(clone: Path, model: str = "") -> tuple[int, float]:
     """How many trials of a model an MLflow store has, and the milliseconds that each took to write."""
-    with sqlite3.connect(clone / "mlflow.db") as database:
+    with contextlib.closing(sqlite3.connect(clone / "mlflow.db")) as database:
         count, first, last = database.execute(
             "select count(*), min(start_time), max(end_time) from runs join tags using (run_uuid)"
             " where key = 'mlflow.parentRunId' and name like ?",

@@ -1,5 +1,7 @@
 """`mlref runs` lists, exports, deletes and restores; nothing goes without consent."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,7 @@ def names(project: Project, **options: Any) -> list[str]:
 
 def state(project: Project) -> bytes:
     """Which runs there are, and which of them are deleted."""
-    import sqlite3
-
-    with sqlite3.connect(project.root / "mlflow.db") as db:
+    with contextlib.closing(sqlite3.connect(project.root / "mlflow.db")) as db:
         found = db.execute("select run_uuid, lifecycle_stage from runs order by 1").fetchall()
     return repr(found).encode()
 
