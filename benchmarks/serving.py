@@ -55,9 +55,9 @@ ROW = {one.name: one.example for one in CONTRACT.features}
 ENCODED = judge(CONTRACT.features, {name: [value] for name, value in ROW.items()}).array.tolist()
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 MANY = 1000
-OURS = f"{sys.executable} -m mlref.cli serve --port PORT"
+OURS = f"{sys.executable} -m mlref.cli serve --port {{port}}"
 UVICORN = (
-    f"{sys.executable} -m uvicorn --port PORT --http httptools --loop uvloop"
+    f"{sys.executable} -m uvicorn --port {{port}} --http httptools --loop uvloop"
     " --no-access-log --log-level warning"
 )
 
@@ -188,7 +188,9 @@ class Server:
         Seconds from its start to its first answer.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, request: bytes) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", port: int, request: bytes, log: Path
+    ) -> None:
         start = time.perf_counter()
         self.process, self.port, self.request = psutil.Process(process.pid), port, request
         while True:
@@ -197,7 +199,8 @@ class Server:
                 break
             except ConnectionError:
                 if process.poll() is not None or time.perf_counter() - start > 90:
-                    sys.exit(f"{shlex.join(process.args)} does not answer")  # type: ignore[arg-type]
+                    said = "\n".join(log.read_text().splitlines()[-20:])
+                    sys.exit(f"{shlex.join(process.args)} does not answer:\n{said}")  # type: ignore[arg-type]
                 time.sleep(0.005)
         self.ready = time.perf_counter() - start
 
@@ -219,7 +222,7 @@ class Server:
 
 @contextmanager
 def serve(folder: Path, command: str, request: bytes) -> Iterator[Server]:
-    """Start a server on a free port, for which PORT stands in the command."""
+    """Start a server on a free port, for which {port} stands in the command."""
     port = free_port()
     known = {
         "MLREF_LOG_URL": f"sqlite:///{folder}/log.db", "MLREF_LOG_SPOOL": f"{folder}/spool",
@@ -227,15 +230,16 @@ def serve(folder: Path, command: str, request: bytes) -> Iterator[Server]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{ROOT / 'mlflow.db'}",
         "__pyfunc_model_path__": f"models:/{CONTRACT.name}@champion",
     }  # fmt: skip
-    with (folder / "servers.log").open("ab") as log:
+    log = folder / f"{port}.log"
+    with log.open("wb") as said:
         process = subprocess.Popen(
-            shlex.split(command.replace("PORT", str(port))),
-            cwd=ROOT, env=environment() | known, stdout=log, stderr=log,
+            shlex.split(command.replace("{port}", str(port))),
+            cwd=ROOT, env=environment() | known, stdout=said, stderr=said,
         )  # fmt: skip
     try:
         if len(CORES) > 1:
             os.sched_setaffinity(process.pid, CORES[:1])
-        yield Server(process, port, request)
+        yield Server(process, port, request, log)
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
@@ -247,8 +251,8 @@ def serve(folder: Path, command: str, request: bytes) -> Iterator[Server]:
 def install_peers(folder: Path) -> dict[str, tuple[str, bytes]]:
     """Install BentoML and MLServer with the champion; their commands and requests."""
     model = Store(PROJECT.store).resolve("champion")
-    settings = {"host": "127.0.0.1", "http_port": free_port(), "grpc_port": free_port()}
-    settings |= {"metrics_port": free_port(), "parallel_workers": 0}
+    settings = {"host": "127.0.0.1", "parallel_workers": 0}
+    settings |= {"grpc_port": free_port(), "metrics_port": free_port()}
     files = {
         "bento.py": BENTO,
         "settings.json": json.dumps(settings),
@@ -277,11 +281,11 @@ def install_peers(folder: Path) -> dict[str, tuple[str, bytes]]:
     rows = {"name": "rows", "shape": [1, len(ROW)], "datatype": "FP64", "data": ENCODED}
     return {
         "bentoml": (
-            f"{folder}/bentoml/bin/bentoml serve bento:Model --port PORT --working-dir {folder}",
+            f"{folder}/bentoml/bin/bentoml serve bento:Model --port {{port}} --working-dir {folder}",
             post("/predict", {"rows": ENCODED}),
         ),
         "mlserver": (
-            f"{folder}/mlserver/bin/mlserver start {folder}",
+            f"env MLSERVER_HTTP_PORT={{port}} {folder}/mlserver/bin/mlserver start {folder}",
             post("/v2/models/model/infer", {"inputs": [rows]}),
         ),
     }
