@@ -120,7 +120,8 @@ def test_a_folder_with_any_name_can_hold_the_store(tmp_path: Path, name: str) ->
 
     project = Project(tmp_path / name)
     project.root.mkdir()
-    with sqlalchemy.create_engine(tracking.uri(project)).connect() as connection:
+    engine = sqlalchemy.create_engine(tracking.uri(project), poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
         connection.execute(sqlalchemy.text("create table runs (run_uuid, status, lifecycle_stage)"))
         connection.execute(sqlalchemy.text("insert into runs values ('r1', 'FINISHED', 'active')"))
         connection.commit()
