@@ -563,7 +563,7 @@ def augment(
 
 @log_app.command("prune")
 def log_prune(
-    days: Annotated[int, typer.Argument(help="How old may be what stays.", min=0)],
+    days: Annotated[int, typer.Argument(help="How old may be what stays.", min=0, max=20_000)],
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:

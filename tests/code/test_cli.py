@@ -96,6 +96,7 @@ def test_the_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -
         ["runs", "compare"],
         ["runs", "delete", "--yes"],
         ["runs", "list", "--limit", "0"],
+        ["log", "prune", "20001"],
         [],
     ],
     ids=" ".join,
