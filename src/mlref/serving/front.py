@@ -24,16 +24,11 @@ from mlref.serving.boundary import (
     refuse,
 )
 from mlref.serving.ids import request_id
-from mlref.serving.keys import Keys
+from mlref.serving.keys import OPEN, Keys
 from mlref.serving.service import Asked, Service
 
 Handler = Callable[[Service, bytes, Asked], bytes]
 """The body of a request to the body of its answer."""
-
-OPEN = re.compile(
-    r"/|/health/(live|ready)|/ping|/v2/health/(live|ready)|/docs|/openapi\.json|/swagger/.*"
-).fullmatch
-"""Paths that ask for no key: balancers have none, and the documentation holds no secret."""
 
 ADMIN = ("/metrics",)
 """Paths for the role `admin`."""
@@ -131,9 +126,8 @@ class Front:
     def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Refuse, before the body is read, what will not be answered."""
         path = scope["path"]
-        if self.keys and not OPEN(
-            path
-        ):  # first, so that nobody without a key takes the place of others
+        # first, so that nobody without a key takes the place of others
+        if self.keys and not OPEN(path):
             role = "admin" if path in ADMIN else "predict"
             self.keys.check(headers.get(b"authorization"), role)
         before = scope.get("state", {}).get("before", 0)

@@ -15,6 +15,11 @@ ROLES = ("predict", "admin")
 
 _ENTRY = re.compile(rf"({'|'.join(ROLES)}):([0-9a-f]{{64}})")
 
+OPEN = re.compile(
+    r"/|/health/(live|ready)|/ping|/v2/health/(live|ready)|/docs|/openapi\.json|/swagger/.*"
+).fullmatch
+"""Paths that ask for no key: balancers have none, and the documentation holds no secret."""
+
 
 class Unauthorized(MlrefError):
     """The request carries no key that the service knows.

@@ -4,6 +4,7 @@ from mlref import __version__
 from mlref.contract import Contract
 from mlref.serving import protocols
 from mlref.serving.boundary import FAILED
+from mlref.serving.keys import OPEN
 from mlref.serving.limits import Limits
 from mlref.serving.schemas import Schema, described, ref, schemas
 
@@ -47,6 +48,17 @@ def document(contract: Contract, version: int | str, limits: Limits | None = Non
         What a request may take.
     """
     limits = limits or Limits()
+    paths: Schema = {
+        "/v1/predict": {"post": _predict(contract, version)},
+        "/v1/feedback": {"post": _feedback(contract)},
+        "/v1/model": _get("model", "describe", "Show the model's record and contract", "Model"),
+        **_operations(),
+        **_mlflow(contract),
+        **_open_inference(contract, version),
+    }
+    for path in filter(OPEN, paths):
+        for operation in paths[path].values():
+            operation["security"] = []
     return {
         "openapi": "3.1.0",
         "info": {
@@ -58,14 +70,7 @@ def document(contract: Contract, version: int | str, limits: Limits | None = Non
         },
         # a service on another address than loopback asks for a key
         "security": [{}, {"key": []}],
-        "paths": {
-            "/v1/predict": {"post": _predict(contract, version)},
-            "/v1/feedback": {"post": _feedback(contract)},
-            "/v1/model": _get("model", "describe", "Show the model's record and contract", "Model"),
-            **_operations(),
-            **_mlflow(contract),
-            **_open_inference(contract, version),
-        },
+        "paths": paths,
         "components": {
             "schemas": {**schemas(contract, limits), **protocols.schemas(contract, limits)},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},

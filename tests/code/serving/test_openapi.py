@@ -202,3 +202,12 @@ def test_answers_are_as_documented(
     answer = client.request(method, path, json=sent).json()
     reference = {"$ref": f"#/components/schemas/{name}", "components": schema["components"]}
     Draft202012Validator(reference).validate(answer)
+
+
+def test_the_document_asks_for_a_key_where_the_service_does() -> None:
+    """A balancer is shown no lock; whoever predicts is."""
+    shown = document(CONTRACT, 7)["paths"]
+    free = {
+        path for path, item in shown.items() if all(o.get("security") == [] for o in item.values())
+    }
+    assert free == {"/health/live", "/health/ready", "/ping", "/v2/health/live", "/v2/health/ready"}
