@@ -56,7 +56,7 @@ test: $(READY) ## Run the tests and print their coverage
 test-docs: $(READY) ## Run README, lessons, how-tos and notebooks as they are written
 	@pytest -m docs -n auto --dist loadgroup --durations=5 $(ARGS)
 
-test-load: $(READY) ## Run the long tests, such as all tests once more without the service
+test-load: $(READY) ## Run the long tests, such as all tests once more without service and batch
 	@pytest -m load -n auto --dist loadgroup --durations=5 $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "There are no load tests."; }
 
 lint: $(READY) ## Check style, types, layers, docstrings, secrets and the freshness of all locks

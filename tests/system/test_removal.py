@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,35 +37,33 @@ PLANES = {
 """Each comes off without the others."""
 
 
-@pytest.fixture(scope="module", params=PLANES)
-def plane(request: pytest.FixtureRequest) -> str:
-    """The name of a plane."""
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def bare(plane: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone without it, as the how-to says: without its folder, tests, extra and lock."""
-    gone = PLANES[plane]
-    clone = make_clone(tmp_path_factory.mktemp("bare") / "clone")
-    for name in gone.folders:
-        shutil.rmtree(clone / name)
-    for name in gone.files:
-        (clone / name).unlink()
+def without(planes: Iterable[str], folder: Path) -> Path:
+    """A clone without them, as the how-to says: without their folders, tests, extras and locks."""
+    clone = make_clone(folder / "clone")
     project = clone / "pyproject.toml"
-    text, extras = re.subn(
-        rf"^{gone.extra} = \[\n.*?^\]\n", "", project.read_text(), flags=re.DOTALL | re.MULTILINE
-    )
-    text, uses = re.subn(rf"(mlref\[train[a-z,]*),{gone.extra}\b", r"\1", text)
-    assert (extras, uses) == (1, 2)
-    project.write_text(text)
+    for gone in map(PLANES.__getitem__, planes):
+        for name in gone.folders:
+            shutil.rmtree(clone / name)
+        for name in gone.files:
+            (clone / name).unlink()
+        text, extras = re.subn(
+            rf"^{gone.extra} = \[\n.*?^\]\n",
+            "",
+            project.read_text(),
+            flags=re.DOTALL | re.MULTILINE,
+        )
+        text, uses = re.subn(rf"(mlref\[train[a-z,]*),{gone.extra}\b", r"\1", text)
+        assert (extras, uses) == (1, 2)
+        project.write_text(text)
     run(clone, "python", "tools/write_reference.py")
-    commit(clone, f"without {plane}")
+    commit(clone, f"without {' and '.join(planes)}")
     return clone
 
 
-def test_without_a_plane_nothing_asks_for_it(plane: str, bare: Path) -> None:
+@pytest.mark.parametrize("plane", PLANES)
+def test_without_a_plane_nothing_asks_for_it(plane: str, tmp_path: Path) -> None:
     """No import, no layer, no command, no page; the tests about the whole tree pass."""
+    bare = without([plane], tmp_path)
     run(bare, "lint-imports")
     run(bare, "python", "tools/write_reference.py", "--check")
     command = PLANES[plane].command
@@ -76,8 +75,9 @@ def test_without_a_plane_nothing_asks_for_it(plane: str, bare: Path) -> None:
 
 
 @pytest.mark.load
-def test_without_a_plane_lint_and_all_tests_pass(bare: Path) -> None:
+def test_without_any_plane_lint_and_all_tests_pass(tmp_path: Path) -> None:
     """Everything but the tests of the whole system, which make clones of their own."""
+    bare = without(PLANES, tmp_path)
     run(bare, "pre-commit", "run", "--all-files")
     said = run(bare, *PYTEST, "-n", "2", "--ignore=tests/system").stdout
     assert " passed" in said and "failed" not in said
