@@ -35,12 +35,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import psutil
 from rich.console import Console
 from rich.progress import track
-from side_by_side import ROOT, Seconds, alternate, environment, print_result, table
+from side_by_side import ROOT, Seconds, alternate, environment, print_result, rounded, spread, table
 
 from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
@@ -122,13 +123,24 @@ def free_port() -> int:
 
 
 class Client:
-    """Eight connections that are kept alive; each has one request on its way at most."""
+    """Eight connections that are kept alive; each has one request on its way at most.
+
+    A context manager, at whose end they are closed.
+    """
 
     def __init__(self, port: int) -> None:
         self.free = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
         self.answers = selectors.DefaultSelector()
         for one in self.free:
             self.answers.register(one, selectors.EVENT_READ, one)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in list(self.answers.get_map().values()):
+            one.data.close()
+        self.answers.close()
 
     def send(self, request: bytes, seconds: float, rate: float = 0) -> list[float]:
         """Send requests for so long, as fast as answers come, or so many a second.
@@ -152,9 +164,8 @@ class Client:
                 sent += 1
             if not due and now > begin + seconds:
                 return latencies
-            for key, _ in self.answers.select(
-                0 if rate else 5
-            ):  # a wait would end a millisecond late
+            # by a rate nobody waits: a wait would end up to a millisecond late
+            for key, _ in self.answers.select(0 if rate else 5):
                 self.read(key.data)
                 latencies.append(time.perf_counter() - due.pop(key.data))
                 self.free.append(key.data)
@@ -191,22 +202,27 @@ class Server:
     def __init__(
         self, process: "subprocess.Popen[bytes]", port: int, request: bytes, log: Path
     ) -> None:
-        start = time.perf_counter()
         self.process, self.port, self.request = psutil.Process(process.pid), port, request
+        self.started = self.process.create_time()
         while True:
             try:
-                Client(port).send(request, 0)
+                self.load(0)
                 break
             except ConnectionError:
-                if process.poll() is not None or time.perf_counter() - start > 90:
+                if process.poll() is not None or self.age() > 90:
                     said = "\n".join(log.read_text().splitlines()[-20:])
                     sys.exit(f"{shlex.join(process.args)} does not answer:\n{said}")  # type: ignore[arg-type]
                 time.sleep(0.005)
-        self.ready = time.perf_counter() - start
+        self.ready = self.age()
+
+    def age(self) -> float:
+        """Seconds since the process was started."""
+        return time.time() - self.started
 
     def load(self, seconds: float, rate: float = 0, request: bytes = b"") -> list[float]:
         """Latencies over new connections: a server may have closed those that were idle."""
-        return Client(self.port).send(request or self.request, seconds, rate)
+        with Client(self.port) as client:
+            return client.send(request or self.request, seconds, rate)
 
     def cpu(self, seconds: float, request: bytes = b"") -> float:
         """CPU seconds a request; what is still to be logged belongs to them."""
@@ -241,8 +257,10 @@ def serve(folder: Path, command: str, request: bytes) -> Iterator[Server]:
             os.sched_setaffinity(process.pid, CORES[:1])
         yield Server(process, port, request, log)
     finally:
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
+        children = []
+        if process.poll() is None:
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
         process.wait(30)
         for child in psutil.wait_procs(children, timeout=10)[1]:
             child.kill()
@@ -365,6 +383,8 @@ def main() -> None:
         )
         figures = {"ready_seconds": statistics.median(ready)}
         figures |= latencies(servers["ours"], seconds) | memory(servers["ours"], requests)
+        alone = latencies(servers["no_log"], seconds)
+        figures |= {f"no_log_{name}": value for name, value in alone.items()}
 
     def ratio(top: str, bottom: str) -> float:
         """Median of the rounds' own ratios."""
@@ -383,15 +403,9 @@ def main() -> None:
     figures = {
         f"{name}_us": statistics.median(each) * 1e6 for name, each in found.items()
     } | figures
-    table(
-        "CPU of the server for a request", "microseconds", "median", "least", "most",
-        rows=[
-            (name, *(f"{f(each) * 1e6:.0f}" for f in (statistics.median, min, max)))
-            for name, each in found.items()
-        ],
-    )  # fmt: skip
-    table("Side by side", "what", "ratio", rows=[(k, f"{v:.3g}") for k, v in ratios.items()])
-    table("The service", "what", "value", rows=[(k, f"{v:.3g}") for k, v in figures.items()])
+    spread("CPU of the server for a request", "microseconds", found, 1e6)
+    for title, values in (("Side by side", ratios), ("The service", figures)):
+        table(title, "what", "value", rows=[(k, f"{rounded(v):g}") for k, v in values.items()])
     packages = ("fastapi", "uvicorn", "mlflow", "onnxruntime", "scikit-learn", "pandas")
     print_result("serving", ratios, figures, packages)
 

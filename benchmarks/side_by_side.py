@@ -81,6 +81,15 @@ def table(title: str, *columns: str, rows: list[tuple[str, ...]]) -> None:
     Console().print(shown)
 
 
+def spread(title: str, unit: str, found: Seconds, scale: float = 1) -> None:
+    """Print median, least and most of what was measured, in a unit of which a second has ``scale``."""
+    rows = [
+        (name, *(f"{rounded(f(values) * scale):g}" for f in (statistics.median, min, max)))
+        for name, values in found.items()
+    ]
+    table(title, unit, "median", "least", "most", rows=rows)
+
+
 def rounded(value: float) -> float:
     """Three significant digits: a measured time has no more."""
     return float(f"{value:.3g}")
@@ -107,13 +116,7 @@ def report(
     """
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     found = {name: medians[ours] / medians[theirs] for name, (ours, theirs) in ratios.items()}
-    table(
-        "Wall time", "seconds", "median", "least", "most",
-        rows=[
-            (name, *(f"{f(values):.3g}" for f in (statistics.median, min, max)))
-            for name, values in seconds.items()
-        ],
-    )  # fmt: skip
+    spread("Wall time", "seconds", seconds)
     table(
         "Below 1: ours costs less", "ours / theirs", "ratio",
         rows=[(name, f"{value:.2g}") for name, value in found.items()],

@@ -573,10 +573,15 @@ def log_prune(
 
     Example:  mlref log prune 90 --dry-run
     """
-    from mlref.prediction_log.retention import prune
+    from mlref.prediction_log.retention import Counts, prune
     from mlref.storage import Project
 
-    _done(prune(Project.here(), days, _agreed("Delete these?", yes, dry_run)), dry_run)
+    ask = _agreed("Delete these?", yes, dry_run)
+
+    def agreed(older: Counts) -> bool:
+        return ask((["older", "rows"], [[name, f"{n:,}"] for name, n in older._asdict().items()]))
+
+    _done(prune(Project.here(), days, agreed), dry_run)
 
 
 if importlib.util.find_spec("mlref.serving"):

@@ -94,7 +94,7 @@ class Predictor:
         BundleError
             When the model gives something that is no finite number.
         """
-        # Where a request has one row each call counts: count_nonzero costs a quarter of .all().
+        # Where a request has one row each call counts: count_nonzero costs less than .all().
         value = self.values(rows)
         if np.count_nonzero(np.isfinite(value)) < value.size:
             raise BundleError("The model gave a value that is not a finite number.")

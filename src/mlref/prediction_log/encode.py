@@ -56,9 +56,8 @@ def _predictions(model: Model, records: list[Predicted]) -> Iterator[Row]:
     for record in records:
         request, count = clean(record.request_id), len(record.ids)
         masked = count if record.unusual is None else len(record.unusual)
-        if (
-            not count == masked == len(record.rows) == len(record.value)
-        ):  # its neighbours would move
+        # its neighbours would move
+        if not count == masked == len(record.rows) == len(record.value):
             raise ValueError("a record with more or fewer ids than rows")
         subjects = [None] * count if record.subjects is None else map(clean, record.subjects)
         for name, subject in zip(record.ids, subjects, strict=True):

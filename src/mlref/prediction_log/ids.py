@@ -41,7 +41,7 @@ def new_ids(count: int) -> list[str]:
     one = _text(head | _random.getrandbits(62))
     if count == 1:
         return [one]
-    # More are told apart by counting on from a random number (RFC 9562, 6.2): a fifth of the time.
+    # More are told apart by counting on from a random number (RFC 9562, 6.2): less than half of the time.
     first = _random.getrandbits(47)
     return [f"{one[:24]}{number:012x}" for number in range(first, first + count)]
 

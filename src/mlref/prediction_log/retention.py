@@ -12,14 +12,11 @@ from mlref.prediction_log.ids import lowest
 from mlref.prediction_log.schema import LABELS, PREDICTIONS, REFUSALS
 from mlref.storage import Project
 
-Agreed = Callable[[tuple[list[str], list[list[str]]]], bool]
-"""Shown is what is to go, as a table's head and rows; says whether it may."""
-
 AT_ONCE = 5_000
-"""Rows of one transaction, so that the writer need not wait for long."""
+"""Counts of one transaction, so that the writer need not wait for long."""
 
 
-class Rows(NamedTuple):
+class Counts(NamedTuple):
     """How many rows of each table."""
 
     predictions: int
@@ -27,8 +24,8 @@ class Rows(NamedTuple):
     refusals: int
 
 
-def prune(project: Project, days: int, agreed: Agreed) -> str | None:
-    """Delete what is older than so many days; a sentence, or None where that was not agreed to.
+def prune(project: Project, days: int, agreed: Callable[[Counts], bool]) -> str | None:
+    """Delete what is older than so many days; a sentence, or None where ``agreed`` refused these counts.
 
     Raises
     ------
@@ -42,25 +39,24 @@ def prune(project: Project, days: int, agreed: Agreed) -> str | None:
         found = count_before(database, moment)
         if not any(found):
             return f"{database.name} holds nothing from before {moment:%Y-%m-%d %H:%M} UTC."
-        shown = [[name, f"{count:,}"] for name, count in found._asdict().items()]
-        if not agreed((["older", "rows"], shown)):
+        if not agreed(found):
             return None
         return f"Deleted rows: {sum(delete_before(database, moment)):,}."
 
 
-def count_before(database: Database, moment: datetime.datetime) -> Rows:
+def count_before(database: Database, moment: datetime.datetime) -> Counts:
     """Count what :func:`delete_before` would delete."""
     bound = lowest(moment)
     names = (PREDICTIONS.c.id, LABELS.c.prediction_id, REFUSALS.c.id)
     with database.begin(only_read=True) as connection:
         count = sa.select(sa.func.count())
-        return Rows(*(connection.scalar(count.where(name < bound)) or 0 for name in names))
+        return Counts(*(connection.scalar(count.where(name < bound)) or 0 for name in names))
 
 
-def delete_before(database: Database, moment: datetime.datetime) -> Rows:
+def delete_before(database: Database, moment: datetime.datetime) -> Counts:
     """Delete what was predicted or refused before a moment, and the labels of these predictions.
 
-    In SQLite what is deleted is overwritten, also in the journal. Rows that wait in the spool are
+    In SQLite what is deleted is overwritten, also in the journal. Counts that wait in the spool are
     not touched: they are deleted by the next call after they were replayed.
 
     Parameters
@@ -79,7 +75,7 @@ def delete_before(database: Database, moment: datetime.datetime) -> Rows:
     # Labels go first: without its prediction a label is never found again.
     labels = _delete(database, LABELS, LABELS.c.prediction_id, bound)
     refusals = _delete(database, REFUSALS, REFUSALS.c.id, bound)
-    deleted = Rows(_delete(database, PREDICTIONS, PREDICTIONS.c.id, bound), labels, refusals)
+    deleted = Counts(_delete(database, PREDICTIONS, PREDICTIONS.c.id, bound), labels, refusals)
     database.checkpoint()
     return deleted
 

@@ -19,6 +19,12 @@ AtOnce = Callable[[int, bytes, bytes], bool]
 _HEAD = b"".join(b"%s: %s\r\n" % header for header in (JSON, *HEADERS))
 
 
+def head_of(request_id: str, body: bytes) -> bytes:
+    """Header lines of a JSON answer, for who writes them to a connection by himself."""
+    own = b"%sx-request-id: %s\r\ncontent-length: %d\r\n"
+    return own % (_HEAD, request_id.encode(), len(body))
+
+
 class Answer:
     """The way back of one request: every answer has the headers of the service.
 
@@ -51,8 +57,7 @@ class Answer:
         """Send a JSON answer."""
         self.status = status
         if self._at_once and not headers and not self._last:
-            own = b"%sx-request-id: %s\r\ncontent-length: %d\r\n"
-            if self._at_once(status, own % (_HEAD, self.request_id.encode(), len(body)), body):
+            if self._at_once(status, head_of(self.request_id, body), body):
                 return
         length = (b"content-length", b"%d" % len(body))
         head = [JSON, length, *self._headers(), *headers]

@@ -92,8 +92,8 @@ class Front:
         at_once = scope.get("state", {}).pop("at_once", None)
         post = scope["method"] == "POST"
         handler = self._handlers.get(path) if post else None
-        sent_id = request_id(headers.get(b"x-request-id"))
-        answer = Answer(send, sent_id, self.service.draining, at_once if post else None)
+        name = request_id(headers.get(b"x-request-id"))
+        answer = Answer(send, name, self.service.draining, at_once if post else None)
         try:
             self._admit(scope, headers)
             asked = Asked(answer.request_id, _subject(headers), started)

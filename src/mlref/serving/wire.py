@@ -23,12 +23,14 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from mlref.errors import MlrefError
-from mlref.serving.answer import HEADERS, JSON
+from mlref.serving.answer import head_of
 from mlref.serving.boundary import HeadTooLarge, InvalidRequest, TooSlow, refuse
 from mlref.serving.front import Front
 
 EVERY = 10
 """Ticks of the server, of a tenth of a second, between two looks at the clock."""
+
+CLOSE = b"connection: close\r\n"
 
 
 class Connection(HttpToolsProtocol):
@@ -63,10 +65,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there, and with it the place in the queue."""
         self._head_is_open = False
-        if (
-            len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
-            > self.front.limits.head
-        ):
+        length = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
+        if length > self.front.limits.head:
             self._fault = self._too_long()
             raise ValueError  # stops the parser, which calls send_400_response
         self.scope["state"]["before"] = self.front.waiting()
@@ -104,12 +104,8 @@ class Connection(HttpToolsProtocol):
         request_id = os.urandom(16).hex()
         refusal = refuse(error, request_id)
         body = refusal.body(request_id)
-        headers = [
-            *HEADERS, JSON, (b"x-request-id", request_id.encode()),
-            (b"content-length", b"%d" % len(body)), (b"connection", b"close"),
-        ]  # fmt: skip
-        lines = [b"%s: %s\r\n" % header for header in headers]
-        self.transport.write(b"".join([STATUS_LINE[refusal.status], *lines, b"\r\n", body]))
+        head = STATUS_LINE[refusal.status] + head_of(request_id, body) + CLOSE
+        self.transport.write(head + b"\r\n" + body)
         self.transport.close()
         self.front.service.metrics.answered(("", "other", str(refusal.status)), 0.0)
 
@@ -123,13 +119,10 @@ def at_once(cycle: RequestResponseCycle, status: int, head: bytes, body: bytes) 
         return False
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    parts = [
-        STATUS_LINE[status],
-        *(b"%s: %s\r\n" % header for header in cycle.default_headers),
-        head,
-    ]
+    own = (b"%s: %s\r\n" % header for header in cycle.default_headers)
+    parts = [STATUS_LINE[status], *own, head]
     if not cycle.keep_alive:
-        parts.append(b"connection: close\r\n")
+        parts.append(CLOSE)
     cycle.transport.write(b"".join([*parts, b"\r\n", body]))
     cycle.message_event.set()
     if not cycle.keep_alive:

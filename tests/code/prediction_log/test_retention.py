@@ -9,7 +9,7 @@ from mlref.prediction_log import retention
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.feedback import add
 from mlref.prediction_log.labels import Label
-from mlref.prediction_log.retention import Rows, count_before, delete_before, prune
+from mlref.prediction_log.retention import Counts, count_before, delete_before, prune
 from mlref.storage import Project
 from tests.code.prediction_log.records import HOUR, NOON, at, predicted, refused, rows
 from tests.code.prediction_log.test_sink import write
@@ -20,11 +20,11 @@ def test_what_is_older_is_deleted_with_its_labels(database: Database) -> None:
     old, new = at(NOON - HOUR), at(NOON)
     write(database, predicted(2, ids=[old, new]), predicted(ids=[old], role="shadow"))
     add(database, [Label(old, 1), Label(new, 2)])
-    assert count_before(database, NOON) == Rows(predictions=2, labels=1, refusals=0)
-    assert delete_before(database, NOON) == Rows(predictions=2, labels=1, refusals=0)
+    assert count_before(database, NOON) == Counts(predictions=2, labels=1, refusals=0)
+    assert delete_before(database, NOON) == Counts(predictions=2, labels=1, refusals=0)
     assert [row["id"] for row in rows(database)] == [new]
     assert [row["prediction_id"] for row in rows(database, "labels")] == [new]
-    assert count_before(database, NOON) == delete_before(database, NOON) == Rows(0, 0, 0)
+    assert count_before(database, NOON) == delete_before(database, NOON) == Counts(0, 0, 0)
 
 
 def test_refusals_are_deleted_by_their_time_too(database: Database) -> None:
@@ -70,10 +70,8 @@ def test_what_is_too_old_goes_when_that_was_agreed_to(
 ) -> None:
     """And what is not stays."""
     project, shown = clone(database, monkeypatch), []
-    assert prune(project, 90, lambda table: bool(shown.append(table))) is None
-    assert shown == [
-        (["older", "rows"], [["predictions", "1"], ["labels", "0"], ["refusals", "0"]])
-    ]
+    assert prune(project, 90, lambda older: bool(shown.append(older))) is None
+    assert shown == [Counts(predictions=1, labels=0, refusals=0)]
     assert len(rows(database)) == 2
     assert prune(project, 90, lambda _: True) == "Deleted rows: 1."
     assert len(rows(database)) == 1
