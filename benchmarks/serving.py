@@ -200,10 +200,15 @@ class Server:
     """
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", port: int, request: bytes, log: Path
+        self,
+        process: "subprocess.Popen[bytes]",
+        port: int,
+        request: bytes,
+        log: Path,
+        started: float,
     ) -> None:
         self.process, self.port, self.request = psutil.Process(process.pid), port, request
-        self.started = self.process.create_time()
+        self.started = started
         while True:
             try:
                 self.load(0)
@@ -217,7 +222,7 @@ class Server:
 
     def age(self) -> float:
         """Seconds since the process was started."""
-        return time.time() - self.started
+        return time.perf_counter() - self.started
 
     def load(self, seconds: float, rate: float = 0, request: bytes = b"") -> list[float]:
         """Latencies over new connections: a server may have closed those that were idle."""
@@ -246,7 +251,7 @@ def serve(folder: Path, command: str, request: bytes) -> Iterator[Server]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{ROOT / 'mlflow.db'}",
         "__pyfunc_model_path__": f"models:/{CONTRACT.name}@champion",
     }  # fmt: skip
-    log = folder / f"{port}.log"
+    log, started = folder / f"{port}.log", time.perf_counter()
     with log.open("wb") as said:
         process = subprocess.Popen(
             shlex.split(command.replace("{port}", str(port))),
@@ -255,7 +260,7 @@ def serve(folder: Path, command: str, request: bytes) -> Iterator[Server]:
     try:
         if len(CORES) > 1:
             os.sched_setaffinity(process.pid, CORES[:1])
-        yield Server(process, port, request, log)
+        yield Server(process, port, request, log, started)
     finally:
         children = []
         if process.poll() is None:
