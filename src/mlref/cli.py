@@ -579,6 +579,7 @@ def log_prune(
     ask = _agreed("Delete these?", yes, dry_run)
 
     def agreed(older: Counts) -> bool:
+        """Show how many there are, and ask."""
         return ask((["older", "rows"], [[name, f"{n:,}"] for name, n in older._asdict().items()]))
 
     _done(prune(Project.here(), days, agreed), dry_run)
