@@ -5,6 +5,8 @@ A URL may hold a password, so messages show where the database is and nothing el
 
 import contextlib
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,8 +160,22 @@ def _to_json(value: object) -> str:
 def _set_up(connection: Any, _record: object) -> None:
     """Readers and the writer do not wait for one another; what is deleted is overwritten."""
     connection.isolation_level = None  # the driver would begin too late, after a first SELECT
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON"):
+    _use_wal(connection)
+    for pragma in ("synchronous=NORMAL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(connection: Any) -> None:
+    """Turn the write-ahead log on. SQLite's own timeout does not hold for it: two at once are refused at once."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -1,6 +1,7 @@
 """A database is opened by its URL; no message shows a password."""
 
 import sqlite3
+import threading
 import traceback
 from pathlib import Path
 
@@ -43,6 +44,36 @@ def test_the_file_is_written_ahead_and_deleted_content_is_overwritten(tmp_path: 
             found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
         database.close()
         assert found == ["wal", 1, 1, 5000]
+
+
+def holder(file: Path) -> sqlite3.Connection:
+    """Another process that writes to the file before it is written ahead: SQLite waits for none such."""
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
+def test_two_that_open_a_new_file_at_once_wait_for_one_another(tmp_path: Path) -> None:
+    """SQLite answers the second one that the file is locked, whatever its own timeout is."""
+    other = holder(tmp_path / "log.db")
+    database = Database("sqlite:///log.db", tmp_path)
+    release = threading.Timer(0.1, other.execute, ["COMMIT"])
+    release.start()
+    database.check()
+    release.join()
+    other.close()
+    database.close()
+
+
+def test_the_wait_for_a_new_file_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the file's name and what is in the way."""
+    monkeypatch.setattr("mlref.prediction_log.database.PATIENCE", 0.1)
+    other = holder(tmp_path / "log.db")
+    database = Database("sqlite:///log.db", tmp_path)
+    with pytest.raises(EnvironmentFault, match="log.db cannot be used: database is locked"):
+        database.check()
+    other.close()
+    database.close()
 
 
 def test_a_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
