@@ -166,7 +166,7 @@ def _set_up(connection: Any, _record: object) -> None:
 
 
 def _use_wal(connection: Any) -> None:
-    """Turn the write-ahead log on. SQLite's own timeout does not hold for it: two at once are refused at once."""
+    """Turn the write-ahead log on; two who do at once are refused by SQLite, whatever its timeout."""
     end = time.monotonic() + PATIENCE
     while True:
         try:

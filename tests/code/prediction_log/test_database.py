@@ -47,7 +47,7 @@ def test_the_file_is_written_ahead_and_deleted_content_is_overwritten(tmp_path: 
 
 
 def holder(file: Path) -> sqlite3.Connection:
-    """Another process that writes to the file before it is written ahead: SQLite waits for none such."""
+    """Another process that writes to a file that is not written ahead yet."""
     other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     return other
