@@ -13,9 +13,10 @@ and its children for each answer, so that the client's speed hardly matters. Com
 - with `--peers`, BentoML and MLServer, which are installed into environments of their own for it.
 
 A thousand rows are compared with their decoding and onnxruntime alone. Then come the time from start to
-the first answer, latencies at half of the rate that the service reaches, counted from when a request was
-due, and the memory over 100,000 requests. A ratio is the median of the rounds' own ratios. It needs a
-champion (`make train`), prints tables and, last, one JSON object.
+the first answer, the memory over 100,000 requests, and latencies at half of the rate that a server reaches,
+counted from when a request was due; those of the empty route are what machine and client contribute. A
+ratio is the median of the rounds' own ratios. It needs a champion (`make train`), prints tables and, last,
+one JSON object.
 """
 
 import argparse
@@ -387,9 +388,16 @@ def main() -> None:
             decode_and_onnx=lambda: decode_and_run(many.partition(b"\r\n\r\n")[2], seconds),
         )
         figures = {"ready_seconds": statistics.median(ready)}
-        figures |= latencies(servers["ours"], seconds) | memory(servers["ours"], requests)
-        alone = latencies(servers["no_log"], seconds)
-        figures |= {f"no_log_{name}": value for name, value in alone.items()}
+        figures |= memory(servers["ours"], requests)
+        tails: dict[str, list[dict[str, float]]] = {"ours": [], "no_log": [], "fastapi_empty": []}
+        for _ in track(range(rounds), "latencies", console=Console(stderr=True), transient=True):
+            for name, each in tails.items():
+                each.append(latencies(servers[name], seconds / 2))
+        figures |= {
+            f"{name}_{what}": statistics.median(one[what] for one in each)
+            for name, each in tails.items()
+            for what in each[0]
+        }
 
     def ratio(top: str, bottom: str) -> float:
         """Median of the rounds' own ratios."""

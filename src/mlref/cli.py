@@ -573,16 +573,39 @@ def log_prune(
 
     Example:  mlref log prune 90 --dry-run
     """
-    from mlref.prediction_log.retention import Counts, prune
+    from mlref.prediction_log.retention import prune
+
+    _delete_logged(partial(prune, days=days), yes, dry_run)
+
+
+@log_app.command("erase")
+def log_erase(
+    subject: Annotated[str, typer.Argument(help="As it was sent in `x-subject-id`.")],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete the predictions for one subject and their labels, after a question.
+
+    Of `predictions.db`, or the database of `MLREF_LOG_URL`.
+
+    Example:  mlref log erase patient-17 --dry-run
+    """
+    from mlref.prediction_log.retention import erase
+
+    _delete_logged(partial(erase, subject=subject), yes, dry_run)
+
+
+def _delete_logged(delete: Callable[..., str | None], yes: bool, dry_run: bool) -> None:
+    """Show how many rows that would delete, ask, and do it."""
     from mlref.storage import Project
 
     ask = _agreed("Delete these?", yes, dry_run)
 
-    def agreed(older: Counts) -> bool:
-        """Show how many there are, and ask."""
-        return ask((["older", "rows"], [[name, f"{n:,}"] for name, n in older._asdict().items()]))
+    def agreed(found: dict[str, int]) -> bool:
+        """Show the counts and ask."""
+        return ask((["table", "rows"], [[name, f"{rows:,}"] for name, rows in found.items()]))
 
-    _done(prune(Project.here(), days, agreed), dry_run)
+    _done(delete(Project.here(), agreed=agreed), dry_run)
 
 
 if importlib.util.find_spec("mlref.serving"):

@@ -24,7 +24,8 @@ PLANES = [
     if (SOURCE / folder).is_dir()
 ]
 RUNS = [f"runs {verb}" for verb in ("list", "compare", "export", "delete", "restore", "reproduce")]
-GROUPS = ["contract show", "contract check", "labels issues", "labels import", "log prune", *RUNS]
+LOG = ["log prune", "log erase"]
+GROUPS = ["contract show", "contract check", "labels issues", "labels import", *LOG, *RUNS]
 REGISTRY = ["register", "pipeline", "models", "promote", "rollback", "audit", "lineage"]
 COMMANDS = [*cli.STAGES, *REGISTRY, "augment", *PLANES, *GROUPS]
 STEP = "mlref.data.split.run"

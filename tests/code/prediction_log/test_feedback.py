@@ -8,7 +8,7 @@ import pytest
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.feedback import AT_ONCE, Feedback, add
 from mlref.prediction_log.labels import Label
-from mlref.prediction_log.retention import delete_before
+from mlref.prediction_log.retention import before, delete
 from tests.code.prediction_log.records import HOUR, NOON, at, predicted, rows
 from tests.code.prediction_log.test_sink import write
 
@@ -68,7 +68,7 @@ def test_a_label_may_come_late_until_its_prediction_is_deleted(database: Databas
     fill(database)
     late = NOON + 10_000 * HOUR
     assert add(database, [Label(FIRST, 850, late)]).accepted == [FIRST]
-    delete_before(database, NOON + HOUR)
+    delete(database, before(NOON + HOUR))
     assert add(database, [Label(FIRST, 850, late)]).unknown == [FIRST]
 
 
