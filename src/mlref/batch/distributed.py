@@ -53,7 +53,10 @@ def cluster(scheduler: str | None, workers: int) -> Engine:
 def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
     if scheduler is None:
         with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+            # Any free port: without an address it takes 8787, and complains where that is taken.
+            LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+            ) as local,
             Client(local) as client,
         ):
             yield client
