@@ -50,11 +50,11 @@ class Engine(StrEnum):
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help=(
         "A tabular model through its whole life.\n\n"
-        "[bold]make train[/bold] runs the seven stages and then registers the model; each stage can also"
+        "**make train** runs the seven stages and then registers the model; each stage can also"
         " be run by itself.\n\n"
         "Examples:\n\n"
         "  mlref contract show          what the dataset promises\n\n"
