@@ -1,5 +1,6 @@
 """What is older, or about one person, goes from all tables and from the file."""
 
+import contextlib
 import datetime
 from pathlib import Path
 
@@ -127,7 +128,8 @@ def test_what_of_a_subject_waits_in_the_spool_is_told(tmp_path: Path) -> None:
     spool.append(encode([predicted(2, subjects=["Ada", "Bob"])]))
     [waiting] = project.spool.glob("*.part")
     spool.set_aside("odd", [b'{"subject":"Ada"'])
-    Database.of(project).check()
+    with contextlib.closing(Database.of(project)) as database:
+        database.check()
     said = erase(project, "Ada", pytest.fail)
     assert said and "holds nothing about the subject Ada.\nMore of it waits in" in said
     assert f"{waiting.name}, " in said and "odd.corrupt. Let a service" in said
