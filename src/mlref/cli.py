@@ -580,7 +580,9 @@ def log_prune(
 
 @log_app.command("erase")
 def log_erase(
-    subject: Annotated[str, typer.Argument(help="As it was sent in `x-subject-id`.")],
+    subject: Annotated[
+        str, typer.Argument(help="As sent in `x-subject-id`, or in the column of `score --id`.")
+    ],
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:

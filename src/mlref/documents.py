@@ -75,7 +75,7 @@ def _sentence(kind: Any, key: str, value: object, detail: Any) -> str:
     where, inner, missing = key, value, detail["loc"][-1] if detail["type"] == "missing" else None
     for step in detail["loc"]:
         if isinstance(step, int):
-            where, inner = f"{where}[{step}]", inner[step]  # type: ignore[index]
+            where, inner = f"{where}[{step}]", inner[step]  # type: ignore[index] # pydantic has been there
         elif isinstance(inner, Mapping) and (step in inner or step == missing):
             where, inner = f"{where}.{step}" if where else str(step), inner.get(step)
         # else it is the tag of a union's member

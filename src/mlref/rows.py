@@ -214,6 +214,7 @@ def judge_records(contract: Contract, records: Sequence[object]) -> Verdict:
         for name in sorted(str(key) for key in record.keys() - set(names)):
             shape.append(Finding(row, name, "an unknown column", ", ".join(names)))
     table = {
+        # A record that is no mapping is absent in every column, which mypy cannot see.
         name: [None if (row, name) in absent else record[name] for row, record in enumerate(records)]  # type: ignore[index]
         for name in names
     }

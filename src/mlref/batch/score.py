@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +20,7 @@ from mlref.storage import Project
 if TYPE_CHECKING:
     from mlref.batch.log import Log
 
-Outcomes = Iterator[tuple[Job, Part | MlrefError]]
+Outcomes = Generator[tuple[Job, Part | MlrefError], None, None]
 Engine = Callable[[Sequence[Job], Model, Tell], Outcomes]
 """Scores files in any order, and gives each with its part or the reason why there is none."""
 
@@ -111,7 +111,7 @@ def _run(
 
 def _logged(outcomes: Outcomes, log: "Log") -> Outcomes:
     """Log each part as it comes, while the next ones are scored."""
-    with contextlib.closing(outcomes):  # type: ignore[type-var]
+    with contextlib.closing(outcomes):
         for job, outcome in outcomes:
             if isinstance(outcome, Part):
                 log.add(job, outcome)
@@ -154,7 +154,7 @@ def _collect(outcomes: Outcomes, parts: dict[Job, Part], alone: bool) -> dict[Jo
         What was wrong with a file that is ``alone``.
     """
     failures = {}
-    with contextlib.closing(outcomes):  # type: ignore[type-var]
+    with contextlib.closing(outcomes):
         for job, outcome in outcomes:
             if isinstance(outcome, Part):
                 parts[job] = outcome

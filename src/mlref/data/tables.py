@@ -136,7 +136,7 @@ def _number(cell: object) -> object:
     ):  # Python reads 1_000 as a number; no CSV file means it
         return cell
     try:
-        return float(cell)  # type: ignore[arg-type]
+        return float(cell)  # type: ignore[arg-type] # what it is not, it raises
     except (TypeError, ValueError, OverflowError):
         return cell
 

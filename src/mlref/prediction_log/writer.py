@@ -160,7 +160,7 @@ class Writer:
         """Do something whose failure must not end the thread."""
         try:
             return bool(action())
-        except Exception:
+        except Exception:  # whatever it is, rows go on being written
             _LOG.exception("the prediction log failed and goes on")
             return False
 

@@ -97,7 +97,7 @@ def rehearse(project: Project) -> str:
 def warm_up(project: Project) -> None:
     """Import and open what registering a new model needs, ahead of time."""
     from mlref import contract
-    from mlref.registry import publish  # noqa: F401
+    from mlref.registry import publish  # noqa: F401 - importing is the purpose
 
     with locked(project.store / ".lock"):
         tracking.warm_up(project, contract.load(project.contract))

@@ -47,7 +47,7 @@ def create_app(service: Service, keys: Keys | None = None, store: Store | None =
         swagger_ui_oauth2_redirect_url=None,
         exception_handlers={HTTPException: _pass_on, Exception: _pass_on},
     )
-    app.openapi = lambda: service.model.schema  # type: ignore[method-assign]
+    app.openapi = lambda: service.model.schema  # type: ignore[method-assign] # as FastAPI's manual does it
     _add_about(app, service)
     add_feedback(app, service, store)
     openinference.add_routes(app, service)

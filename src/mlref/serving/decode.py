@@ -72,7 +72,7 @@ def read(contract: Contract, body: bytes, most: int) -> Verdict:
     if isinstance(document, dict) and ENVELOPE in document:
         findings += _length(document[ENVELOPE], ENVELOPE, most)
     _refuse(findings)
-    return judged(contract, document[ENVELOPE])  # type: ignore[index]
+    return judged(contract, document[ENVELOPE])  # type: ignore[index] # else refused above
 
 
 def decode(body: bytes) -> object:

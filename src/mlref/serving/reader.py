@@ -77,6 +77,7 @@ def _request(contract: Contract, most: int) -> type[msgspec.Struct]:
         forbid_unknown_fields=True,
         gc=False,
     )
+    # A type that was made just now, which mypy takes for a variable.
     rows = Annotated[list[row], msgspec.Meta(min_length=1, max_length=most)]  # type: ignore[valid-type]
     return msgspec.defstruct("Request", [(ENVELOPE, rows)], forbid_unknown_fields=True)
 

@@ -46,7 +46,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the time: a client that connects is about to ask."""
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)  # type: ignore[arg-type] # uvicorn wants less than asyncio
         self.since: float | None = self.loop.time()
         self._head_is_open, self._unfinished = False, 0
         self._fault: MlrefError = InvalidRequest("What was sent is not HTTP/1.1.")
