@@ -45,7 +45,9 @@ lock: $(READY) ## Write requirements/*.txt from pyproject.toml (UPGRADE=1 takes 
 	@python tools/lock.py $(if $(UPGRADE),--upgrade)
 
 train: $(READY) ## Run the pipeline from data to evaluation, then register the model
-	@mlref pipeline
+	@python -c 'import yaml; yaml.safe_load(open("dvc.lock"))["stages"]' 2>/dev/null || rm -f dvc.lock # torn by a kill
+	@dvc repro
+	@mlref register
 
 serve: $(READY) ## Serve the champion on 127.0.0.1:8000 (ARGS="--port 9000")
 	@mlref serve $(ARGS)
@@ -81,7 +83,7 @@ ui: $(READY) ## Show the runs in MLflow on 127.0.0.1:5000 (PORT=5001)
 	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quick)
-	@test -f models/store/champion || mlref --quiet pipeline
+	@test -f models/store/champion || $(MAKE) train
 	@for file in $(filter-out %/side_by_side.py,$(wildcard benchmarks/*.py)); do python "$$file" $(ARGS) || exit 1; done
 
 image: $(READY) ## Build the image of the service, the champion inside, with Docker or Podman

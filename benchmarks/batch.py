@@ -43,9 +43,9 @@ from rich.console import Console
 from rich.table import Table
 from side_by_side import ROOT, print_result
 
-from mlref.contract import Contract, load
-from mlref.rows import generate
-from mlref.storage import Project
+from mlref.core.contract import Contract, load
+from mlref.core.rows import generate
+from mlref.core.storage import Project
 
 FILES = 20
 CORES = "2"
@@ -57,7 +57,7 @@ from pathlib import Path
 import pandas as pd, skops.io
 from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
-from mlref.storage import Project
+from mlref.core.storage import Project
 kind, given, out = sys.argv[1:]
 store = Store(Project.here().store)
 predictor, record = store.open("champion")

@@ -21,9 +21,9 @@ from scipy import stats
 from side_by_side import alternate, report, rounds
 from sklearn import metrics as sklearn_metrics
 
+from mlref.core.rows import Array
+from mlref.core.settings import Bootstrap
 from mlref.evaluation.metrics import bootstrap, errors
-from mlref.rows import Array
-from mlref.settings import Bootstrap
 
 ROWS = 88
 TAIL = 0.025

@@ -46,15 +46,15 @@ from side_by_side import ROOT, Seconds, alternate, environment, print_result, ro
 
 from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
-from mlref.contract import load
-from mlref.rows import judge
+from mlref.core.contract import load
+from mlref.core.rows import validate
+from mlref.core.storage import Project
 from mlref.serving.reader import Reader
-from mlref.storage import Project
 
 PROJECT = Project(ROOT)
 CONTRACT = load(PROJECT.contract)
 ROW = {one.name: one.example for one in CONTRACT.features}
-ENCODED = judge(CONTRACT.features, {name: [value] for name, value in ROW.items()}).array.tolist()
+ENCODED = validate(CONTRACT.features, {name: [value] for name, value in ROW.items()}).array.tolist()
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 MANY = 1000
 OURS = f"{sys.executable} -m mlref.cli serve --port {{port}}"
@@ -75,10 +75,10 @@ import pandas as pd, skops.io
 from fastapi import FastAPI
 from pydantic import create_model
 from mlref.bundle.package import TRUSTED
-from mlref.contract import load
-from mlref.rows import judge
+from mlref.core.contract import load
+from mlref.core.rows import validate
 from mlref.serving.reader import Reader
-from mlref.storage import Project
+from mlref.core.storage import Project
 project = Project.here()
 features = load(project.contract).features
 types = {"number": float, "integer": int}

@@ -38,9 +38,9 @@ import subprocess, sys
 search = subprocess.Popen([sys.executable, "-m", "mlref.cli", "tune"])
 from mlref import tracking
 from mlref.bundle.package import TRUSTED
-from mlref.contract import load
+from mlref.core.contract import load
 from mlref.data.tables import encode, read_parquet
-from mlref.storage import Project, digest, read_json
+from mlref.core.storage import Project, digest, read_json
 from mlref.training import train
 import skops.io
 
@@ -63,10 +63,10 @@ tracking.publish(project, contract, tracking.Publication(
 THEIRS = """
 import mlflow
 from sklearn.model_selection import GridSearchCV, RepeatedKFold
-from mlref import settings
-from mlref.contract import load
+from mlref.core import settings
+from mlref.core.contract import load
 from mlref.data.tables import encode, read_parquet
-from mlref.storage import Project
+from mlref.core.storage import Project
 from mlref.training.candidates import build
 from mlref.training.sampling import grid
 

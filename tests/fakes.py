@@ -7,8 +7,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from mlref.bundle.predictor import FILES, MANIFEST
-from mlref.contract import parse
-from mlref.storage import digest, to_json, write_bytes, write_json
+from mlref.core.contract import parse
+from mlref.core.storage import digest, to_json, write_bytes, write_json
 
 CONTRACT_TEXT = """\
 name: rents

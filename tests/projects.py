@@ -11,11 +11,11 @@ import yaml
 
 from mlref.bundle import package
 from mlref.bundle.store import Store
-from mlref.contract import load
+from mlref.core.contract import load
+from mlref.core.storage import Project, digest
 from mlref.data import ingest, split
 from mlref.data.tables import decode, read_csv, write_parquet
 from mlref.evaluation import evaluate
-from mlref.storage import Project, digest
 from mlref.training import train, tune
 from tests.fakes import CONTRACT_TEXT
 

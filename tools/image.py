@@ -49,8 +49,8 @@ def find_engine() -> str:
 def build(engine: str, options: list[str]) -> None:
     """Build the service, labelled with version and commit."""
     from mlref import __version__
+    from mlref.core.storage import Project
     from mlref.registry.register import commit
-    from mlref.storage import Project
 
     command = [
         *(engine, "build", "--tag", f"mlref:{__version__}", "--tag", "mlref:latest"),

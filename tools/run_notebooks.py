@@ -19,9 +19,9 @@ from PIL import Image
 from traitlets.config import Config
 
 from mlref.bundle.store import Store
-from mlref.errors import MlrefError
-from mlref.registry.judge import judge
-from mlref.storage import Project, write_json
+from mlref.core.errors import MlrefError
+from mlref.core.storage import Project, write_json
+from mlref.registry.comparison import judge
 
 ROOT = Path(__file__).parents[1]
 PRIVATE = Config({"KernelManager": {"transport_encryption": "auto"}})

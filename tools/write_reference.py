@@ -16,14 +16,15 @@ from typing import Any
 
 from typer.main import get_command
 
-from mlref import cli, documents, errors
+from mlref import cli
+from mlref.core import config, errors
 
 # The meaning of a key is the string beneath its field. Reading these costs each start of a command
 # 30 ms, so the classes do it here only.
-documents.Frozen.model_config = {**documents.Frozen.model_config, "use_attribute_docstrings": True}
-from mlref import contract, settings  # noqa: E402
+config.Frozen.model_config = {**config.Frozen.model_config, "use_attribute_docstrings": True}
+from mlref.core import contract, settings  # noqa: E402
+from mlref.core.storage import Project  # noqa: E402
 from mlref.registry.cards import cards  # noqa: E402
-from mlref.storage import Project  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 GENERATED = (
@@ -85,7 +86,7 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 def command_line() -> str:
     """Describe every command: its purpose, usage and options."""
-    root: Any = get_command(cli.app)
+    root: Any = get_command(cli.build())
     intro = """
 # Command line
 

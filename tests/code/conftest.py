@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlref.storage import Project
+from mlref.core.storage import Project
 from tests.projects import (
     RIVALS,
     Rivals,

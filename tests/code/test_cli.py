@@ -13,8 +13,8 @@ import pytest
 
 from mlref import __version__, cli
 from mlref.cli import main
-from mlref.errors import EnvironmentFault, GateBlocked, MlrefError
-from mlref.storage import Project
+from mlref.core.errors import EnvironmentFault, GateBlocked, MlrefError
+from mlref.core.storage import Project
 from tests.fakes import CONTRACT_TEXT
 
 SOURCE = Path(cli.__file__).parent
@@ -26,8 +26,9 @@ PLANES = [
 RUNS = [f"runs {verb}" for verb in ("list", "compare", "export", "delete", "restore", "reproduce")]
 LOG = ["log prune", "log erase"]
 GROUPS = ["contract show", "contract check", "labels issues", "labels import", *LOG, *RUNS]
-REGISTRY = ["register", "pipeline", "models", "promote", "rollback", "audit", "lineage"]
-COMMANDS = [*cli.STAGES, *REGISTRY, "augment", *PLANES, *GROUPS]
+REGISTRY = ["register", "models", "promote", "rollback", "audit", "lineage"]
+STAGES = ("ingest", "validate", "split", "tune", "train", "package", "evaluate")
+COMMANDS = [*STAGES, *REGISTRY, "augment", *PLANES, *GROUPS]
 STEP = "mlref.data.split.run"
 """Stands for any command."""
 
@@ -110,14 +111,14 @@ def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[st
     assert "Traceback" not in said.err
 
 
-@pytest.mark.parametrize("name", cli.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_a_stage_runs_in_the_clone_and_says_what_it_did(
     name: str, clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also from a folder inside it."""
     (clone / "config" / "inner").mkdir()
     monkeypatch.chdir(clone / "config" / "inner")
-    monkeypatch.setattr(f"{cli.STAGES[name][0]}.run", lambda project, **_: f"ran in {project.root}")
+    monkeypatch.setattr(f"{STAGES[name][0]}.run", lambda project, **_: f"ran in {project.root}")
     assert main([name]) == 0
     assert capsys.readouterr().out == f"{name}: ran in {clone.resolve()}\n"
 
@@ -301,7 +302,7 @@ def test_someone_who_looks_sees_progress(
     def run(project: Project, track: Any = iter, **_: Any) -> str:
         return f"{len(list(track([1, 2, 3])))} trials"
 
-    module = cli.STAGES[name][0] if name in cli.STAGES else f"mlref.evaluation.{name}"
+    module = STAGES[name][0] if name in STAGES else f"mlref.evaluation.{name}"
     monkeypatch.setattr(f"{module}.run", run)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")

@@ -186,7 +186,7 @@ PLANTS = [
     ("make lint", "true", ".ci/run", ".ci/run: does not call lint, which testing / matrix does"),
     ("python tools/actionlint.py", "true", ".ci/run", "does not call tools/actionlint.py"),
     ("make lint", "make lint; make clean", ".ci/run", ".ci/run: only here is clean called"),
-    ("- src/.*", "", PIPELINE, "pipeline: does not run when src/mlref/rows.py changes"),
+    ("- src/.*", "", PIPELINE, "pipeline: does not run when src/mlref/core/rows.py changes"),
     ("- dvc.*", "", PIPELINE, "pipeline: does not run when dvc.lock changes"),
 ]
 

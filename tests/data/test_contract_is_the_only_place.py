@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlref.contract import Contract, load
+from mlref.core.contract import Contract, load
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "src" / "mlref").rglob("*.py"))

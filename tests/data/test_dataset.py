@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlref import rows, settings
-from mlref.contract import Contract, load
+from mlref.core import rows, settings
+from mlref.core.contract import Contract, load
+from mlref.core.errors import DataError
+from mlref.core.storage import Project, read_json
 from mlref.data import ingest, split, tables, validate
-from mlref.errors import DataError
-from mlref.storage import Project, read_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ def test_the_dataset_keeps_its_contract(project: Project, validated: pd.DataFram
 def test_no_value_is_outside_what_is_expected(contract: Contract, validated: pd.DataFrame) -> None:
     """So that a warning of the service means: unlike all rows that were seen."""
     table = {column.name: validated[column.name].to_numpy() for column in contract.columns}
-    verdict = rows.judge(contract.columns, table)
+    verdict = rows.validate(contract.columns, table)
     assert (verdict.refused, verdict.unusual) == ([], [])
 
 
@@ -121,7 +121,7 @@ def test_no_feature_follows_the_target_too_closely(
 
 def test_the_example_row_is_accepted_without_a_warning(contract: Contract) -> None:
     """It is what the documentation sends to the service."""
-    verdict = rows.judge_records(contract, [contract.example])
+    verdict = rows.validate_records(contract, [contract.example])
     assert (verdict.refused, verdict.unusual) == ([], [])
 
 

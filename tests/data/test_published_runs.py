@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mlref.contract import load as load_contract
+from mlref.core.contract import load as load_contract
+from mlref.core.storage import Project
 from mlref.data.ingest import ingest
 from mlref.registry.reproduce import check, load, run
-from mlref.storage import Project
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from tools.run_notebooks import execute, text
 
-from mlref.contract import load
-from mlref.storage import Project
+from mlref.core.contract import load
+from mlref.core.storage import Project
 from tests.data.test_contract_is_the_only_place import named
 from tests.projects import RENTS_TEXT, run_data, run_model, write_project
 from tests.system.conftest import ROOT, environment

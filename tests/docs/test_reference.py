@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from mlref.storage import read_json
+from mlref.core.storage import read_json
 from tests.system.conftest import ROOT
 
 
@@ -45,9 +45,9 @@ def test_the_committed_pages_are_fresh(tree: Path) -> None:
 STALE = {
     "Makefile": ("## Print this list", "## Print that list", "make.md"),
     "src/mlref/cli.py": ("Running it twice changes", "Twice changes", "command-line.md"),
-    "src/mlref/contract.py": ("Name for people:", "A name for people:", "dataset.schema.json"),
-    "src/mlref/errors.py": ("Remedy: follow", "Remedy: read", "errors.md"),
-    "src/mlref/settings.py": ("Decides the folds,", "Chooses folds.", "params.md"),
+    "src/mlref/core/contract.py": ("Name for people:", "A name for people:", "dataset.schema.json"),
+    "src/mlref/core/errors.py": ("Remedy: follow", "Remedy: read", "errors.md"),
+    "src/mlref/core/settings.py": ("Decides the folds,", "Chooses folds.", "params.md"),
     "reports/metrics.json": ('"promised": 0.9', '"promised": 0.8', "model-card.md"),
     "reports/profile.json": ('"null_share": 0.0', '"null_share": 0.5', "datasheet.md"),
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlref.storage import Project
+from mlref.core.storage import Project
 from tests.projects import copy, run_data, run_model, write_project
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlref.rows import generate
+from mlref.core.rows import generate
 from mlref.training.candidates import ESTIMATORS, build
 from tests.fakes import CONTRACT, linear
 

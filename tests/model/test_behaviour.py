@@ -5,12 +5,12 @@ import pytest
 
 from mlref.bundle.predictor import Predictor
 from mlref.bundle.store import Store
-from mlref.contract import load
+from mlref.core.contract import load
+from mlref.core.rows import Array, generate, validate_records
+from mlref.core.storage import Project, read_json
 from mlref.data.tables import encode, read_parquet
 from mlref.evaluation.promises import check
-from mlref.registry.judge import judge
-from mlref.rows import Array, generate, judge_records
-from mlref.storage import Project, read_json
+from mlref.registry.comparison import judge
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_batches_do_not_matter(predictor: Predictor, rows: Array, size: int) -> 
 
 def test_the_example_lies_in_its_interval(predictor: Predictor) -> None:
     """The row of the README."""
-    verdict = judge_records(predictor.contract, [predictor.contract.example])
+    verdict = validate_records(predictor.contract, [predictor.contract.example])
     assert verdict.refused == verdict.unusual == []
     value, lower, upper = (float(figure[0]) for figure in predictor.predict(verdict.array))
     assert lower < value < upper
@@ -81,7 +81,7 @@ def test_a_null_is_answered_where_the_contract_allows_it(trained: Project) -> No
     """As a value near that of the training mean, not as an error."""
     predictor = Predictor(trained.bundle)
     examples = [predictor.contract.example | {"balcony": cell} for cell in (None, 0, 20)]
-    verdict = judge_records(predictor.contract, examples)
+    verdict = validate_records(predictor.contract, examples)
     assert verdict.refused == []
     null, low, high = predictor.predict(verdict.array).value
     assert min(low, high) <= null <= max(low, high)
@@ -91,5 +91,5 @@ def test_a_null_is_refused_where_the_contract_does_not_allow_it(predictor: Predi
     """Before the model sees it."""
     name = next(column.name for column in predictor.contract.features if not column.nullable)
     example = predictor.contract.example | {name: None}
-    verdict = judge_records(predictor.contract, [example])
-    assert [(finding.column, finding.got) for finding in verdict.refused] == [(name, "null")]
+    verdict = validate_records(predictor.contract, [example])
+    assert [(violation.column, violation.got) for violation in verdict.refused] == [(name, "null")]

@@ -11,22 +11,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlref import settings
 from mlref.bundle import package
 from mlref.bundle.predictor import Predictor
 from mlref.bundle.store import Store
-from mlref.contract import parse
+from mlref.core import settings
+from mlref.core.contract import parse
+from mlref.core.errors import BundleError, DataError
+from mlref.core.rows import Array
+from mlref.core.storage import Project
 from mlref.data.split import split
 from mlref.data.tables import encode, read_parquet, write_parquet
 from mlref.data.validate import check_leakage, check_usual
-from mlref.errors import BundleError, DataError
 from mlref.evaluation import evaluate
 from mlref.evaluation.compare import Comparison, compare
 from mlref.evaluation.slices import slices
+from mlref.registry.comparison import judge
 from mlref.registry.gate import Decision, conclude, decide
-from mlref.registry.judge import judge
-from mlref.rows import Array
-from mlref.storage import Project
 from mlref.training import train, tune
 from mlref.training.candidates import BASELINES, build
 from tests.projects import (

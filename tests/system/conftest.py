@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlref.storage import digest
+from mlref.core.storage import digest
 from tests.fakes import CONTRACT_TEXT
 
 ROOT = Path(__file__).parents[2]

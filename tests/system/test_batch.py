@@ -24,9 +24,9 @@ from mlref.batch.files import find, plan
 from mlref.batch.model import Model
 from mlref.batch.part import Part, attempt
 from mlref.bundle.store import Store
-from mlref.errors import DataError
-from mlref.rows import generate
-from mlref.storage import read_json
+from mlref.core.errors import DataError
+from mlref.core.rows import generate
+from mlref.core.storage import read_json
 from tests.code.batch.conftest import everything, rejected
 from tests.docs.servers import free_ports, s3
 from tests.fakes import CONTRACT, write_store

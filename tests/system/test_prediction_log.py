@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.sink import Sink
 from mlref.prediction_log.spool import Spool
@@ -145,7 +145,7 @@ SERVICE = """
 import os, signal, sys, threading
 from pathlib import Path
 from mlref.prediction_log.open import open_log
-from mlref.storage import Project
+from mlref.core.storage import Project
 from tests.code.prediction_log.records import predicted
 
 told = threading.Event()

@@ -23,8 +23,8 @@ import pandas as pd
 import pytest
 
 from mlref import __version__
+from mlref.core.storage import digest
 from mlref.serving import keys
-from mlref.storage import digest
 from tests.fakes import CONTRACT, HALF_WIDTH, linear, write_store
 
 COMMAND = [sys.executable, "-m", "mlref.cli", "serve"]

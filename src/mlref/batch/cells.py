@@ -1,6 +1,6 @@
 """Arrow columns as cells that the judge of rows takes: numbers as arrays, text by its distinct values.
 
-What a cell means is decided here, whether it is allowed in ``mlref.rows`` alone. Arrays change hands
+What a cell means is decided here, whether it is allowed in ``mlref.core.rows`` alone. Arrays change hands
 without ``pyarrow.array`` and ``to_numpy``, which import pandas where it is installed: half a second.
 """
 
@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mlref.contract import Column
-from mlref.rows import Array, Cells, Mask, Repeated
+from mlref.core.contract import Column
+from mlref.core.rows import Array, Cells, DictionaryColumn, Mask
 
 
 def cells(column: Column, found: pa.Array, text: bool) -> Cells:
@@ -53,9 +53,9 @@ def _array(found: pa.Array) -> Array:
     return numpy(pc.fill_null(values, np.nan) if values.null_count else values)
 
 
-def _repeated(found: pa.Array) -> Repeated:
+def _repeated(found: pa.Array) -> DictionaryColumn:
     coded = found.dictionary_encode("encode")  # a null becomes one of the values
-    return Repeated(numpy(coded.indices), coded.dictionary.to_pylist())
+    return DictionaryColumn(numpy(coded.indices), coded.dictionary.to_pylist())
 
 
 def _written_numbers(found: pa.Array) -> Cells:
@@ -67,7 +67,7 @@ def _written_numbers(found: pa.Array) -> Cells:
     except pa.ArrowInvalid:
         pass
     repeated = _repeated(found)
-    return Repeated(repeated.index, [number(cell) for cell in repeated.distinct])
+    return DictionaryColumn(repeated.index, [number(cell) for cell in repeated.distinct])
 
 
 def number(cell: object) -> object:
@@ -87,7 +87,7 @@ def is_number(column: Column) -> bool:
 
 def numbers(found: Cells) -> pa.Array:
     """The cells of a column of numbers as an Arrow column, null for what is none."""
-    if isinstance(found, Repeated):
+    if isinstance(found, DictionaryColumn):
         distinct = [cell if isinstance(cell, float) else np.nan for cell in found.distinct]
         found = np.array(distinct, dtype=np.float64)[found.index]
     values = np.asarray(found, dtype=np.float64)

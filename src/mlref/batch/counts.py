@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-from mlref.errors import MlrefError, NotPublished
+from mlref.core.errors import MlrefError, NotPublished
 
 
 @dataclass

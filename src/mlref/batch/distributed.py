@@ -9,7 +9,7 @@ from mlref.batch.files import Job
 from mlref.batch.model import Model, arrive
 from mlref.batch.part import Tell, attempt
 from mlref.batch.score import Engine, Outcomes
-from mlref.errors import EnvironmentFault, MlrefError
+from mlref.core.errors import EnvironmentFault, MlrefError
 
 PATIENCE = 30
 """Seconds in which a scheduler answers."""

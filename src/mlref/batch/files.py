@@ -11,8 +11,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from mlref.batch.counts import Limit
-from mlref.errors import DataError, EnvironmentFault, MlrefError
-from mlref.storage import replacing
+from mlref.core.errors import DataError, EnvironmentFault, MlrefError
+from mlref.core.storage import replacing
 
 FORMATS = (".csv", ".parquet")
 

@@ -14,14 +14,14 @@ from mlref.batch.files import Job, Source
 from mlref.batch.model import Model
 from mlref.batch.part import Part
 from mlref.batch.read import opened
-from mlref.errors import Finding
+from mlref.core.errors import Violation
+from mlref.core.rows import masks
+from mlref.core.storage import Project
 from mlref.prediction_log import records
 from mlref.prediction_log.encode import encode
 from mlref.prediction_log.ids import new_ids
 from mlref.prediction_log.open import open_sink
 from mlref.prediction_log.records import Predicted, Refused
-from mlref.rows import mark
-from mlref.storage import Project
 
 ROWS = 10_000
 """Rows of one transaction; decoded they take some ten megabytes."""
@@ -79,7 +79,7 @@ class Log:
                 for start in range(0, batch.rows.num_rows, ROWS):
                     rows = batch.rows.slice(start, ROWS)
                     given = {one.name: cells(one, rows.column(one.name), False) for one in columns}
-                    marks = mark(columns, given)
+                    marks = masks(columns, given)
                     value, lower, upper = (numpy(rows.column(name)) for name in ANSWER)
                     subjects = None if key is None else [*map(str, rows.column(key).to_pylist())]
                     yield Predicted(
@@ -91,8 +91,8 @@ class Log:
         names = [*self.model.contract.names, job.key or "record", "record"]
         for reason, count in counts.reasons.items():
             name = next(name for name in names if reason.startswith(f"{name}: "))
-            finding = Finding(0, name, "", reason.removeprefix(f"{name}: "))
-            yield Refused(self._model, [finding], "batch", count)
+            violation = Violation(0, name, "", reason.removeprefix(f"{name}: "))
+            yield Refused(self._model, [violation], "batch", count)
 
     def said(self) -> str:
         """What is logged, and where rows wait when the database went away."""

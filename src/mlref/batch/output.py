@@ -18,8 +18,8 @@ from mlref.batch.counts import Counts, Limit
 from mlref.batch.files import Job, absolute, is_file, publishing, reached, remove
 from mlref.batch.model import Model
 from mlref.batch.part import META, Part
-from mlref.errors import DataError, NotPublished
-from mlref.storage import to_json
+from mlref.core.errors import DataError, NotPublished
+from mlref.core.storage import to_json
 
 SUCCESS = "_SUCCESS"
 """The file of a complete folder; it is written last."""

@@ -20,8 +20,8 @@ from mlref.batch.model import Model
 from mlref.batch.read import Batch, Table, opened
 from mlref.batch.rejected import Keys, Rejected, rejecting
 from mlref.bundle.predictor import Prediction, Predictor
-from mlref.errors import DataError, Finding, MlrefError
-from mlref.rows import Array, Mask, mark, show, warning
+from mlref.core.errors import DataError, MlrefError, Violation
+from mlref.core.rows import Array, Mask, masks, show, warning
 
 BLOCK = 8_192
 """Rows that are predicted at a time: they fit into a processor's cache."""
@@ -148,20 +148,20 @@ def _judged(
     """The good rows of a batch as the part holds them, encoded, and where they are unusual."""
     rows, columns = batch.rows, model.contract.features
     given = {one.name: cells(one, rows.column(one.name), table.text) for one in columns}
-    marks = mark(columns, given)
+    marks = masks(columns, given)
     nameless = keys.bad(rows)
     bad = marks.refused.any(axis=1) | nameless
     rejected.take(table.ragged)
     for row in np.flatnonzero(bad).tolist():
         place, key = int(batch.places[row]), keys.of(rows, row)
-        findings = [
-            Finding(place, one.name, show(given[one.name][row]), one.accepts)
+        violations = [
+            Violation(place, one.name, show(given[one.name][row]), one.accepts)
             for one, refused in zip(columns, marks.refused[row], strict=True)
             if refused
         ]
         if nameless[row]:
-            findings.append(Finding(place, keys.name, show(key), keys.allowed))
-        rejected.add(findings, key)
+            violations.append(Violation(place, keys.name, show(key), keys.allowed))
+        rejected.add(violations, key)
     for one in columns if table.text else ():
         if is_number(one):
             place = rows.schema.get_field_index(one.name)

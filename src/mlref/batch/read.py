@@ -18,8 +18,8 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from mlref.batch.files import Source, filesystem, reached
-from mlref.errors import DataError, Finding
-from mlref.rows import show
+from mlref.core.errors import DataError, Violation
+from mlref.core.rows import show
 
 ROWS = 131_072
 """Most rows of a batch; also those of a row group of the output."""
@@ -55,13 +55,13 @@ class Table:
         Its columns.
     text : bool
         Whether every cell is text, as in CSV.
-    ragged : list of Finding
+    ragged : list of Violation
         Records found so far that are no rows; the reader takes them away.
     """
 
     def __init__(self, source: Source, schema: pa.Schema, text: bool) -> None:
         self.source, self.schema, self.text = source, schema, text
-        self.ragged: list[Finding] = []
+        self.ragged: list[Violation] = []
         for name in schema.names:
             if schema.names.count(name) > 1:
                 problem = f"the column {name!r} is there twice"
@@ -166,7 +166,7 @@ class _Csv(Table):
             place = record.number - 2  # Arrow counts from 1, and the header too
             skipped.append(place)
             fields = f"{record.expected_columns} fields"
-            self.ragged.append(Finding(place, None, show(record.text), fields))
+            self.ragged.append(Violation(place, None, show(record.text), fields))
             return "skip"
 
         reader = pa.csv.open_csv(

@@ -13,8 +13,8 @@ from mlref.batch.cells import mask
 from mlref.batch.counts import Counts
 from mlref.batch.files import Job, publishing
 from mlref.batch.read import opened
-from mlref.errors import DataError, Finding
-from mlref.rows import Mask
+from mlref.core.errors import DataError, Violation
+from mlref.core.rows import Mask
 
 HEADER = ("file", "row", "column", "value", "reason")
 
@@ -26,18 +26,18 @@ class Rejected:
         self.job, self.counts, self.stack = job, counts, stack
         self.writer: Any = None
 
-    def add(self, findings: Sequence[Finding], key: object = None) -> None:
+    def add(self, violations: Sequence[Violation], key: object = None) -> None:
         """Note a row, one line for each thing that is wrong with it."""
         if self.writer is None:
             self.writer = self._open()
         self.counts.rejected += 1
-        for one in findings:
+        for one in violations:
             self.counts.reasons[f"{one.column or 'record'}: {one.allowed}"] += 1
             reason = f"allowed: {one.allowed}"
             line = [self.job.source.name, one.row, one.column, one.got, reason]
             self.writer.writerow(line if self.job.key is None else [*line, key])
 
-    def take(self, records: list[Finding]) -> None:
+    def take(self, records: list[Violation]) -> None:
         """Note records that are no rows, and take them off the list."""
         for one in records:
             self.add([one])

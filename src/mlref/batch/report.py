@@ -9,7 +9,7 @@ from mlref.batch.counts import Counts
 from mlref.batch.files import Job
 from mlref.batch.model import Model
 from mlref.batch.part import Tell
-from mlref.errors import SHOWN, MlrefError
+from mlref.core.errors import SHOWN, MlrefError
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from mlref.batch.output import Output
 from mlref.batch.part import Part, Tell, attempt
 from mlref.batch.report import about_failures, progress, summary
 from mlref.bundle.store import Store
-from mlref.errors import EnvironmentFault, MlrefError, NotPublished
-from mlref.storage import Project
+from mlref.core.errors import EnvironmentFault, MlrefError, NotPublished
+from mlref.core.storage import Project
 
 if TYPE_CHECKING:
     from mlref.batch.log import Log

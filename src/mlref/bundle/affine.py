@@ -8,7 +8,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 from sklearn.pipeline import Pipeline
 
-from mlref.rows import Array
+from mlref.core.rows import Array
 
 
 def fold(model: Pipeline) -> tuple[Array, float] | None:

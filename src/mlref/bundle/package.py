@@ -18,14 +18,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import all_estimators
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from mlref import settings
 from mlref.bundle.affine import fold, graph
 from mlref.bundle.predictor import FILES, MANIFEST, Predictor
-from mlref.contract import Contract, load
+from mlref.core import settings
+from mlref.core.contract import Contract, load
+from mlref.core.errors import BundleError
+from mlref.core.rows import Array, generate
+from mlref.core.storage import Project, digest, read_json, replacing, to_json
 from mlref.data.tables import encode, read_parquet
-from mlref.errors import BundleError
-from mlref.rows import Array, generate
-from mlref.storage import Project, digest, read_json, replacing, to_json
 from mlref.training.candidates import TREES
 
 OPSET = {"": 18, "ai.onnx.ml": 3}

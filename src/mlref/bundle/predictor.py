@@ -14,10 +14,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from mlref import contract as contracts
-from mlref.errors import BundleError, ContractError, MlrefError
-from mlref.rows import Array
-from mlref.storage import digest
+from mlref.core import contract as contracts
+from mlref.core.errors import BundleError, ContractError, MlrefError
+from mlref.core.rows import Array
+from mlref.core.storage import digest
 
 MANIFEST = "MANIFEST.json"
 AGAIN = "Run `make train` to make it again."
@@ -87,7 +87,7 @@ class Predictor:
         Parameters
         ----------
         rows : ndarray of float64, shape (n, features)
-            Encoded by ``mlref.rows`` with this bundle's contract.
+            Encoded by ``mlref.core.rows`` with this bundle's contract.
 
         Raises
         ------

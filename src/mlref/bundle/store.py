@@ -15,8 +15,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlref.errors import BundleError, EnvironmentFault, ModelNotFound
-from mlref.storage import digest, read_json, replacing, write_bytes, write_json
+from mlref.core.errors import BundleError, EnvironmentFault, ModelNotFound
+from mlref.core.storage import digest, read_json, replacing, write_bytes, write_json
 
 if TYPE_CHECKING:
     from mlref.bundle.predictor import Predictor

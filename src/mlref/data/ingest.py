@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlref.contract import LABELS, Contract, FileSource, SklearnSource, SqlSource, load
-from mlref.data.labels import unseen
+from mlref.core.contract import LABELS, Contract, FileSource, SklearnSource, SqlSource, load
+from mlref.core.errors import DataError, EnvironmentFault, SettingsError
+from mlref.core.storage import Project
+from mlref.data.labelled import unseen
 from mlref.data.tables import checked, read_csv, read_parquet, write_csv
-from mlref.errors import DataError, EnvironmentFault, SettingsError
-from mlref.storage import Project
 
 
 def ingest(contract: Contract, root: Path) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def ingest(contract: Contract, root: Path) -> pd.DataFrame:
     DataError, EnvironmentFault
         When the source cannot be read as a table.
     RowsRefused
-        For added rows; see :func:`mlref.data.labels.unseen`.
+        For added rows; see :func:`mlref.data.labelled.unseen`.
     """
     frame = _source(contract, root)
     if files := sorted((root / LABELS).glob("*.csv")):

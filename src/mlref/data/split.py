@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlref import settings
-from mlref.contract import Contract, load
+from mlref.core import settings
+from mlref.core.contract import Contract, load
+from mlref.core.errors import DataError
+from mlref.core.rows import Array
+from mlref.core.storage import Project, digest, write_json
 from mlref.data.tables import encode, fingerprint, read_parquet, row_ids, write_parquet
-from mlref.errors import DataError
-from mlref.rows import Array
-from mlref.storage import Project, digest, write_json
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mlref import rows
-from mlref.contract import Column, Contract
-from mlref.errors import DataError, RowsRefused
-from mlref.storage import digest, replacing
+from mlref.core import rows
+from mlref.core.contract import Column, Contract
+from mlref.core.errors import DataError, RowsRefused
+from mlref.core.storage import digest, replacing
 
 FIRST_ROW = 2
 """Line of a CSV file that holds row 0; line 1 is the header."""
@@ -105,7 +105,7 @@ def decode(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from mlref.contract import Column
+    >>> from mlref.core.contract import Column
     >>> size = Column(name="size", title="S", meaning="S", type="number", valid=(10, 80), example=25)
     >>> decode(pd.DataFrame({"size": ["21.5", "tall", None]}), [size])["size"].tolist()
     [21.5, 'tall', nan]
@@ -155,7 +155,7 @@ def encode(contract: Contract, frame: pd.DataFrame) -> tuple[rows.Array, rows.Ar
         When the frame was not validated after all.
     """
     table = {column.name: frame[column.name].to_numpy() for column in contract.columns}
-    verdict = rows.judge(contract.columns, table)
+    verdict = rows.validate(contract.columns, table)
     if verdict.refused:
         raise RowsRefused("the table", verdict.refused)
     return np.ascontiguousarray(verdict.array[:, :-1]), verdict.array[:, -1].copy()

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
-from mlref import settings
-from mlref.contract import Column, Contract, load
+from mlref.core import rows, settings
+from mlref.core.contract import Column, Contract, load
+from mlref.core.errors import DataError, RowsRefused, Violation
+from mlref.core.rows import show
+from mlref.core.storage import Project, write_bytes, write_json
 from mlref.data.tables import FIRST_ROW, decode, encode, read_csv, write_parquet
-from mlref.errors import DataError, Finding, RowsRefused
-from mlref.rows import judge, show
-from mlref.storage import Project, write_bytes, write_json
 
 WHOLE = r"^-?\d+(?:\.0)?$|^-?\d(?:\.\d+)?e\+(?:1[6-9]|[2-9]\d|\d{3})$"
 """A float64 that is a whole number, as Python prints it."""
@@ -64,12 +64,12 @@ def _expectations(column: Column) -> Iterator[Any]:
         yield gxe.ExpectColumnValuesToBeBetween(column=name, min_value=lo, max_value=hi)
 
 
-def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Finding], Any]:
+def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Violation], Any]:
     """Judge a decoded frame.
 
     Returns
     -------
-    findings : list of Finding
+    violations : list of Violation
         Sorted by row; empty for a sound dataset.
     result : ExpectationSuiteValidationResult
         What Great Expectations found, for its Data Docs.
@@ -110,34 +110,34 @@ def _judged(expectations: "gx.ExpectationSuite", frame: pd.DataFrame) -> Any:
     )
 
 
-def _order(finding: Finding) -> tuple[int, str]:
-    return -1 if finding.row is None else finding.row, finding.column or ""
+def _order(violation: Violation) -> tuple[int, str]:
+    return -1 if violation.row is None else violation.row, violation.column or ""
 
 
-def _findings(contract: Contract, frame: pd.DataFrame, item: Any) -> Iterator[Finding]:
+def _findings(contract: Contract, frame: pd.DataFrame, item: Any) -> Iterator[Violation]:
     """The cells that one failed expectation names."""
     if item.expectation_config.type == "expect_table_columns_to_match_set":
         mismatch = item.result["details"]["mismatched"]
         names = ", ".join(item.expectation_config.kwargs["column_set"])
         for name in mismatch.get("missing", ()):
-            yield Finding(None, name, "no such column", names)
+            yield Violation(None, name, "no such column", names)
         for name in mismatch.get("unexpected", ()):
-            yield Finding(None, str(name), "an unknown column", names)
+            yield Violation(None, str(name), "an unknown column", names)
         return
     name = item.expectation_config.kwargs.get("column")
     column = next((column for column in contract.columns if column.name == name), None)
     accepts = column.accepts if column else "a value that names the row"
     for row in item.result.get("unexpected_index_list") or ():  # its list of values ends after 200
-        yield Finding(int(row), name, show(frame[name].iloc[row]), accepts)
+        yield Violation(int(row), name, show(frame[name].iloc[row]), accepts)
 
 
 def _found(
     contract: Contract, frame: pd.DataFrame, result: Any
-) -> dict[tuple[int | None, str | None], Finding]:
+) -> dict[tuple[int | None, str | None], Violation]:
     """What the failed expectations name, by place."""
     failed = [item for item in result.results if not item.success]
-    findings = (finding for item in failed for finding in _findings(contract, frame, item))
-    return {(finding.row, finding.column): finding for finding in findings}
+    violations = (violation for item in failed for violation in _findings(contract, frame, item))
+    return {(violation.row, violation.column): violation for violation in violations}
 
 
 def _unjudged(result: Any) -> list[Any]:
@@ -197,7 +197,9 @@ def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
         Names the column, the share and the limit.
     """
     table = {column.name: frame[column.name].to_numpy() for column in contract.columns}
-    unusual = Counter(finding.column for finding in judge(contract.columns, table).unusual)
+    unusual = Counter(
+        violation.column for violation in rows.validate(contract.columns, table).unusual
+    )
     for column in contract.columns:
         share = unusual[column.name] / max(frame[column.name].count(), 1)
         if share > limit and column.expected is not None:
@@ -229,10 +231,10 @@ def run(project: Project) -> str:
     """Validate the raw rows of this clone; nothing is written when a row is refused but the docs."""
     contract, knobs = load(project.contract), settings.load(project.params).validate_
     frame = decode(read_csv(project.raw), contract.columns)
-    findings, result = validate(contract, frame)
+    violations, result = validate(contract, frame)
     write_bytes(project.data_docs, data_docs(contract.title, result).encode())
-    if findings:
-        raise RowsRefused(project.show(project.raw), findings, FIRST_ROW)
+    if violations:
+        raise RowsRefused(project.show(project.raw), violations, FIRST_ROW)
     check_leakage(contract, frame, knobs.max_correlation)
     check_usual(contract, frame, knobs.max_unusual)
     names = [*contract.keys, *(column.name for column in contract.columns)]

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import KFold
 
-from mlref import settings
-from mlref.contract import Contract, load
+from mlref.core import settings
+from mlref.core.contract import Contract, load
+from mlref.core.errors import MlrefError
+from mlref.core.rows import Array
+from mlref.core.storage import Project, read_json
 from mlref.data.tables import encode, read_parquet
-from mlref.errors import MlrefError
 from mlref.evaluation.compare import rmse_difference
 from mlref.evaluation.metrics import Interval
-from mlref.rows import Array
-from mlref.storage import Project, read_json
 from mlref.training.candidates import build
 
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlref import settings
+from mlref.core import settings
+from mlref.core.rows import Array
 from mlref.evaluation.metrics import Interval, bootstrap, errors
-from mlref.rows import Array
 
 ROUNDING = 1e-9
 """Share of the largest actual value below which two predictions differ by arithmetic alone."""

@@ -8,11 +8,11 @@ import pandas as pd
 from sklearn.model_selection import KFold, learning_curve, validation_curve
 from sklearn.pipeline import Pipeline
 
-from mlref import settings
-from mlref.contract import Contract
+from mlref.core import settings
+from mlref.core.contract import Contract
+from mlref.core.rows import Array
 from mlref.evaluation.promises import sweep
-from mlref.features.build import MISSING
-from mlref.rows import Array
+from mlref.features import MISSING
 from mlref.training.candidates import build
 
 SHARES = np.linspace(0.2, 1.0, 6)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib import rc_context
 
-from mlref.contract import Contract
+from mlref.core.contract import Contract
+from mlref.core.storage import Project, read_json, replacing
 from mlref.evaluation import model_plots, plots
-from mlref.storage import Project, read_json, replacing
 
 
 def draw(project: Project, contract: Contract) -> list[Path]:

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlref import settings
 from mlref.bundle.predictor import Predictor, load
-from mlref.contract import Contract
-from mlref.contract import load as load_contract
+from mlref.core import settings
+from mlref.core.contract import Contract
+from mlref.core.contract import load as load_contract
+from mlref.core.errors import DataError
+from mlref.core.rows import Array
+from mlref.core.storage import Project, digest, read_json, rounded, write_json
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
-from mlref.errors import DataError
 from mlref.evaluation import curves
 from mlref.evaluation.compare import rmse_difference
 from mlref.evaluation.coverage import coverage
@@ -19,8 +21,6 @@ from mlref.evaluation.importance import leave_one_out
 from mlref.evaluation.metrics import Interval, bootstrap, errors
 from mlref.evaluation.promises import check
 from mlref.evaluation.slices import groups
-from mlref.rows import Array
-from mlref.storage import Project, digest, read_json, rounded, write_json
 from mlref.training.candidates import BASELINES, build
 
 WORST = 10

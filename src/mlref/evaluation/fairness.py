@@ -11,12 +11,12 @@ from fairlearn.metrics import MetricFrame
 from numpy.typing import NDArray
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-from mlref import settings
 from mlref.bundle.predictor import Prediction
-from mlref.contract import Contract
+from mlref.core import settings
+from mlref.core.contract import Contract
+from mlref.core.rows import Array
 from mlref.evaluation.metrics import bootstrap, shuffles
 from mlref.evaluation.slices import groups
-from mlref.rows import Array
 
 
 def fairness(

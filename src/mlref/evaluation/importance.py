@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import KFold, cross_val_predict
 
-from mlref import settings
-from mlref.contract import Contract
+from mlref.core import settings
+from mlref.core.contract import Contract
+from mlref.core.rows import Array
 from mlref.evaluation.compare import rmse_difference
 from mlref.evaluation.metrics import Interval
-from mlref.rows import Array
 from mlref.training.candidates import build
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mlref import settings
-from mlref.rows import Array
+from mlref.core import settings
+from mlref.core.rows import Array
 
 Interval = dict[str, float]
 """``{"value", "lower", "upper"}``: a point and its percentile bootstrap interval."""

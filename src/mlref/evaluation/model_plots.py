@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlref.contract import Contract
+from mlref.core.contract import Contract
 from mlref.evaluation.metrics import Interval
 from mlref.evaluation.plots import BLUE, GREY, ORANGE, axes, intervals, panels
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from mlref.contract import Bounded, Column, Contract, Monotone, Promise
-from mlref.rows import Array
+from mlref.core.contract import Bounded, Column, Contract, Monotone, Promise
+from mlref.core.rows import Array
 
 STEPS = 11
 """Values that a promise tries of a number, evenly over its expected range."""

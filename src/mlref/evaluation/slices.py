@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mlref.contract import Contract, Slice
-from mlref.rows import Array
+from mlref.core.contract import Contract, Slice
+from mlref.core.rows import Array
 
 
 def slices(contract: Contract, features: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:

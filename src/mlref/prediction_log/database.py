@@ -15,9 +15,9 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
 
-from mlref.errors import EnvironmentFault, PredictionLogError
+from mlref.core.errors import EnvironmentFault, PredictionLogError
+from mlref.core.storage import Project
 from mlref.prediction_log import schema
-from mlref.storage import Project
 
 URL = "MLREF_LOG_URL"
 PATIENCE = 5

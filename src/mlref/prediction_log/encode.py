@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mlref.contract import Column
+from mlref.core.contract import Column
+from mlref.core.rows import Array
 from mlref.prediction_log.ids import moment, new_ids
 from mlref.prediction_log.records import Model, Predicted, Refused, Source, clean
 from mlref.prediction_log.schema import METADATA, PREDICTIONS, REFUSALS, to_text
-from mlref.rows import Array
 
 Record = Predicted | Refused
 Row = tuple[str | float | int | None, ...]
@@ -94,7 +94,7 @@ def decode(columns: Sequence[Column], rows: Array) -> Iterator[tuple[Any, ...]]:
     columns : sequence of Column
         In the order of the array.
     rows : ndarray of float64, shape (n, columns)
-        As encoded by ``mlref.rows``.
+        As encoded by ``mlref.core.rows``.
 
     Examples
     --------
@@ -118,9 +118,9 @@ def _cells(column: Column, values: list[float]) -> list[Any]:
 def _reasons(record: Refused) -> Iterator[tuple[Source, str, str | None, str]]:
     """A column that a client made up is not written: it could be anything, and without end."""
     version, names = record.model.version, {*record.model.contract.names}
-    for finding in record.findings:
-        column = finding.column if finding.column in names else None
-        yield record.source, version, column, f"allowed: {finding.allowed}"
+    for violation in record.violations:
+        column = violation.column if violation.column in names else None
+        yield record.source, version, column, f"allowed: {violation.allowed}"
 
 
 def _json(value: object) -> str:

@@ -4,10 +4,10 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from mlref.contract import Column
-from mlref.errors import Finding, RowsRefused
+from mlref.core.contract import Column
+from mlref.core.errors import RowsRefused, Violation
+from mlref.core.rows import validate
 from mlref.prediction_log.records import clean
-from mlref.rows import judge
 
 LONGEST = 200
 """Characters of an id or a source."""
@@ -51,7 +51,7 @@ def read(target: Column, records: Sequence[object]) -> list[Label]:
     Raises
     ------
     RowsRefused
-        With every finding; nothing of the request is then stored.
+        With every violation; nothing of the request is then stored.
 
     Examples
     --------
@@ -60,37 +60,37 @@ def read(target: Column, records: Sequence[object]) -> list[Label]:
     >>> read(rent, [{"id": "01a20d6d-5a00-7000-8000-000000000000", "value": 850}])[0].value
     850.0
     """
-    findings: list[Finding] = []
+    violations: list[Violation] = []
     labels: list[Label] = []
     for row, record in enumerate(records):
         if not isinstance(record, dict):
             allowed = f"an object with the keys {', '.join(_KEYS)}"
-            findings.append(Finding(row, None, "no object", allowed))
+            violations.append(Violation(row, None, "no object", allowed))
             continue
         wrong = [*_wrong(row, record)]
-        verdict = judge([target], {target.name: [record.get("value")]})
-        wrong += [Finding(row, "value", "a value", one.allowed) for one in verdict.refused]
-        findings += wrong
+        verdict = validate([target], {target.name: [record.get("value")]})
+        wrong += [Violation(row, "value", "a value", one.allowed) for one in verdict.refused]
+        violations += wrong
         if not wrong:
             observed = _moment(record.get("observed_at"))
             value = float(verdict.array[0, 0])
             labels.append(Label(record["id"], value, observed, clean(record.get("source"))))
-    if findings:
-        raise RowsRefused("The request", findings)
+    if violations:
+        raise RowsRefused("The request", violations)
     return labels
 
 
-def _wrong(row: int, record: dict[Any, Any]) -> Iterable[Finding]:
+def _wrong(row: int, record: dict[Any, Any]) -> Iterable[Violation]:
     for key in record.keys() - {*_KEYS}:
-        yield Finding(row, str(key)[:64], "an unknown key", ", ".join(_KEYS))
+        yield Violation(row, str(key)[:64], "an unknown key", ", ".join(_KEYS))
     if not _is_words(record.get("id")):
-        yield Finding(row, "id", "no id", f"the id of a prediction: {_WORDS}")
+        yield Violation(row, "id", "no id", f"the id of a prediction: {_WORDS}")
     if record.get("source") is not None and not _is_words(record["source"]):
-        yield Finding(row, "source", "no source", _WORDS)
+        yield Violation(row, "source", "no source", _WORDS)
     try:
         _moment(record.get("observed_at"))
     except (ValueError, OverflowError):
-        yield Finding(row, "observed_at", "no moment", _MOMENT)
+        yield Violation(row, "observed_at", "no moment", _MOMENT)
 
 
 def _is_words(value: object) -> bool:

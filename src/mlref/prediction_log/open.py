@@ -2,12 +2,12 @@
 
 import logging
 
-from mlref.errors import EnvironmentFault, PredictionLogError
+from mlref.core.errors import EnvironmentFault, PredictionLogError
+from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.sink import Sink
 from mlref.prediction_log.spool import Spool
 from mlref.prediction_log.writer import Writer
-from mlref.storage import Project
 
 _LOG = logging.getLogger("mlref.prediction_log")
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from mlref.contract import Contract
-from mlref.errors import Finding
-from mlref.rows import Array, Mask
+from mlref.core.contract import Contract
+from mlref.core.errors import Violation
+from mlref.core.rows import Array, Mask
 
 Role = Literal["champion", "shadow"]
 Source = Literal["serve", "batch"]
@@ -39,7 +39,7 @@ class Predicted(NamedTuple):
     ids : sequence of str
         From :func:`mlref.prediction_log.ids.new_ids`; those of the champion for a shadow.
     rows : ndarray of float64, shape (n, features)
-        As encoded by ``mlref.rows``.
+        As encoded by ``mlref.core.rows``.
     value, lower, upper : ndarray of float64, shape (n,)
         In the unit of the target.
     unusual : ndarray of bool, shape (n, features), optional
@@ -77,16 +77,16 @@ class Refused(NamedTuple):
     ----------
     model : Model
         Whose contract refused it.
-    findings : sequence of Finding
+    violations : sequence of Violation
         At least one.
     source : str
         Where the rows came from.
     times : int
-        How often each finding occurred.
+        How often each violation occurred.
     """
 
     model: Model
-    findings: Sequence[Finding]
+    violations: Sequence[Violation]
     source: Source = "serve"
     times: int = 1
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import orjson
 import sqlalchemy as sa
 
+from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ids import lowest
 from mlref.prediction_log.records import clean
 from mlref.prediction_log.schema import LABELS, PREDICTIONS, REFUSALS
-from mlref.storage import Project
 
 AT_ONCE = 5_000
 """Rows of one transaction, so that the writer need not wait for long."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mlref.errors import PredictionLogError
+from mlref.core.errors import PredictionLogError
 
 SCHEMA_VERSION = 1
 """Goes up with every change to a table; the database says by which it was made."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import DataError, IntegrityError
 
-from mlref.errors import EnvironmentFault, PredictionLogError
+from mlref.core.errors import EnvironmentFault, PredictionLogError
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import Batch
 from mlref.prediction_log.ids import new_ids

@@ -15,11 +15,11 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
+from mlref.core.storage import write_bytes
 from mlref.prediction_log.encode import COLUMNS, Batch, Row
 from mlref.prediction_log.ids import new_ids
 from mlref.prediction_log.schema import METADATA, Time
-from mlref.storage import write_bytes
 
 ROWS = 10_000
 """Rows after which the next file is begun."""

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol, Self
 
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
 from mlref.prediction_log.encode import Batch, encode
 from mlref.prediction_log.records import Predicted, Refused
 
@@ -85,7 +85,7 @@ class Writer:
 
     def refusals(self, refused: Refused) -> None:
         """Take note of refused values."""
-        self._put(refused, len(refused.findings))
+        self._put(refused, len(refused.violations))
 
     def _put(self, record: Predicted | Refused, rows: int) -> None:
         with self._lock:

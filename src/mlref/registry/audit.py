@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from mlref.bundle.store import Store
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
 
 FILE = "audit.jsonl"
 """In the bundle store."""

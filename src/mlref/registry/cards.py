@@ -6,12 +6,12 @@ record. What is missing there is an error, never an empty field.
 
 from typing import Any
 
-from mlref import settings
-from mlref.contract import load
+from mlref.core import settings
+from mlref.core.contract import load
+from mlref.core.storage import Project, digest, read_json, replacing
 from mlref.registry.datasheet import datasheet
 from mlref.registry.model_card import model_card
 from mlref.registry.reports import Report
-from mlref.storage import Project, digest, read_json, replacing
 
 LIMIT = 5000
 """Characters of a description that a database of MLflow 3.17 holds."""

@@ -9,14 +9,15 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from mlref import settings, tracking
-from mlref.contract import load
-from mlref.errors import MlrefError
+from mlref import tracking
+from mlref.core import settings
+from mlref.core.contract import load
+from mlref.core.errors import MlrefError
+from mlref.core.storage import Project, replacing
 from mlref.evaluation.compare import rmse_difference
 from mlref.evaluation.metrics import Interval
 from mlref.evaluation.plots import BLUE, GREY, ORANGE, STYLE
 from mlref.registry.runs import Table, opened, resolve, text
-from mlref.storage import Project, replacing
 
 PICTURES = (".pdf", ".png", ".svg")
 FEWEST = 10

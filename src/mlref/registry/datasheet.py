@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from mlref.contract import Column, Contract, FileSource, SklearnSource
+from mlref.core.contract import Column, Contract, FileSource, SklearnSource
+from mlref.core.settings import Settings
 from mlref.registry.reports import Report, bullets, number, table
-from mlref.settings import Settings
 
 
 def datasheet(contract: Contract, knobs: Settings, profile: Report, held_out: int) -> str:

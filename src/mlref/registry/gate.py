@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
-from mlref import settings
-from mlref.errors import MlrefError
+from mlref.core import settings
+from mlref.core.errors import MlrefError
 from mlref.evaluation.compare import Comparison
 from mlref.evaluation.metrics import Interval
 

@@ -16,9 +16,9 @@ import yaml
 
 from mlref import tracking
 from mlref.bundle.store import ALIASES, Store
-from mlref.documents import read_text, read_yaml
-from mlref.errors import EnvironmentFault, MlrefError, NotReproduced, SettingsError
-from mlref.storage import Project, digest, read_json, rounded
+from mlref.core.config import read_text, read_yaml
+from mlref.core.errors import EnvironmentFault, MlrefError, NotReproduced, SettingsError
+from mlref.core.storage import Project, digest, read_json, rounded
 
 SAME = ": the same"
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from mlref.contract import Contract
+from mlref.core.contract import Contract
+from mlref.core.settings import Settings
 from mlref.registry.reports import Report, bullets, interval, number, table
-from mlref.settings import Settings
 
 TITLES = {
     "rmse": "RMSE", "mae": "MAE", "median_error": "median error", "bias": "bias", "r2": "R²",

@@ -8,10 +8,10 @@ import contextlib
 from typing import Any
 
 from mlref.bundle.store import Store
-from mlref.errors import EnvironmentFault, GateBlocked, MlrefError
+from mlref.core.errors import EnvironmentFault, GateBlocked, MlrefError
+from mlref.core.storage import Project, locked
 from mlref.registry import audit
 from mlref.registry.register import mirror
-from mlref.storage import Project, locked
 
 
 def promote(
@@ -37,7 +37,7 @@ def promote(
     MlrefError
         When the reason is missing.
     """
-    from mlref.registry.judge import judge_again  # takes a second to import
+    from mlref.registry.comparison import judge_again  # takes a second to import
 
     with _door(project, dry_run):
         store = Store(project.store)

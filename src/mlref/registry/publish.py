@@ -5,15 +5,16 @@ from typing import Any
 
 import skops.io
 
-from mlref import settings, tracking
+from mlref import tracking
 from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
-from mlref.contract import load as load_contract
+from mlref.core import settings
+from mlref.core.contract import load as load_contract
+from mlref.core.rows import validate_records
+from mlref.core.storage import Project, digest, read_json
 from mlref.data.tables import read_parquet
 from mlref.evaluation.draw import draw
 from mlref.registry.cards import brief, write
-from mlref.rows import judge_records
-from mlref.storage import Project, digest, read_json
 
 
 def publish(
@@ -37,7 +38,7 @@ def publish(
             digest=name,
             model=skops.io.load(project.model, trusted=TRUSTED),
             trusted=TRUSTED,
-            example=judge_records(contract, [contract.example]).array,
+            example=validate_records(contract, [contract.example]).array,
             parameters={"model": tuning["model"], **tuning["parameters"], **_flat(knobs)},
             metrics=read_json(project.summary),
             tags={

@@ -9,12 +9,13 @@ import datetime
 import subprocess
 from typing import Any
 
-from mlref import settings, tracking
+from mlref import tracking
 from mlref.bundle.store import Store
-from mlref.documents import read_text, read_yaml
-from mlref.errors import GateBlocked, SettingsError
+from mlref.core import settings
+from mlref.core.config import read_text, read_yaml
+from mlref.core.errors import GateBlocked, SettingsError
+from mlref.core.storage import Project, digest, locked, read_json, to_json, write_json
 from mlref.registry import audit, cards
-from mlref.storage import Project, digest, locked, read_json, to_json, write_json
 
 DIRTY = "-dirty"
 """What ``git describe`` adds to a commit from which files differ."""
@@ -96,7 +97,7 @@ def rehearse(project: Project) -> str:
 
 def warm_up(project: Project) -> None:
     """Import and open what registering a new model needs, ahead of time."""
-    from mlref import contract
+    from mlref.core import contract
     from mlref.registry import publish  # noqa: F401 - importing is the purpose
 
     with locked(project.store / ".lock"):
@@ -129,7 +130,7 @@ def _current(project: Project) -> dict[str, Any] | None:
 
 def _judged(project: Project) -> dict[str, Any]:
     """The gate's decision: that which a crash has cut short, else a new one."""
-    from mlref.registry.judge import judge
+    from mlref.registry.comparison import judge
 
     store, name = Store(project.store), digest_of(project)
     record = store.record(name)
@@ -188,7 +189,7 @@ def _register(project: Project) -> dict[str, Any]:
 
 def mirror(project: Project, store: Store, challenger: str | None) -> None:
     """Show the store's aliases in MLflow; the pointers in the store stay the truth."""
-    from mlref import contract
+    from mlref.core import contract
 
     tracking.mirror(project, contract.load(project.contract), _aliases(store, challenger))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from mlref.errors import MlrefError
+from mlref.core.errors import MlrefError
 
 
 class Report(dict[str, Any]):
@@ -14,7 +14,7 @@ class Report(dict[str, Any]):
     >>> metrics = Report({"rmse": {"value": 54.1}}, "metrics.json")
     >>> metrics["rmse"]["lower"]
     Traceback (most recent call last):
-    mlref.errors.MlrefError: metrics.json: rmse has no 'lower'. Run `make train` to write it anew.
+    mlref.core.errors.MlrefError: metrics.json: rmse has no 'lower'. Run `make train` to write it anew.
     """
 
     def __init__(self, content: dict[str, Any], where: str) -> None:

@@ -11,14 +11,15 @@ import pandas as pd
 from pydantic import Field
 from sklearn.model_selection import train_test_split
 
-from mlref import contract, tracking
+from mlref import tracking
+from mlref.core import contract
+from mlref.core.config import Frozen, check_parts, read_text, read_yaml
+from mlref.core.errors import MlrefError, SettingsError
+from mlref.core.storage import Project, digest, to_json
 from mlref.data.ingest import ingest
 from mlref.data.tables import decode
-from mlref.documents import Frozen, check_parts, read_text, read_yaml
-from mlref.errors import MlrefError, SettingsError
 from mlref.evaluation.metrics import errors
 from mlref.registry.runs import Table
-from mlref.storage import Project, digest, to_json
 
 
 class Published(Frozen):

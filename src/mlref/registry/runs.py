@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mlref import tracking
 from mlref.bundle.store import Store
-from mlref.contract import load
-from mlref.errors import MlrefError, ModelNotFound, RunNotFound
-from mlref.storage import Project
+from mlref.core.contract import load
+from mlref.core.errors import MlrefError, ModelNotFound, RunNotFound
+from mlref.core.storage import Project
 
 COLUMNS = (
     "run_id", "run_name", "tags.verdict", "metrics.rmse", "metrics.rmse_lower", "metrics.rmse_upper",

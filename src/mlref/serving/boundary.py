@@ -12,12 +12,12 @@ import orjson
 import structlog
 from starlette.exceptions import HTTPException
 
-from mlref.errors import Finding, MlrefError, RowsRefused
+from mlref.core.errors import MlrefError, RowsRefused, Violation
 from mlref.serving.decode import InvalidJson
 from mlref.serving.keys import Forbidden, Unauthorized
 
 LISTED = 100
-"""How many findings an error body lists; its message counts all of them."""
+"""How many violations an error body lists; its message counts all of them."""
 
 FAILED = "The service failed on this request. Its log has the reason under the request id."
 """All that a client is told of an error of ours."""
@@ -117,14 +117,14 @@ class Refusal(NamedTuple):
     status: int
     code: str
     message: str
-    findings: Sequence[Finding] = ()
+    violations: Sequence[Violation] = ()
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def body(self, request_id: str) -> bytes:
         """The one error body, as JSON."""
         details = [
             {"instance": item.row, "column": item.column, "allowed": item.allowed, "got": item.got}
-            for item in self.findings[:LISTED]
+            for item in self.violations[:LISTED]
         ]
         error = {
             "code": self.code,
@@ -153,9 +153,9 @@ def refuse(error: Exception, request_id: str) -> Refusal:
         return Refusal(error.status_code, code, message, headers=tuple(headers))
     for kind, status, code in STATUS:
         if isinstance(error, kind):
-            findings = error.findings if isinstance(error, RowsRefused) else ()
-            message = _about_findings(len(findings)) if findings else str(error)
-            return Refusal(status, code, message, findings, _EXTRA.get(status, ()))
+            violations = error.violations if isinstance(error, RowsRefused) else ()
+            message = _about_findings(len(violations)) if violations else str(error)
+            return Refusal(status, code, message, violations, _EXTRA.get(status, ()))
     _LOG.error("request failed", request_id=request_id, exc_info=error)
     return Refusal(500, "internal_server_error", FAILED)
 

@@ -8,9 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from mlref.contract import Contract
-from mlref.errors import Finding, MlrefError, RowsRefused
-from mlref.rows import Verdict, judge_records
+from mlref.core.contract import Contract
+from mlref.core.errors import MlrefError, RowsRefused, Violation
+from mlref.core.rows import ValidationResult, validate_records
 
 ENVELOPE = "instances"
 SHOWN_KEY = 64
@@ -43,7 +43,7 @@ class InvalidJson(MlrefError):
     """
 
 
-def read(contract: Contract, body: bytes, most: int) -> Verdict:
+def read(contract: Contract, body: bytes, most: int) -> ValidationResult:
     """Decode a request and judge its rows.
 
     Parameters
@@ -57,7 +57,7 @@ def read(contract: Contract, body: bytes, most: int) -> Verdict:
 
     Returns
     -------
-    Verdict
+    ValidationResult
         With the encoded rows, and nothing refused.
 
     Raises
@@ -65,13 +65,13 @@ def read(contract: Contract, body: bytes, most: int) -> Verdict:
     InvalidJson
         For a body that is not JSON, or nested too deeply to be read.
     RowsRefused
-        With every finding; ``got`` says what kind of thing was sent, never its value.
+        With every violation; ``got`` says what kind of thing was sent, never its value.
     """
     document = decode(body)
-    findings = _keys(document, (ENVELOPE,))
+    violations = _keys(document, (ENVELOPE,))
     if isinstance(document, dict) and ENVELOPE in document:
-        findings += _length(document[ENVELOPE], ENVELOPE, most)
-    _refuse(findings)
+        violations += _length(document[ENVELOPE], ENVELOPE, most)
+    _refuse(violations)
     return judged(contract, document[ENVELOPE])  # type: ignore[index] # else refused above
 
 
@@ -115,16 +115,16 @@ def listed(value: object, key: str, most: int) -> list[object]:
     return cast(list[object], value)
 
 
-def judged(contract: Contract, rows: Sequence[object]) -> Verdict:
+def judged(contract: Contract, rows: Sequence[object]) -> ValidationResult:
     """Judge rows that were decoded.
 
     Raises
     ------
     RowsRefused
-        With every finding, without the values.
+        With every violation, without the values.
     """
     try:
-        verdict = judge_records(contract, rows)
+        verdict = validate_records(contract, rows)
     except RecursionError:  # a value so deep that it cannot even be shown
         raise InvalidJson("The body is nested too deeply.") from None
     if verdict.refused:
@@ -134,7 +134,7 @@ def judged(contract: Contract, rows: Sequence[object]) -> Verdict:
 
 def refusal(column: str | None, got: str, allowed: str) -> RowsRefused:
     """A refusal of the request as a whole."""
-    return RowsRefused(_SOURCE, [Finding(None, column and column[:SHOWN_KEY], got, allowed)])
+    return RowsRefused(_SOURCE, [Violation(None, column and column[:SHOWN_KEY], got, allowed)])
 
 
 def kind(value: object) -> str:
@@ -156,32 +156,32 @@ def reason(got: str) -> str:
     return REASONS.get(got, "form")
 
 
-def _refuse(findings: Sequence[Finding]) -> None:
-    if findings:
-        raise RowsRefused(_SOURCE, findings)
+def _refuse(violations: Sequence[Violation]) -> None:
+    if violations:
+        raise RowsRefused(_SOURCE, violations)
 
 
-def _keys(document: object, needed: Sequence[str], also: Sequence[str] = ()) -> list[Finding]:
+def _keys(document: object, needed: Sequence[str], also: Sequence[str] = ()) -> list[Violation]:
     """What is wrong with an object's keys."""
     if not isinstance(document, dict):
         words = ", ".join(f'"{key}": …' for key in needed)
-        return [Finding(None, None, kind(document), f"an object {{{words}}}")]
+        return [Violation(None, None, kind(document), f"an object {{{words}}}")]
     known = [*needed, *also]
     only = f"only {', '.join(known)}"
     unknown = [key[:SHOWN_KEY] for key in document if key not in known]
-    findings = [Finding(None, key, "an unknown key", only) for key in unknown]
+    violations = [Violation(None, key, "an unknown key", only) for key in unknown]
     missing = [key for key in needed if key not in document]
-    return findings + [Finding(None, key, "nothing", f"the key {key}") for key in missing]
+    return violations + [Violation(None, key, "nothing", f"the key {key}") for key in missing]
 
 
-def _length(value: object, key: str, most: int) -> list[Finding]:
+def _length(value: object, key: str, most: int) -> list[Violation]:
     """What is wrong with a list's length."""
     if isinstance(value, list) and 1 <= len(value) <= most:
         return []
     got = kind(value)
     if isinstance(value, list):
         got = f"{len(value)} of them" if value else "an empty list"
-    return [Finding(None, key[:SHOWN_KEY], got, f"a list of 1 to {most}")]
+    return [Violation(None, key[:SHOWN_KEY], got, f"a list of 1 to {most}")]
 
 
 def _whole(digits: str) -> int | float:
@@ -199,10 +199,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _masked(contract: Contract, rows: Sequence[Any], finding: Finding) -> Finding:
-    """The finding without the value: in an answer ``got`` names only what kind of thing it was."""
-    name = finding.column
-    record = rows[finding.row or 0]
+def _masked(contract: Contract, rows: Sequence[Any], violation: Violation) -> Violation:
+    """The violation without the value: in an answer ``got`` names only what kind of thing it was."""
+    name = violation.column
+    record = rows[violation.row or 0]
     if name is None:
         got = kind(record)
     elif name not in contract.names:
@@ -213,4 +213,4 @@ def _masked(contract: Contract, rows: Sequence[Any], finding: Finding) -> Findin
         got = kind(record[name])
         if got == "text" and contract.features[contract.names.index(name)].type == "category":
             got = "another text"
-    return Finding(finding.row, name and name[:SHOWN_KEY], got, finding.allowed)
+    return Violation(violation.row, name and name[:SHOWN_KEY], got, violation.allowed)

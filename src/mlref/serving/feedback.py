@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from mlref.errors import EnvironmentFault, RowsRefused
+from mlref.core.errors import EnvironmentFault, RowsRefused
 from mlref.prediction_log import labels
 from mlref.prediction_log.labels import Label
 from mlref.serving.boundary import LogAway, refuse

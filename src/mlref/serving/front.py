@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mlref.errors import RowsRefused
+from mlref.core.errors import RowsRefused
 from mlref.serving.answer import JSON, Answer
 from mlref.serving.boundary import (
     BodyTooLarge,
@@ -185,7 +185,7 @@ class Front:
     async def _refuse(self, path: str, error: Exception, answer: Answer) -> None:
         refusal = refuse(error, answer.request_id)
         if isinstance(error, RowsRefused):
-            self.service.refused(error.findings)
+            self.service.refused(error.violations)
         elif refusal.status == 500:
             self.service.metrics.predictions.labels("failed").inc()
         body = self._errors(path, refusal) or refusal.body(answer.request_id)

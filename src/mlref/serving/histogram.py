@@ -10,7 +10,7 @@ import numpy as np
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mlref.rows import Array
+from mlref.core.rows import Array
 
 
 class Histogram(Collector):

@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping
 
-from mlref.errors import MlrefError, SettingsError
+from mlref.core.errors import MlrefError, SettingsError
 
 VARIABLE = "MLREF_API_KEYS"
 ROLES = ("predict", "admin")

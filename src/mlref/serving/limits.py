@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mlref.contract import Contract
+from mlref.core.contract import Contract
 
 
 @dataclass(frozen=True)

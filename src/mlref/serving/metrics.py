@@ -17,8 +17,8 @@ from prometheus_client import (
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mlref.contract import Column, Contract
-from mlref.rows import Array
+from mlref.core.contract import Column, Contract
+from mlref.core.rows import Array
 from mlref.serving.histogram import Histogram
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The OpenAPI document: the routes, what they take and what they answer."""
 
 from mlref import __version__
-from mlref.contract import Contract
+from mlref.core.contract import Contract
 from mlref.serving import protocols
 from mlref.serving.boundary import FAILED
 from mlref.serving.keys import OPEN

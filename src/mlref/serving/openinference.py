@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from mlref import __version__
-from mlref.errors import RowsRefused
+from mlref.core.errors import RowsRefused
 from mlref.serving.boundary import InvalidHeader, NoSuchModel, Refusal, dumps
 from mlref.serving.decode import decode, envelope, judged, kind, listed, refusal
 from mlref.serving.protocols import DATATYPES, OUTPUTS, datatype
@@ -62,8 +62,8 @@ def error_body(path: str, refusal: Refusal) -> bytes | None:
     if path != "/v2" and not path.startswith("/v2/"):
         return None
     message = refusal.message
-    if refusal.findings:
-        message = " ".join(str(RowsRefused("The request", refusal.findings)).split())
+    if refusal.violations:
+        message = " ".join(str(RowsRefused("The request", refusal.violations)).split())
     return dumps({"error": message})
 
 

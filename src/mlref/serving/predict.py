@@ -24,6 +24,6 @@ def predict(service: Service, body: bytes, asked: Asked) -> bytes:
     verdict = model.reader.read(body)
     ids, prediction = service.score(model, verdict, asked)
     rows = list(map(Row, ids, *(array.tolist() for array in prediction)))
-    for finding in verdict.unusual:
-        rows[finding.row or 0].warnings += (model.warnings[finding.column],)
+    for violation in verdict.unusual:
+        rows[violation.row or 0].warnings += (model.warnings[violation.column],)
     return _encode({"model": model.named, "predictions": rows})

@@ -1,6 +1,6 @@
 """JSON Schemas of the protocols of others: MLflow's and Open Inference's."""
 
-from mlref.contract import Column, Contract
+from mlref.core.contract import Column, Contract
 from mlref.serving.limits import Limits
 from mlref.serving.schemas import (
     FLAG,

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 from msgspec.structs import astuple
 
-from mlref.contract import Column, Contract
-from mlref.rows import Usual, Verdict, judge_encoded
+from mlref.core.contract import Column, Contract
+from mlref.core.rows import ExpectedRanges, ValidationResult, validate_encoded
 from mlref.serving.decode import ENVELOPE, read
 
 
@@ -30,14 +30,14 @@ class Reader:
     def __init__(self, contract: Contract, most: int) -> None:
         self._contract, self._most, self._width = contract, most, len(contract.names)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_request(contract, most))
-        self._usual = Usual(contract.features)
+        self._usual = ExpectedRanges(contract.features)
         self._codes = {
             place: {value: float(code) for code, value in enumerate(column.allowed)}
             for place, column in enumerate(contract.features)
             if column.allowed is not None
         }
 
-    def read(self, body: bytes) -> Verdict:
+    def read(self, body: bytes) -> ValidationResult:
         """Decode a request and judge its rows; see :func:`mlref.serving.decode.read`."""
         try:
             rows = self._decoder.decode(body).instances
@@ -49,8 +49,8 @@ class Reader:
         except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):
             return self._explained(body)
         if self._usual.holds(array):
-            return Verdict(array)
-        verdict = judge_encoded(self._contract.features, array)
+            return ValidationResult(array)
+        verdict = validate_encoded(self._contract.features, array)
         return self._explained(body) if verdict.refused else verdict
 
     def _encoded(self, rows: list[tuple[Any, ...]]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -62,7 +62,7 @@ class Reader:
             columns[place] = tuple([None if x is None else codes[x] for x in columns[place]])
         return np.array(columns, dtype=np.float64).T
 
-    def _explained(self, body: bytes) -> Verdict:
+    def _explained(self, body: bytes) -> ValidationResult:
         return read(self._contract, body, self._most)
 
 

@@ -5,7 +5,7 @@ A property test holds the schema of a request and the service's own verdict toge
 
 from typing import Any
 
-from mlref.contract import Column, Contract
+from mlref.core.contract import Column, Contract
 from mlref.prediction_log.labels import LONGEST
 from mlref.serving.limits import Limits
 
@@ -39,7 +39,7 @@ def column_schema(column: Column) -> Schema:
 
     Examples
     --------
-    >>> from mlref.contract import Column
+    >>> from mlref.core.contract import Column
     >>> rooms = Column(name="rooms", title="Rooms", meaning="How many.", type="integer",
     ...                valid=(1, 20), nullable=True, example=3)
     >>> schema = column_schema(rooms)

@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mlref.bundle.store import Store
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
+from mlref.core.storage import Project
 from mlref.prediction_log.labels import Label
 from mlref.serving import logs
 from mlref.serving.app import create_app
@@ -25,7 +26,6 @@ from mlref.serving.service import Model, Service
 from mlref.serving.shadow import Shadow
 from mlref.serving.watch import Watch, check_contract
 from mlref.serving.wire import Server
-from mlref.storage import Project
 
 if TYPE_CHECKING:
     from mlref.prediction_log.writer import Writer

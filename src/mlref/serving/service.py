@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlref.bundle.predictor import Prediction, Predictor
-from mlref.errors import Finding
+from mlref.core.errors import Violation
+from mlref.core.rows import Mask, ValidationResult, warning
 from mlref.prediction_log import records
 from mlref.prediction_log.ids import new_ids
 from mlref.prediction_log.records import NoLog, Predicted, PredictionLog, Refused
-from mlref.rows import Mask, Verdict, warning
 from mlref.serving.decode import reason
 from mlref.serving.limits import Limits
 from mlref.serving.metrics import Metrics
@@ -88,7 +88,9 @@ class Service:
         self.model = model
         self.metrics.serves(model.named, model.loaded)
 
-    def score(self, model: Model, verdict: Verdict, asked: Asked) -> tuple[list[str], Prediction]:
+    def score(
+        self, model: Model, verdict: ValidationResult, asked: Asked
+    ) -> tuple[list[str], Prediction]:
         """Predict judged rows; count them and hand them to the log.
 
         Returns
@@ -111,25 +113,25 @@ class Service:
         )  # fmt: skip
         return ids, prediction
 
-    def refused(self, findings: Sequence[Finding]) -> None:
+    def refused(self, violations: Sequence[Violation]) -> None:
         """Count what a refusal found; a name that a client made up becomes ``other``."""
         names = self.model.contract.names
         counts = Counter(
-            (finding.column if finding.column in names else "other", reason(finding.got))
-            for finding in findings
+            (violation.column if violation.column in names else "other", reason(violation.got))
+            for violation in violations
         )
         for labels, count in counts.items():
             self.metrics.invalid.labels(*labels).inc(count)
-        rows = len({finding.row for finding in findings})
+        rows = len({violation.row for violation in violations})
         self.metrics.predictions.labels("refused").inc(rows)
-        self.log.refusals(Refused(self.model.logged, findings))
+        self.log.refusals(Refused(self.model.logged, violations))
 
 
-def _mask(verdict: Verdict, model: Model) -> Mask | None:
+def _mask(verdict: ValidationResult, model: Model) -> Mask | None:
     """Where values are unusual; mostly nowhere."""
     if not verdict.unusual:
         return None
     mask = np.zeros(verdict.array.shape, bool)
-    for finding in verdict.unusual:
-        mask[finding.row or 0, model.contract.names.index(finding.column or "")] = True
+    for violation in verdict.unusual:
+        mask[violation.row or 0, model.contract.names.index(violation.column or "")] = True
     return mask

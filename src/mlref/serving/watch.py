@@ -6,7 +6,7 @@ from typing import Protocol
 import structlog
 
 from mlref.bundle.store import ALIASES, Store
-from mlref.errors import BundleError
+from mlref.core.errors import BundleError
 from mlref.serving.service import Model
 
 EVERY = 0.5

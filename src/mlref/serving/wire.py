@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from mlref.errors import MlrefError
+from mlref.core.errors import MlrefError
 from mlref.serving.answer import head_of
 from mlref.serving.boundary import HeadTooLarge, InvalidRequest, TooSlow, refuse
 from mlref.serving.front import Front

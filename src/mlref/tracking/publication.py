@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlref.contract import Contract
-from mlref.errors import EnvironmentFault
-from mlref.storage import Project
+from mlref.core.contract import Contract
+from mlref.core.errors import EnvironmentFault
+from mlref.core.storage import Project
 from mlref.tracking.store import connect, faults, make_experiment, open_store
 
 if TYPE_CHECKING:

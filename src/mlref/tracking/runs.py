@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlref.errors import MlrefError, RunNotFound
-from mlref.storage import Project
+from mlref.core.errors import MlrefError, RunNotFound
+from mlref.core.storage import Project
 from mlref.tracking.store import connect, exists, experiment, faults
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from mlref.contract import Contract
-from mlref.errors import EnvironmentFault
-from mlref.storage import Project, replacing
+from mlref.core.contract import Contract
+from mlref.core.errors import EnvironmentFault
+from mlref.core.storage import Project, replacing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

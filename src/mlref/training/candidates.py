@@ -11,9 +11,9 @@ from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
-from mlref.contract import Contract
-from mlref.errors import SettingsError
-from mlref.features.build import preprocessing
+from mlref.core.contract import Contract
+from mlref.core.errors import SettingsError
+from mlref.features import preprocessing
 
 BASELINES = ("mean", "single_feature")
 """Models that every other one must beat."""

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mlref.storage import digest
+from mlref.core.storage import digest
 
 
 class Journal:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import sklearn
 from sklearn.model_selection import KFold
 
-from mlref.contract import Contract
-from mlref.rows import Array
-from mlref.settings import Tune
+from mlref.core.contract import Contract
+from mlref.core.rows import Array
+from mlref.core.settings import Tune
 from mlref.training.candidates import build, estimator
 
 Folds = npt.NDArray[np.int64]

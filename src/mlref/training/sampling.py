@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.model_selection import ParameterGrid
 
-from mlref.settings import Range, Space, Tune
+from mlref.core.settings import Range, Space, Tune
 
 if TYPE_CHECKING:
     from optuna import Study

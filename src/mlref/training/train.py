@@ -10,12 +10,12 @@ import skops.io
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 
-from mlref import settings
-from mlref.contract import load
+from mlref.core import settings
+from mlref.core.contract import load
+from mlref.core.errors import DataError
+from mlref.core.rows import Array
+from mlref.core.storage import Project, read_json, write_bytes, write_json
 from mlref.data.tables import encode, read_parquet
-from mlref.errors import DataError
-from mlref.rows import Array
-from mlref.storage import Project, read_json, write_bytes, write_json
 from mlref.training.candidates import build
 
 

@@ -11,12 +11,12 @@ import sklearn
 from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
-from mlref import settings
-from mlref.contract import load
+from mlref.core import settings
+from mlref.core.contract import load
+from mlref.core.errors import SettingsError
+from mlref.core.rows import Array
+from mlref.core.storage import Project, digest, rounded, write_json
 from mlref.data.tables import encode, read_parquet, write_csv
-from mlref.errors import SettingsError
-from mlref.rows import Array
-from mlref.storage import Project, digest, rounded, write_json
 from mlref.training import nested
 from mlref.training.candidates import BASELINES, estimator
 from mlref.training.journal import Journal

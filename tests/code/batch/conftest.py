@@ -13,7 +13,7 @@ from mlref.batch.files import Job, find, plan
 from mlref.batch.model import Model
 from mlref.batch.score import Request, run, threads
 from mlref.bundle.store import Store
-from mlref.storage import Project
+from mlref.core.storage import Project
 from tests.fakes import write_store
 
 ROWS: list[dict[str, Any]] = [

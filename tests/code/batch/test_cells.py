@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlref.batch.cells import arrow, cells, is_number, mask, numbers, numpy, words
+from mlref.core.rows import masks, validate
 from mlref.data.tables import decode
-from mlref.rows import judge, mark
 from tests.fakes import CONTRACT
 
 CELL = st.one_of(
@@ -36,7 +36,7 @@ def test_text_gets_the_verdict_of_the_pipeline(rows: list[tuple[str | None, ...]
     }
     frame = decode(pd.DataFrame(table, dtype=object), CONTRACT.features)
     staged = {one.name: frame[one.name].to_numpy() for one in CONTRACT.features}
-    ours, theirs = mark(CONTRACT.features, found), mark(CONTRACT.features, staged)
+    ours, theirs = masks(CONTRACT.features, found), masks(CONTRACT.features, staged)
     np.testing.assert_array_equal(ours.refused, theirs.refused)
     np.testing.assert_array_equal(ours.array, theirs.array)
 
@@ -60,7 +60,7 @@ def test_typed_columns_get_the_verdict_of_python_values(data: st.DataObject, cou
         one.name: cells(one, pa.array(table[one.name], VALUES[one.name][0]), text=False)
         for one in CONTRACT.features
     }
-    ours, theirs = judge(CONTRACT.features, found), judge(CONTRACT.features, table)
+    ours, theirs = validate(CONTRACT.features, found), validate(CONTRACT.features, table)
     assert [(one.row, one.column) for one in ours.refused] == (
         [(one.row, one.column) for one in theirs.refused]
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlref.cli import main
-from mlref.storage import Project
+from mlref.core.storage import Project
 from tests.code.batch.conftest import ROWS, read, write_csv
 
 

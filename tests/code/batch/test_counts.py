@@ -3,7 +3,7 @@
 import pytest
 
 from mlref.batch.counts import Counts, Limit
-from mlref.errors import MlrefError, NotPublished
+from mlref.core.errors import MlrefError, NotPublished
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from mlref.batch.distributed import cluster
 from mlref.batch.model import Model
 from mlref.batch.score import Request, run
-from mlref.errors import DataError, EnvironmentFault, NotPublished
-from mlref.storage import Project
+from mlref.core.errors import DataError, EnvironmentFault, NotPublished
+from mlref.core.storage import Project
 from tests.code.batch.conftest import ROWS, everything, score, write_csv, write_parquet
 
 DASHBOARD = 8787

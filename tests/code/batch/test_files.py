@@ -6,7 +6,7 @@ import fsspec
 import pytest
 
 from mlref.batch.files import Source, find, plan, publishing, sweep
-from mlref.errors import DataError, EnvironmentFault
+from mlref.core.errors import DataError, EnvironmentFault
 
 
 @pytest.fixture(autouse=True)

@@ -13,14 +13,14 @@ from mlref.batch import log as module
 from mlref.batch.distributed import cluster
 from mlref.batch.score import Request, run
 from mlref.cli import main
-from mlref.errors import EnvironmentFault, NotPublished
+from mlref.core.errors import EnvironmentFault, NotPublished
+from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import Batch
 from mlref.prediction_log.reader import Logged, Period
 from mlref.prediction_log.reader import read as read_log
 from mlref.prediction_log.reader import refusals
 from mlref.prediction_log.sink import Sink
-from mlref.storage import Project
 from tests.code.batch.conftest import ROWS, everything, read, score, write_csv, write_parquet
 
 NAMED = [{"name": name, **row} for name, row in zip(("x", "y", "z"), ROWS, strict=True)]
@@ -135,7 +135,7 @@ def test_without_the_database_nothing_is_scored(
     score(project, "in.csv")
     before = everything(Path("out"))
     monkeypatch.setenv("MLREF_LOG_URL", "sqlite:///absent/log.db")
-    monkeypatch.setattr("mlref.storage.Project.here", lambda: project)
+    monkeypatch.setattr("mlref.core.storage.Project.here", lambda: project)
     assert main(["score", "in.csv", "out", "--overwrite", "--to-log"]) == 4
     assert "The prediction log" in capsys.readouterr().err
     assert everything(Path("out")) == before
@@ -182,7 +182,7 @@ def test_a_run_without_it_does_not_import_sqlalchemy(project: Project) -> None:
     write_csv("in.csv")
     code = (
         "import sys; from mlref.batch.score import Request, run, threads\n"
-        "from mlref.storage import Project\n"
+        "from mlref.core.storage import Project\n"
         "run(Project.here(), Request(['in.csv'], 'out'), threads(1))\n"
         "sys.exit('sqlalchemy' in sys.modules)"
     )

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from mlref.batch.model import Model, arrive
-from mlref.errors import BundleError
-from mlref.rows import generate
+from mlref.core.errors import BundleError
+from mlref.core.rows import generate
 from tests.fakes import CONTRACT
 
 

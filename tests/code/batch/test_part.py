@@ -14,8 +14,8 @@ from mlref.batch import part
 from mlref.batch.counts import Limit
 from mlref.batch.model import Model
 from mlref.batch.part import ADDED, BLOCK, predict, score_file
-from mlref.errors import DataError, EnvironmentFault, NotPublished
-from mlref.rows import generate
+from mlref.core.errors import DataError, EnvironmentFault, NotPublished
+from mlref.core.rows import generate
 from tests.code.batch.conftest import (
     ROWS,
     everything,

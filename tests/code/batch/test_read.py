@@ -9,7 +9,7 @@ import pytest
 
 from mlref.batch.files import find
 from mlref.batch.read import opened
-from mlref.errors import DataError, Finding
+from mlref.core.errors import DataError, Violation
 from tests.code.batch.conftest import write_parquet
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -23,7 +23,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def content(
     data: bytes, name: str = "in.csv"
-) -> tuple[list[dict[str, Any]], list[int], list[Finding]]:
+) -> tuple[list[dict[str, Any]], list[int], list[Violation]]:
     """Rows of a file, their places, and what is no row."""
     Path(name).write_bytes(data)
     [source] = find(name)

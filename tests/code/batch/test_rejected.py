@@ -7,7 +7,7 @@ import pytest
 
 from mlref.batch.model import Model
 from mlref.batch.part import score_file
-from mlref.errors import DataError
+from mlref.core.errors import DataError
 from tests.code.batch.conftest import ROWS, job, read, rejected, write_csv, write_parquet
 
 NAMES = {"text": ["a", "b", "a", None, "a"], "numbers": [1, 2, 1, None, 1]}

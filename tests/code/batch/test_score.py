@@ -11,8 +11,8 @@ import pytest
 from mlref.batch import score as module
 from mlref.batch.files import Job
 from mlref.batch.part import Part
-from mlref.errors import DataError, EnvironmentFault, MlrefError, ModelNotFound, NotPublished
-from mlref.storage import Project, digest
+from mlref.core.errors import DataError, EnvironmentFault, MlrefError, ModelNotFound, NotPublished
+from mlref.core.storage import Project, digest
 from tests.code.batch.conftest import (
     ROWS,
     everything,

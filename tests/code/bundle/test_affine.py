@@ -9,9 +9,9 @@ from sklearn.pipeline import Pipeline
 
 from mlref.bundle.affine import fold
 from mlref.bundle.package import convert
-from mlref.contract import Contract, parse
-from mlref.features.build import preprocessing
-from mlref.rows import generate
+from mlref.core.contract import Contract, parse
+from mlref.core.rows import generate
+from mlref.features import preprocessing
 from mlref.training.candidates import ESTIMATORS, build
 from tests.fakes import CONTRACT_TEXT, linear
 

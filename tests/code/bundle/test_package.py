@@ -18,11 +18,11 @@ from sklearn.preprocessing import SplineTransformer
 from mlref.bundle import package
 from mlref.bundle.package import TRUSTED, convert, parity
 from mlref.bundle.predictor import FILES, MANIFEST, Predictor
-from mlref.contract import Contract, parse
-from mlref.errors import BundleError
-from mlref.features.build import preprocessing
-from mlref.rows import Array, generate
-from mlref.storage import Project, digest, read_json, write_bytes
+from mlref.core.contract import Contract, parse
+from mlref.core.errors import BundleError
+from mlref.core.rows import Array, generate
+from mlref.core.storage import Project, digest, read_json, write_bytes
+from mlref.features import preprocessing
 from mlref.training.candidates import ESTIMATORS, build
 from mlref.training.train import canonical
 from tests.fakes import CONTRACT, linear

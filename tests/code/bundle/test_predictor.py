@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from mlref.bundle.predictor import FILES, MANIFEST, Prediction, Predictor, load
-from mlref.errors import BundleError, MlrefError
-from mlref.rows import generate
-from mlref.storage import digest, to_json
+from mlref.core.errors import BundleError, MlrefError
+from mlref.core.rows import generate
+from mlref.core.storage import digest, to_json
 from tests.fakes import BASE, CONTRACT, CONTRACT_TEXT, HALF_WIDTH, linear, write_bundle
 
 ROWS = generate(CONTRACT, 7, seed=0)

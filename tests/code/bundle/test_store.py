@@ -8,8 +8,8 @@ import pytest
 from mlref.bundle import store as stores
 from mlref.bundle.predictor import MANIFEST
 from mlref.bundle.store import Store
-from mlref.errors import BundleError, EnvironmentFault, ModelNotFound
-from mlref.storage import write_json
+from mlref.core.errors import BundleError, EnvironmentFault, ModelNotFound
+from mlref.core.storage import write_json
 from tests.fakes import write_bundle, write_store
 
 
@@ -105,7 +105,7 @@ def test_a_pointer_is_replaced_at_once(store: Store, monkeypatch: pytest.MonkeyP
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mlref.storage.os.fsync", full)
+    monkeypatch.setattr("mlref.core.storage.os.fsync", full)
     with pytest.raises(EnvironmentFault, match="champion cannot be written: No space left"):
         store.point("champion", "b2" * 32)
     assert store.alias("champion") == "a1" * 32

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mlref.core.storage import Project
 from mlref.data import ingest, split, validate
-from mlref.storage import Project
 from tests.fakes import CONTRACT_TEXT
 from tests.projects import PARAMS, copy
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlref.contract import Contract, SklearnSource, parse
+from mlref.core.contract import Contract, SklearnSource, parse
+from mlref.core.errors import DataError, EnvironmentFault, MlrefError, SettingsError
+from mlref.core.storage import Project
 from mlref.data import ingest
 from mlref.data.tables import read_csv
-from mlref.errors import DataError, EnvironmentFault, MlrefError, SettingsError
-from mlref.storage import Project
 from tests.code.data.conftest import LINES, contents, csv
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 

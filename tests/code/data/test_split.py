@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlref import settings
-from mlref.contract import parse
+from mlref.core import settings
+from mlref.core.contract import parse
+from mlref.core.errors import DataError
+from mlref.core.storage import Project, read_json
 from mlref.data.split import profile, split
-from mlref.errors import DataError
-from mlref.storage import Project, read_json
 from tests.code.data.conftest import LINES, contents, csv, run_all
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import run_data, write_project

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlref.core.errors import DataError, RowsRefused
 from mlref.data.tables import decode, encode, read_csv, read_parquet, write_csv, write_parquet
-from mlref.errors import DataError, RowsRefused
 from tests.fakes import CONTRACT
 
 AREA, ROOMS, HEATING, BALCONY = CONTRACT.features

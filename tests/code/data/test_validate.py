@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from mlref.contract import Column, load, parse
+from mlref.core.contract import Column, load, parse
+from mlref.core.errors import DataError, MlrefError, RowsRefused, Violation
+from mlref.core.storage import Project, read_json
 from mlref.data import ingest, split, tables, validate
-from mlref.errors import DataError, Finding, MlrefError, RowsRefused
-from mlref.storage import Project, read_json
 from tests.code.data.conftest import LINES, contents, csv, run_all
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import PARAMS
@@ -114,10 +114,10 @@ BAD_HEADERS = [
 
 
 @pytest.mark.parametrize(
-    ("header", "findings"), [row[:2] for row in BAD_HEADERS], ids=[row[2] for row in BAD_HEADERS]
+    ("header", "violations"), [row[:2] for row in BAD_HEADERS], ids=[row[2] for row in BAD_HEADERS]
 )
 def test_a_missing_renamed_or_extra_column_is_named(
-    rents: MakeProject, header: str, findings: list[tuple[str, str]]
+    rents: MakeProject, header: str, violations: list[tuple[str, str]]
 ) -> None:
     """With the names that the contract has; nothing is written."""
     width = len(header.split(","))
@@ -127,10 +127,10 @@ def test_a_missing_renamed_or_extra_column_is_named(
     before = contents(project)
     with pytest.raises(RowsRefused) as refusal:
         validate.run(project)
-    found = [(finding.column, finding.got) for finding in refusal.value.findings]
-    assert found == findings
-    for finding in refusal.value.findings:
-        assert (finding.row, finding.allowed) == (None, "area, rooms, heating, balcony, rent")
+    found = [(violation.column, violation.got) for violation in refusal.value.violations]
+    assert found == violations
+    for violation in refusal.value.violations:
+        assert (violation.row, violation.allowed) == (None, "area, rooms, heating, balcony, rent")
     assert contents(project) == before
 
 
@@ -141,7 +141,7 @@ def test_every_bad_cell_is_listed_at_once(rents: MakeProject) -> None:
     ingest.run(project)
     with pytest.raises(RowsRefused) as refusal:
         validate.run(project)
-    assert [(finding.row, finding.column) for finding in refusal.value.findings] == [
+    assert [(violation.row, violation.column) for violation in refusal.value.violations] == [
         (8, "area"), (9, "area"), (10, "rooms"), (11, "balcony"), (11, "heating"), (11, "rent"),
         (11, "rooms"),
     ]  # fmt: skip
@@ -150,8 +150,8 @@ def test_every_bad_cell_is_listed_at_once(rents: MakeProject) -> None:
 def test_hundreds_of_bad_cells_are_all_found() -> None:
     """Great Expectations cuts its list of values, though not that of rows, at two hundred."""
     frame = pd.DataFrame([CONTRACT.example | {"rent": 900.0, "area": 2000.0}] * 300)
-    findings, _ = validate.validate(CONTRACT, tables.decode(frame, CONTRACT.columns))
-    assert {(finding.row, finding.got) for finding in findings} == {
+    violations, _ = validate.validate(CONTRACT, tables.decode(frame, CONTRACT.columns))
+    assert {(violation.row, violation.got) for violation in violations} == {
         (row, "2000") for row in range(300)
     }
 
@@ -197,7 +197,7 @@ def test_a_column_that_names_rows_is_kept_and_never_null(rents: MakeProject) -> 
     ingest.run(project)
     with pytest.raises(RowsRefused) as refusal:
         validate.run(project)
-    assert refusal.value.findings == (Finding(8, "flat", "null", "a value that names the row"),)
+    assert refusal.value.violations == (Violation(8, "flat", "null", "a value that names the row"),)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -291,8 +291,8 @@ def test_an_allowed_value_with_an_exponent_is_whole() -> None:
     contract = CONTRACT.model_copy(update={"features": (column,)})
     cells = [1.0, -7.0, 1e15, 1e16, 1.5e16, 1e22, 1.2345678e100, -3e200, 0.5, 1e-5, -2.25]
     frame = pd.DataFrame({"x": cells, "rent": 900.0})
-    findings, _ = validate.validate(contract, frame)
-    assert [finding.row for finding in findings] == [8, 9, 10]
+    violations, _ = validate.validate(contract, frame)
+    assert [violation.row for violation in violations] == [8, 9, 10]
 
 
 @pytest.fixture(scope="module")
@@ -338,8 +338,8 @@ def test_age_in_months_is_refused(patients: Project) -> None:
     """Each patient of more than ten years by the row's number."""
     frame = source_of(patients)
     refusal = refused(patients, frame.assign(age=frame["age"] * 12))
-    assert {finding.column for finding in refusal.findings} == {"age"}
-    assert len(refusal.findings) == (frame["age"] * 12 > 120).sum() == 442
+    assert {violation.column for violation in refusal.violations} == {"age"}
+    assert len(refusal.violations) == (frame["age"] * 12 > 120).sum() == 442
     assert "row 2, column 'age': got 708; allowed: a number from 0 to 120 (years)" in str(refusal)
 
 
@@ -349,8 +349,8 @@ def test_scaled_columns_are_refused(patients: Project) -> None:
 
     scaled, _ = load_diabetes(return_X_y=True, as_frame=True, scaled=True)
     refusal = refused(patients, source_of(patients).assign(**scaled))
-    assert {finding.column for finding in refusal.findings} == set(scaled)
-    assert len(refusal.findings) > 442 * 9
+    assert {violation.column for violation in refusal.violations} == set(scaled)
+    assert len(refusal.violations) > 442 * 9
 
 
 def test_a_negative_target_is_refused(patients: Project) -> None:
@@ -358,8 +358,8 @@ def test_a_negative_target_is_refused(patients: Project) -> None:
     frame = source_of(patients)
     target = load(patients.contract).target.name
     frame.loc[3, target] = -1
-    (finding,) = refused(patients, frame).findings
-    assert (finding.row, finding.column, finding.got) == (3, target, "-1")
+    (violation,) = refused(patients, frame).violations
+    assert (violation.row, violation.column, violation.got) == (3, target, "-1")
 
 
 def test_the_suite_says_what_the_contract_says() -> None:

@@ -1,6 +1,6 @@
 """The test that matters most: both judges of data refuse the same cells.
 
-Great Expectations judges the dataset at ingestion, ``rows.judge`` the rows of the service, of batch
+Great Expectations judges the dataset at ingestion, ``rows.validate`` the rows of the service, of batch
 and of labels. What one accepts and the other refuses would be learned and never served, or served
 and never learned.
 """
@@ -14,11 +14,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mlref.contract import parse
+from mlref.core import rows
+from mlref.core.contract import parse
+from mlref.core.errors import DataError
 from mlref.data import validate
 from mlref.data.tables import decode
-from mlref.errors import DataError
-from mlref.rows import judge
 
 CONTRACT = parse("""\
 name: everything
@@ -92,18 +92,18 @@ def verdicts(cells: Table) -> tuple[set[Cell], set[Cell]]:
     raw = pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in cells.items()})
     frame = decode(raw, CONTRACT.columns)
     table = {column.name: frame[column.name].to_numpy() for column in CONTRACT.columns}
-    findings, _ = validate.validate(CONTRACT, frame)
-    judged = judge(CONTRACT.columns, table).refused
+    violations, _ = validate.validate(CONTRACT, frame)
+    judged = rows.validate(CONTRACT.columns, table).refused
     return (
-        {(finding.row, finding.column) for finding in findings},
-        {(finding.row, finding.column) for finding in judged},
+        {(violation.row, violation.column) for violation in violations},
+        {(violation.row, violation.column) for violation in judged},
     )
 
 
 def agree(cells: Table) -> None:
     """Fail where one judge refuses a cell that the other accepts."""
     expectations, judged = verdicts(cells)
-    only = {"Great Expectations": expectations - judged, "rows.judge": judged - expectations}
+    only = {"Great Expectations": expectations - judged, "rows.validate": judged - expectations}
     shown = {
         who: [(row, name, cells[name or ""][row or 0]) for row, name in found]
         for who, found in only.items()

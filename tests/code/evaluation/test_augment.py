@@ -8,13 +8,13 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from mlref import settings
-from mlref.contract import parse
-from mlref.errors import MlrefError
+from mlref.core import settings
+from mlref.core.contract import parse
+from mlref.core.errors import MlrefError
+from mlref.core.rows import generate
+from mlref.core.storage import Project
 from mlref.evaluation import augment
 from mlref.evaluation.augment import effect, jitter, verdict
-from mlref.rows import generate
-from mlref.storage import Project
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import PARAMS, RENTS_TEXT
 

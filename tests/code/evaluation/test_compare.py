@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mlref.core.settings import Bootstrap, Gate
 from mlref.evaluation.compare import compare, rmse_difference
-from mlref.settings import Bootstrap, Gate
 from tests.projects import PARAMS
 
 KNOBS = Bootstrap(seed=0, resamples=500, confidence=0.95)

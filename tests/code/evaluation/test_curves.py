@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlref.contract import parse
+from mlref.core.contract import parse
+from mlref.core.rows import generate
+from mlref.core.settings import Evaluate
 from mlref.data.tables import encode
 from mlref.evaluation.curves import PENALTIES, effects, learning, path
-from mlref.rows import generate
-from mlref.settings import Evaluate
 from tests.fakes import CONTRACT, WEIGHTS, linear
 from tests.projects import NULLABLE_TEXT, rents
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mlref.contract import load
+from mlref.core.contract import load
+from mlref.core.storage import Project
 from mlref.evaluation.draw import draw
-from mlref.storage import Project
 from tests.projects import retrain
 
 NAMES = [

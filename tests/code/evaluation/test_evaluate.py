@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlref.contract import Contract
-from mlref.contract import load as load_contract
-from mlref.contract import parse
+from mlref.core.contract import Contract
+from mlref.core.contract import load as load_contract
+from mlref.core.contract import parse
+from mlref.core.errors import BundleError, DataError, MlrefError
+from mlref.core.settings import Bootstrap
+from mlref.core.storage import Project, digest, read_json
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_parquet
-from mlref.errors import BundleError, DataError, MlrefError
 from mlref.evaluation import evaluate
 from mlref.evaluation.evaluate import baseline_predictions, check_disjoint, ladder
-from mlref.settings import Bootstrap
-from mlref.storage import Project, digest, read_json
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import RENTS_TEXT, rents, run_model
 

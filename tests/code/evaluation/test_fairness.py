@@ -7,10 +7,10 @@ import pytest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from mlref.bundle.predictor import Prediction
-from mlref.contract import Contract, parse
+from mlref.core.contract import Contract, parse
+from mlref.core.rows import Array, generate
+from mlref.core.settings import Evaluate
 from mlref.evaluation.fairness import fairness
-from mlref.rows import Array, generate
-from mlref.settings import Evaluate
 from tests.fakes import CONTRACT_TEXT
 
 KNOBS = Evaluate(seed=0, resamples=300, confidence=0.95, folds=3, smallest_slice=15)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mlref.contract import parse
+from mlref.core.contract import parse
+from mlref.core.settings import Evaluate
 from mlref.data.tables import encode
 from mlref.evaluation.importance import leave_one_out
-from mlref.settings import Evaluate
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import rents
 

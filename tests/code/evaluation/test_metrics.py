@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as reference
 
+from mlref.core.rows import Array
+from mlref.core.settings import Bootstrap
 from mlref.evaluation import metrics
 from mlref.evaluation.metrics import bootstrap, errors, resamples, shuffles
-from mlref.rows import Array
-from mlref.settings import Bootstrap
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda value: round(value, 3))
 PAIRS = st.integers(2, 30).flatmap(

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+from mlref.core.rows import Array, generate
 from mlref.evaluation import model_plots, plots
 from mlref.evaluation.curves import effects
-from mlref.rows import Array, generate
 from tests.code.evaluation.test_plots import colours, interval, texts
 from tests.fakes import CONTRACT, linear
 

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mlref.core.storage import Project, read_json
 from mlref.evaluation import evaluate, plots
-from mlref.storage import Project, read_json
 from tests.projects import set_params
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlref.contract import Contract, parse
+from mlref.core.contract import Contract, parse
+from mlref.core.rows import Array, generate
 from mlref.evaluation.promises import check, sweep
-from mlref.rows import Array, generate
 from tests.fakes import CONTRACT, CONTRACT_TEXT, WEIGHTS, linear
 
 ROWS = generate(CONTRACT, 20, seed=1)
@@ -21,8 +21,8 @@ def promising(promise: str) -> Contract:
 
 def found(promise: str, predict: Callable[[Array], Array], rows: Array = ROWS) -> dict[str, Any]:
     """What the check says about one promise."""
-    (finding,) = check(promising(promise), predict, rows)
-    return finding
+    (violation,) = check(promising(promise), predict, rows)
+    return violation
 
 
 def bump(rows: Array) -> Array:
@@ -63,8 +63,8 @@ def test_a_promise_is_kept_or_broken_by_so_much(
     promise: str, predict: Callable[[Array], Array], passed: bool, worst: float
 ) -> None:
     """``worst`` is in target units, and counts from the promise, not from the tolerance."""
-    finding = found(promise, predict)
-    assert (finding["passed"], finding["worst"]) == (passed, pytest.approx(worst))
+    violation = found(promise, predict)
+    assert (violation["passed"], violation["worst"]) == (passed, pytest.approx(worst))
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_the_rows_that_break_a_promise_are_counted() -> None:
     def only_gas(rows: Array) -> Array:
         return np.where(rows[:, 2] == 0, -1.0, 1.0) * rows[:, 0]
 
-    finding = found(INCREASING, only_gas)
-    assert finding["broken"] == np.count_nonzero(ROWS[:, 2] == 0) > 0
-    assert not finding["passed"]
+    violation = found(INCREASING, only_gas)
+    assert violation["broken"] == np.count_nonzero(ROWS[:, 2] == 0) > 0
+    assert not violation["passed"]
 
 
 @pytest.mark.parametrize("promise", [INCREASING, HEATING, BALCONY, BOUNDED])
@@ -101,16 +101,16 @@ def test_nan_breaks_every_promise(promise: str) -> None:
         values[-1] = np.nan
         return values
 
-    finding = found(promise, nan_once)
-    assert (finding["passed"], finding["broken"]) == (False, 1)
+    violation = found(promise, nan_once)
+    assert (violation["passed"], violation["broken"]) == (False, 1)
 
 
 def test_every_promise_is_checked_in_the_order_of_the_contract() -> None:
     """And the rows are left as they are."""
     text = f"{CONTRACT_TEXT}promises:\n  - {{{BOUNDED}, reason: r}}\n  - {{{HEATING}, reason: r}}\n"
     before = ROWS.copy()
-    findings = check(parse(text), linear, ROWS)
-    assert [finding["promise"][:10] for finding in findings] == ["prediction", "invariant "]
+    violations = check(parse(text), linear, ROWS)
+    assert [violation["promise"][:10] for violation in violations] == ["prediction", "invariant "]
     assert np.array_equal(ROWS, before, equal_nan=True)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlref.contract import parse
+from mlref.core.contract import parse
 from mlref.evaluation.slices import groups, slices
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 

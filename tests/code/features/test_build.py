@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from mlref.contract import parse
-from mlref.features.build import preprocessing
-from mlref.rows import Array, generate
+from mlref.core.contract import parse
+from mlref.core.rows import Array, generate
+from mlref.features import preprocessing
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import NULLABLE_TEXT
 

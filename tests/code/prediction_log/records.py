@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from mlref.errors import EnvironmentFault, Finding
+from mlref.core.errors import EnvironmentFault, Violation
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import Batch
 from mlref.prediction_log.ids import lowest, new_ids
@@ -41,8 +41,8 @@ def at(moment: datetime.datetime, number: int = 0) -> str:
 
 
 def refused(*columns: str | None, allowed: str = "something else") -> Refused:
-    """A refused request, with a finding for each column."""
-    return Refused(MODEL, [Finding(0, name, "a value", allowed) for name in columns])
+    """A refused request, with a violation for each column."""
+    return Refused(MODEL, [Violation(0, name, "a value", allowed) for name in columns])
 
 
 def rows(database: Database, table: str = "predictions") -> list[dict[str, Any]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mlref.errors import EnvironmentFault, MlrefError, PredictionLogError
+from mlref.core.errors import EnvironmentFault, MlrefError, PredictionLogError
+from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
-from mlref.storage import Project
 from tests.code.prediction_log.records import predicted, rows
 from tests.code.prediction_log.test_sink import write
 

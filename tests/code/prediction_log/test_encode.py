@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlref.core.rows import generate, validate_records
 from mlref.prediction_log.encode import COLUMNS, clean, decode, encode
 from mlref.prediction_log.records import Model
-from mlref.rows import generate, judge_records
 from tests.code.prediction_log.records import NOON, at, predicted, refused
 from tests.fakes import CONTRACT
 
@@ -54,7 +54,7 @@ def test_decoding_turns_encoding_back(seed: int) -> None:
     records = [
         dict(zip(CONTRACT.names, row, strict=True)) for row in decode(CONTRACT.features, array)
     ]
-    verdict = judge_records(CONTRACT, orjson.loads(orjson.dumps(records)))
+    verdict = validate_records(CONTRACT, orjson.loads(orjson.dumps(records)))
     assert not verdict.refused
     np.testing.assert_array_equal(verdict.array, array)
 

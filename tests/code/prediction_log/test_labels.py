@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mlref.errors import RowsRefused
+from mlref.core.errors import RowsRefused
 from mlref.prediction_log.labels import LONGEST, Label, read
 from tests.code.prediction_log.records import NOON, at
 from tests.fakes import CONTRACT
@@ -35,7 +35,7 @@ MOMENT = "a date and time with its zone, such as 2026-11-24T12:00:00Z"
 
 
 @pytest.mark.parametrize(
-    ("given", "finding"),
+    ("given", "violation"),
     [
         ("text", (None, "no object", f"an object with the keys {KEYS}")),
         ({"value": 1}, ("id", "no id", ID)),
@@ -58,18 +58,18 @@ MOMENT = "a date and time with its zone, such as 2026-11-24T12:00:00Z"
          ("observed_at", "no moment", MOMENT)),
     ],
 )  # fmt: skip
-def test_a_label_that_cannot_be_is_refused(given: object, finding: tuple[Any, ...]) -> None:
+def test_a_label_that_cannot_be_is_refused(given: object, violation: tuple[Any, ...]) -> None:
     """With its place in the request and what is allowed, without what was sent."""
     with pytest.raises(RowsRefused) as refusal:
         read(CONTRACT.target, [{"id": SECOND, "value": 1}, given])
-    [found] = refusal.value.findings
-    assert (found.row, found.column, found.got, found.allowed) == (1, *finding)
+    [found] = refusal.value.violations
+    assert (found.row, found.column, found.got, found.allowed) == (1, *violation)
 
 
 def test_all_that_is_wrong_is_named_at_once() -> None:
     """In one refusal."""
     with pytest.raises(RowsRefused) as refusal:
         read(CONTRACT.target, [{}, {"id": "", "value": 1}])
-    assert [(one.row, one.column) for one in refusal.value.findings] == [
+    assert [(one.row, one.column) for one in refusal.value.violations] == [
         (0, "id"), (0, "value"), (1, "id"),
     ]  # fmt: skip

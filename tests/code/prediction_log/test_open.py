@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mlref.errors import EnvironmentFault, PredictionLogError
+from mlref.core.errors import EnvironmentFault, PredictionLogError
+from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.open import open_log
-from mlref.storage import Project
 from tests.code.prediction_log.records import predicted, rows
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mlref.core.storage import Project
 from mlref.prediction_log import retention
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import encode
@@ -13,7 +14,6 @@ from mlref.prediction_log.feedback import add
 from mlref.prediction_log.labels import Label
 from mlref.prediction_log.retention import about, before, count, delete, erase, prune
 from mlref.prediction_log.spool import Spool
-from mlref.storage import Project
 from tests.code.prediction_log.records import HOUR, NOON, at, predicted, refused, rows
 from tests.code.prediction_log.test_sink import write
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from mlref.errors import PredictionLogError
+from mlref.core.errors import PredictionLogError
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.schema import LABELS, METADATA, RESULTS, SCHEMA_VERSION
 from tests.code.prediction_log.records import NOON, rows

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import encode
 from mlref.prediction_log.records import Predicted, Refused

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
 from mlref.prediction_log.encode import Batch, encode
 from mlref.prediction_log.spool import Spool, lines
 from tests.code.prediction_log.records import predicted, refused

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import Batch
 from mlref.prediction_log.records import NoLog, PredictionLog

@@ -2,8 +2,8 @@
 
 import pytest
 
+from mlref.core.storage import Project
 from mlref.registry import register
-from mlref.storage import Project
 from tests.projects import Rivals, adopt, copy
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlref.bundle.store import Store
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
 from mlref.registry.audit import FILE, earlier_champion, note, read
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mlref.bundle.store import Store
-from mlref.errors import MlrefError
+from mlref.core.errors import MlrefError
+from mlref.core.storage import Project, read_json, write_json
 from mlref.registry.cards import LIMIT, REST, brief, cards, write
-from mlref.storage import Project, read_json, write_json
 from tests.fakes import CONTRACT_TEXT
 
 EMPTY = re.compile(

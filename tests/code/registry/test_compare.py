@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlref import settings, tracking
+from mlref import tracking
 from mlref.bundle.store import Store
+from mlref.core import settings
+from mlref.core.errors import MlrefError
+from mlref.core.storage import Project
 from mlref.data.tables import read_csv
-from mlref.errors import MlrefError
 from mlref.evaluation.compare import rmse_difference
 from mlref.registry import compare as module
 from mlref.registry.compare import compare
 from mlref.registry.runs import opened
-from mlref.storage import Project
 
 ACTUAL = np.arange(40.0)
 ALL = range(40)

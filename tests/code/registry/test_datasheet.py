@@ -2,11 +2,11 @@
 
 import pytest
 
-from mlref.contract import parse
+from mlref.core.contract import parse
+from mlref.core.settings import Settings, load
+from mlref.core.storage import Project, read_json
 from mlref.registry.datasheet import datasheet
 from mlref.registry.reports import Report
-from mlref.settings import Settings, load
-from mlref.storage import Project, read_json
 from tests.projects import NULLABLE_TEXT
 
 SOURCE = "{kind: file, path: data/source/rents.csv}"

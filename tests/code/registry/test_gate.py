@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mlref import settings
-from mlref.errors import MlrefError
+from mlref.core import settings
+from mlref.core.errors import MlrefError
 from mlref.evaluation.compare import Comparison
 from mlref.registry.gate import Decision, Incomparable, conclude, decide
 from tests.projects import PARAMS

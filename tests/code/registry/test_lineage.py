@@ -12,9 +12,9 @@ import yaml
 
 from mlref import tracking
 from mlref.bundle.store import Store
-from mlref.errors import EnvironmentFault, MlrefError, ModelNotFound, NotReproduced
+from mlref.core.errors import EnvironmentFault, MlrefError, ModelNotFound, NotReproduced
+from mlref.core.storage import Project, digest, read_json
 from mlref.registry.lineage import describe, verify
-from mlref.storage import Project, digest, read_json
 from tests.fakes import CONTRACT_TEXT
 from tests.projects import PARAMS
 

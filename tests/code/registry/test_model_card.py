@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from mlref.errors import MlrefError
+from mlref.core.errors import MlrefError
+from mlref.core.storage import Project, read_json, write_json
 from mlref.registry.cards import cards
-from mlref.storage import Project, read_json, write_json
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 
 INTERVAL = {"value": 5.0, "lower": 1.0, "upper": 9.0}

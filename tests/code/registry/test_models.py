@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mlref.bundle.store import Store
-from mlref.errors import GateBlocked
+from mlref.core.errors import GateBlocked
+from mlref.core.storage import Project
 from mlref.registry import audit, register
 from mlref.registry.models import age, explanation, models, trail
-from mlref.storage import Project
 from tests.projects import Rivals, adopt
 
 NOW = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3, hours=1)

@@ -8,11 +8,11 @@ import pytest
 
 from mlref import tracking
 from mlref.bundle.store import Store
-from mlref.contract import load as load_contract
-from mlref.errors import BundleError, EnvironmentFault, GateBlocked, MlrefError, ModelNotFound
+from mlref.core.contract import load as load_contract
+from mlref.core.errors import BundleError, EnvironmentFault, GateBlocked, MlrefError, ModelNotFound
+from mlref.core.storage import Project, digest, write_json
 from mlref.registry import audit, register
 from mlref.registry.promote import promote, rollback
-from mlref.storage import Project, digest, write_json
 from tests.projects import Rivals, adopt, copy
 
 WHY = "She has seen both."

@@ -14,10 +14,10 @@ import pytest
 
 from mlref import tracking
 from mlref.bundle.store import Store
-from mlref.contract import load as load_contract
-from mlref.errors import GateBlocked, MlrefError
+from mlref.core.contract import load as load_contract
+from mlref.core.errors import GateBlocked, MlrefError
+from mlref.core.storage import Project, digest, read_json
 from mlref.registry import register
-from mlref.storage import Project, digest, read_json
 from tests.projects import PARAMS, Rivals, adopt, copy, forget_mlflow, set_params
 
 
@@ -136,7 +136,7 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
     """A look at a few files takes no second and a half for MLflow."""
     script = (
         "import sys; from pathlib import Path; from mlref.registry import register;"
-        "from mlref.storage import Project; register.run(Project(Path(sys.argv[1])));"
+        "from mlref.core.storage import Project; register.run(Project(Path(sys.argv[1])));"
         "print([name for name in sys.argv[2:] if name in sys.modules])"
     )
     large = ["mlflow", "sklearn", "pandas", "onnxruntime", "matplotlib", "sqlalchemy"]
@@ -150,7 +150,7 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        ("mlref.registry.judge.judge", 1),
+        ("mlref.registry.comparison.judge", 1),
         ("mlref.registry.publish.draw", 1),
         ("mlref.registry.cards.model_card", 1),
         ("mlflow.MlflowClient.create_run", 2),  # the parent is there, no trial
@@ -539,7 +539,7 @@ def test_files_that_are_committed_later_give_the_model_their_commit(
     register.run(unregistered)
     assert snapshot(unregistered.root) == before
     monkeypatch.setattr(register, "commit", lambda _: head)
-    monkeypatch.setattr("mlref.registry.judge.judge", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr("mlref.registry.comparison.judge", lambda *_: pytest.fail("asked again"))
     trail = (unregistered.store / "audit.jsonl").read_bytes()
     register.run(unregistered)
     assert_whole(unregistered)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mlref.errors import MlrefError
+from mlref.core.errors import MlrefError
 from mlref.registry.reports import Report, bullets, interval, number, table
 
 METRICS = {"rmse": {"value": 54.0}, "promises": [{"passed": True}]}

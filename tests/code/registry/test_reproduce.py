@@ -12,10 +12,10 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import train_test_split
 
 from mlref import tracking
-from mlref.errors import MlrefError, SettingsError
+from mlref.core.errors import MlrefError, SettingsError
+from mlref.core.storage import Project, digest
 from mlref.registry import reproduce
 from mlref.registry.reproduce import Figure, check, load, run, tabulate
-from mlref.storage import Project, digest
 from tests.projects import copy
 
 SIZES = ["area", "rooms"]

@@ -10,10 +10,10 @@ import pytest
 
 from mlref import tracking
 from mlref.bundle.store import Store
-from mlref.errors import MlrefError, RunNotFound
+from mlref.core.errors import MlrefError, RunNotFound
+from mlref.core.storage import Project, digest
 from mlref.registry import register, runs
 from mlref.registry.runs import Table
-from mlref.storage import Project, digest
 from tests.projects import copy
 
 

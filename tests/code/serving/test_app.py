@@ -204,7 +204,7 @@ def test_a_deeply_nested_value_is_refused(client: TestClient, depth: int) -> Non
 
 
 def test_every_fault_of_a_request_is_named_at_once(client: TestClient) -> None:
-    """Two wrong rows need one round trip to be mended; an answer lists a hundred findings."""
+    """Two wrong rows need one round trip to be mended; an answer lists a hundred violations."""
     rows = [{**ROW, "area": SECRET, "rooms": None}] * 80
     response = client.post("/v1/predict", json={"instances": rows})
     assert len(refused(response)) == 100

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
-from mlref.errors import BundleError
+from mlref.core.errors import BundleError
 from mlref.serving.app import create_app
 from mlref.serving.service import Service
 from tests.fakes import CONTRACT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlref.errors import RowsRefused
+from mlref.core.errors import RowsRefused
 from mlref.serving.decode import InvalidJson, read
 from tests.fakes import CONTRACT
 
@@ -16,11 +16,11 @@ def test_a_good_body_becomes_an_encoded_array() -> None:
 
 
 def test_a_refusal_holds_no_value() -> None:
-    """Neither in its findings nor in its message."""
+    """Neither in its violations nor in its message."""
     body = b'{"instances": [{"balcony": -77.125, "heating": "dung", "rooms": 3, "area": 70}]}'
     with pytest.raises(RowsRefused) as refusal:
         read(CONTRACT, body, 10)
-    assert [finding.column for finding in refusal.value.findings] == ["heating", "balcony"]
+    assert [violation.column for violation in refusal.value.violations] == ["heating", "balcony"]
     for value in ("77", "dung"):
         assert value not in str(refusal.value)
 

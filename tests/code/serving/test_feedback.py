@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from mlref.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault
+from mlref.core.storage import Project
 from mlref.prediction_log import feedback
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.open import open_log
 from mlref.serving.app import create_app
 from mlref.serving.metrics import LogMetrics
 from mlref.serving.service import Model, Service
-from mlref.storage import Project
 from tests.fakes import CONTRACT
 
 ROW = {"instances": [CONTRACT.example]}

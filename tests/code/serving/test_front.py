@@ -323,5 +323,5 @@ def test_refusals_reach_the_log(logging_client: TestClient, memory: Memory) -> N
     bad = {**CONTRACT.example, "area": "70"}
     logging_client.post("/v1/predict", json={"instances": [bad, bad]})
     [refused] = memory.refused
-    assert [(one.column, one.got) for one in refused.findings] == [("area", "text")] * 2
+    assert [(one.column, one.got) for one in refused.violations] == [("area", "text")] * 2
     assert memory.predicted == []

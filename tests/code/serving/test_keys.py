@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from mlref.errors import MlrefError, SettingsError
+from mlref.core.errors import MlrefError, SettingsError
 from mlref.serving.app import create_app
 from mlref.serving.keys import Keys, OpenDoor, check_door, is_loopback, new
 from mlref.serving.service import Service

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlref.contract import load
+from mlref.core.contract import load
 from mlref.serving.limits import Limits
 from mlref.serving.reader import Reader
 from tests.fakes import CONTRACT

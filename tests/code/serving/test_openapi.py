@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mlref.contract import Column, Contract, load
-from mlref.errors import RowsRefused
+from mlref.core.contract import Column, Contract, load
+from mlref.core.errors import RowsRefused
 from mlref.serving.app import create_app
 from mlref.serving.openapi import document
 from mlref.serving.reader import Reader

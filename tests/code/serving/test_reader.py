@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlref.contract import load
-from mlref.errors import MlrefError, RowsRefused
+from mlref.core.contract import load
+from mlref.core.errors import MlrefError, RowsRefused
 from mlref.serving import reader as module
 from mlref.serving.decode import read
 from mlref.serving.reader import Reader

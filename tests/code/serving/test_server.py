@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from mlref.errors import EnvironmentFault, ModelNotFound
+from mlref.core.errors import EnvironmentFault, ModelNotFound
 from mlref.serving import server
 from mlref.serving.keys import OpenDoor, new
 from tests.fakes import write_store

@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 
 from mlref.bundle.predictor import MANIFEST
 from mlref.bundle.store import Store
+from mlref.core.storage import digest, write_bytes, write_json
 from mlref.serving import watch as module
 from mlref.serving.app import create_app
 from mlref.serving.limits import Limits
 from mlref.serving.service import Model, Service
 from mlref.serving.watch import Watch
-from mlref.storage import digest, write_bytes, write_json
 from tests.fakes import BASE, CONTRACT, CONTRACT_TEXT, linear, write_bundle, write_store
 
 ROW = [70.5, 3, 1, 4]

@@ -9,12 +9,12 @@ import skops.io
 from mlref import tracking
 from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
-from mlref.contract import load as load_contract
-from mlref.errors import EnvironmentFault
+from mlref.core.contract import load as load_contract
+from mlref.core.errors import EnvironmentFault
+from mlref.core.rows import generate
+from mlref.core.storage import Project, digest, read_json
 from mlref.registry import register
 from mlref.registry.cards import brief
-from mlref.rows import generate
-from mlref.storage import Project, digest, read_json
 from tests.fakes import CONTRACT
 
 

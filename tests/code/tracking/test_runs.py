@@ -9,8 +9,8 @@ import pytest
 
 from mlref import tracking
 from mlref.bundle.store import Store
-from mlref.errors import EnvironmentFault, MlrefError, RunNotFound
-from mlref.storage import Project
+from mlref.core.errors import EnvironmentFault, MlrefError, RunNotFound
+from mlref.core.storage import Project
 from tests.projects import copy
 
 TRIALS = ["elastic_net 02", "elastic_net 03", "mean 00", "single_feature 01"]

@@ -9,9 +9,9 @@ import pytest
 
 from mlref import tracking
 from mlref.bundle.store import Store
-from mlref.contract import load as load_contract
-from mlref.errors import EnvironmentFault
-from mlref.storage import Project
+from mlref.core.contract import load as load_contract
+from mlref.core.errors import EnvironmentFault
+from mlref.core.storage import Project
 
 
 def test_a_server_that_is_away_is_named_with_the_reason(

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlref.errors import SettingsError
-from mlref.rows import generate
+from mlref.core.errors import SettingsError
+from mlref.core.rows import generate
 from mlref.training.candidates import BASELINES, ESTIMATORS, TREES, build
 from tests.fakes import CONTRACT, linear
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit, cross_val_predict
 
-from mlref import settings
-from mlref.rows import Array, generate
+from mlref.core import settings
+from mlref.core.rows import Array, generate
 from mlref.training.candidates import build
 from mlref.training.nested import Nested, Scores, deal, fit, gather, nest, parts, plain
 from tests.fakes import CONTRACT, linear

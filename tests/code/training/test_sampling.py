@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from mlref import settings
-from mlref.settings import Range
+from mlref.core import settings
+from mlref.core.settings import Range
 from mlref.training.sampling import Setting, count, grid, search, steps
 
 SPACE: settings.Space = {

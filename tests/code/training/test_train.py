@@ -12,10 +12,10 @@ import pytest
 import skops.io
 
 from mlref.bundle.package import TRUSTED
-from mlref.contract import parse
-from mlref.errors import DataError
-from mlref.rows import generate
-from mlref.storage import Project, digest, read_json
+from mlref.core.contract import parse
+from mlref.core.errors import DataError
+from mlref.core.rows import generate
+from mlref.core.storage import Project, digest, read_json
 from mlref.training import train
 from mlref.training.candidates import build
 from mlref.training.train import canonical, conformal_width

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlref.errors import SettingsError
-from mlref.rows import Array
-from mlref.storage import Project, read_json
+from mlref.core.errors import SettingsError
+from mlref.core.rows import Array
+from mlref.core.storage import Project, read_json
 from mlref.training import nested, tune
 from mlref.training.tune import choose
 from tests.projects import set_params
@@ -94,7 +94,7 @@ def test_two_processes_give_the_files_of_one(sampler: str, project: Project) -> 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mlref.storage import Project
+from mlref.core.storage import Project
 from mlref.training import tune
 from mlref.training.journal import Journal
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlref.contract import parse
+from mlref.core.contract import parse
+from mlref.core.errors import DataError, RowsRefused
+from mlref.core.storage import Project
 from mlref.data import ingest, validate
-from mlref.data.labels import unseen
+from mlref.data.labelled import unseen
 from mlref.data.tables import decode, read_csv
-from mlref.errors import DataError, RowsRefused
-from mlref.storage import Project
 from tests.code.data.conftest import LINES, csv
 from tests.code.data.test_validate import BAD_NUMBERS, BAD_TEXT
 from tests.fakes import CONTRACT, CONTRACT_TEXT
@@ -42,11 +42,13 @@ def given(tmp_path: Path) -> Callable[..., Path]:
 
 
 def refused(there: pd.DataFrame, path: Path) -> list[tuple[int | None, str | None, str, str]]:
-    """Row, column, value and what is allowed, of each finding about a file."""
+    """Row, column, value and what is allowed, of each violation about a file."""
     with pytest.raises(RowsRefused) as refusal:
         unseen(CONTRACT, there, [path])
     assert str(refusal.value).startswith(f"{path}: ")
-    return [(found.row, found.column, found.got, found.allowed) for found in refusal.value.findings]
+    return [
+        (found.row, found.column, found.got, found.allowed) for found in refusal.value.violations
+    ]
 
 
 def test_new_rows_are_given_decoded_and_in_the_contracts_order(
@@ -115,7 +117,7 @@ def test_where_columns_name_a_row_every_other_value_must_agree(
     assert (rows["flat"].tolist(), skipped) == (["99"], 1)
     with pytest.raises(RowsRefused) as refusal:
         unseen(NAMED, named, [given("0,71,3,oil,,950", header=header)])
-    assert [(found.column, found.got, found.allowed) for found in refusal.value.findings] == [
+    assert [(found.column, found.got, found.allowed) for found in refusal.value.violations] == [
         ("area", "71", f"70.5, {SAME}"),
         ("balcony", "null", f"4, {SAME}"),
         ("rent", "950", f"900, {SAME}"),
@@ -186,8 +188,8 @@ def test_the_verdict_is_that_of_validation(
 ) -> None:
     """Cell for cell, on all the bad cells by which validation is tested."""
     path = given(*(line for line, *_ in BAD_NUMBERS + BAD_TEXT))
-    findings, _ = validate.validate(CONTRACT, decode(read_csv(path), CONTRACT.columns))
-    expected = [(found.row, found.column, found.got, found.allowed) for found in findings]
+    violations, _ = validate.validate(CONTRACT, decode(read_csv(path), CONTRACT.columns))
+    expected = [(found.row, found.column, found.got, found.allowed) for found in violations]
     assert refused(there, path) == expected != []
 
 

@@ -2,14 +2,13 @@
 
 import pytest
 
-from mlref import errors
-from mlref.errors import (
+from mlref.core import errors
+from mlref.core.errors import (
     SHOWN,
     BundleError,
     ContractError,
     DataError,
     EnvironmentFault,
-    Finding,
     GateBlocked,
     MlrefError,
     ModelNotFound,
@@ -19,6 +18,7 @@ from mlref.errors import (
     RowsRefused,
     RunNotFound,
     SettingsError,
+    Violation,
 )
 
 FAMILY = [
@@ -64,30 +64,32 @@ def test_a_contract_error_lists_all_mistakes(mistakes: list[str], sentence: str)
 
 
 @pytest.mark.parametrize(
-    ("finding", "line"),
+    ("violation", "line"),
     [
-        (Finding(3, "age", "700", "a number"), "row 3, column 'age': got 700; allowed: a number"),
-        (Finding(3, None, "text", "an object"), "row 3: got text; allowed: an object"),
-        (Finding(None, "age", "nothing", "age"), "column 'age': got nothing; allowed: age"),
+        (Violation(3, "age", "700", "a number"), "row 3, column 'age': got 700; allowed: a number"),
+        (Violation(3, None, "text", "an object"), "row 3: got text; allowed: an object"),
+        (Violation(None, "age", "nothing", "age"), "column 'age': got nothing; allowed: age"),
     ],
 )
-def test_a_refusal_names_row_column_value_and_what_is_allowed(finding: Finding, line: str) -> None:
-    """As far as the finding has a row and a column."""
-    assert str(RowsRefused("x.csv", [finding])) == f"x.csv: 1 value refused\n  {line}"
+def test_a_refusal_names_row_column_value_and_what_is_allowed(
+    violation: Violation, line: str
+) -> None:
+    """As far as the violation has a row and a column."""
+    assert str(RowsRefused("x.csv", [violation])) == f"x.csv: 1 value refused\n  {line}"
 
 
 def test_rows_are_counted_as_the_source_counts_them() -> None:
     """Row 0 of a CSV file is its line 2."""
-    refusal = RowsRefused("x.csv", [Finding(0, "age", "700", "a number")], first_row=2)
+    refusal = RowsRefused("x.csv", [Violation(0, "age", "700", "a number")], first_row=2)
     assert "row 2, column 'age'" in str(refusal)
 
 
 @pytest.mark.parametrize("more", [0, 1, 5])
 def test_a_long_list_is_cut_in_the_message_but_not_in_the_findings(more: int) -> None:
     """The first twenty lines, then how many more."""
-    findings = [Finding(row, "age", "x", "y") for row in range(SHOWN + more)]
-    refusal = RowsRefused("x.csv", findings)
-    assert len(refusal.findings) == SHOWN + more
+    violations = [Violation(row, "age", "x", "y") for row in range(SHOWN + more)]
+    refusal = RowsRefused("x.csv", violations)
+    assert len(refusal.violations) == SHOWN + more
     assert str(refusal).count("\n  row ") == SHOWN
     assert ("more" in str(refusal)) == bool(more)
     assert not more or str(refusal).endswith(f"… and {more} more")

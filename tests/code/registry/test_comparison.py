@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from mlref.bundle.store import Store
-from mlref.registry.judge import judge, judge_again
-from mlref.storage import Project, digest, read_json, write_json
+from mlref.core.storage import Project, digest, read_json, write_json
+from mlref.registry.comparison import judge, judge_again
 from tests.projects import RENTS_TEXT, Rivals, adopt, crown, rents, run_data, run_model, set_params
 
 

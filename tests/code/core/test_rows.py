@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlref.contract import Column, Contract, parse
-from mlref.errors import Finding
-from mlref.rows import Repeated, generate, judge, judge_records, mark, warning
+from mlref.core.contract import Column, Contract, parse
+from mlref.core.errors import Violation
+from mlref.core.rows import DictionaryColumn, generate, masks, validate, validate_records, warning
 from tests.fakes import CONTRACT
 
 ABOUT: dict[str, Any] = {"title": "X", "meaning": "X."}
@@ -63,7 +63,7 @@ NULL = float("nan")
 )
 def test_a_value_of_the_columns_type_is_encoded(kind: str, cell: object, code: float) -> None:
     """Numbers as they are, a category as its index, null as NaN; both ends of `valid` belong to it."""
-    verdict = judge([COLUMNS[kind]], {"x": [cell]})
+    verdict = validate([COLUMNS[kind]], {"x": [cell]})
     assert verdict.refused == []
     np.testing.assert_equal(verdict.array, [[code]])
 
@@ -111,12 +111,12 @@ def test_a_value_of_the_columns_type_is_encoded(kind: str, cell: object, code: f
     ],
 )
 def test_any_other_value_is_refused(kind: str, cell: object, shown: str) -> None:
-    """Nothing is converted; the finding shows the value and what is allowed."""
+    """Nothing is converted; the violation shows the value and what is allowed."""
     column = COLUMNS[kind]
-    (finding,) = judge([column], {"x": [cell]}).refused
-    assert (finding.row, finding.column, finding.allowed) == (0, "x", column.accepts)
-    assert finding.got.startswith(shown)
-    assert len(finding.got) < 80
+    (violation,) = validate([column], {"x": [cell]}).refused
+    assert (violation.row, violation.column, violation.allowed) == (0, "x", column.accepts)
+    assert violation.got.startswith(shown)
+    assert len(violation.got) < 80
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_any_other_value_is_refused(kind: str, cell: object, shown: str) -> None
 )
 def test_a_value_outside_expected_is_unusual_but_accepted(cell: float, usual: bool) -> None:
     """Both ends are usual; what is refused is not also unusual."""
-    verdict = judge([COLUMNS["number"]], {"x": [50, cell]})
-    expected = [] if usual else [Finding(1, "x", f"{cell:.6g}", "18 to 80")]
+    verdict = validate([COLUMNS["number"]], {"x": [50, cell]})
+    expected = [] if usual else [Violation(1, "x", f"{cell:.6g}", "18 to 80")]
     assert verdict.unusual == expected
     assert len(verdict.refused) == (cell == 121)
 
@@ -133,29 +133,29 @@ def test_a_value_outside_expected_is_unusual_but_accepted(cell: float, usual: bo
 def test_the_usual_range_is_shown_with_its_unit() -> None:
     """As a reader of a warning needs it."""
     table = {name: [value] for name, value in (GOOD | {"area": 400.0}).items()}
-    (finding,) = judge(CONTRACT.features, table).unusual
-    assert finding == Finding(0, "area", "400", "20 to 300 m²")
+    (violation,) = validate(CONTRACT.features, table).unusual
+    assert violation == Violation(0, "area", "400", "20 to 300 m²")
 
 
 @pytest.mark.parametrize("kind", ["float64", "float32", "int64", "uint8"])
 def test_an_array_of_numbers_gets_the_verdict_of_its_values(kind: str) -> None:
     """The quick way for arrays and the careful way for lists agree."""
     cells = np.array([0, 17, 50, 121, 200]).astype(kind)
-    fast, slow = (judge([COLUMNS["number"]], {"x": x}) for x in (cells, cells.tolist()))
+    fast, slow = (validate([COLUMNS["number"]], {"x": x}) for x in (cells, cells.tolist()))
     assert (fast.refused, fast.unusual) == (slow.refused, slow.unusual)
     np.testing.assert_equal(fast.array, slow.array)
 
 
 def test_an_array_of_booleans_holds_no_numbers() -> None:
     """Each of them is refused, as in a list."""
-    verdict = judge([COLUMNS["number"]], {"x": np.array([True, False])})
-    assert [finding.row for finding in verdict.refused] == [0, 1]
+    verdict = validate([COLUMNS["number"]], {"x": np.array([True, False])})
+    assert [violation.row for violation in verdict.refused] == [0, 1]
 
 
 def test_refused_cells_are_nan_in_the_array() -> None:
     """As `Verdict` says: no refused value can be taken for a code or a number."""
     for kind, cell in [("text", "z"), ("codes", 9), ("number", 700), ("number", "59")]:
-        assert np.isnan(judge([COLUMNS[kind]], {"x": [cell]}).array).all(), (kind, cell)
+        assert np.isnan(validate([COLUMNS[kind]], {"x": [cell]}).array).all(), (kind, cell)
 
 
 def test_the_array_is_in_the_order_of_the_columns() -> None:
@@ -163,12 +163,12 @@ def test_the_array_is_in_the_order_of_the_columns() -> None:
     backwards = dict(reversed(GOOD.items()))
     expected = [[70.5, 3.0, 1.0, 4.0]]
     table = {name: [value] for name, value in backwards.items()}
-    assert judge(CONTRACT.features, table).array.tolist() == expected
-    assert judge_records(CONTRACT, [backwards]).array.tolist() == expected
+    assert validate(CONTRACT.features, table).array.tolist() == expected
+    assert validate_records(CONTRACT, [backwards]).array.tolist() == expected
 
 
 @pytest.mark.parametrize(
-    ("record", "findings"),
+    ("record", "violations"),
     [
         (
             {"area": 70.5, "rooms": 3, "heating": "oil"},
@@ -198,25 +198,27 @@ def test_the_array_is_in_the_order_of_the_columns() -> None:
     ],
 )
 def test_a_record_of_another_shape_is_refused_and_the_others_are_judged(
-    record: object, findings: list[tuple[str, str, str | None]]
+    record: object, violations: list[tuple[str, str, str | None]]
 ) -> None:
     """Row numbers are those of the request, also of the rows after it."""
     late = GOOD | {"area": 2000, "rooms": 9}
-    verdict = judge_records(CONTRACT, [GOOD, record, late])
-    bad = [finding for finding in verdict.refused if finding.row == 1]
-    assert [(finding.column, finding.got) for finding in bad] == [row[:2] for row in findings]
-    for finding, (_, _, allowed) in zip(bad, findings, strict=True):
-        assert allowed in (None, finding.allowed)
-    others = [finding for finding in verdict.refused if finding.row != 1]
-    assert [(finding.row, finding.column) for finding in others] == [(2, "area")]
-    assert [(finding.row, finding.column) for finding in verdict.unusual] == [(2, "rooms")]
+    verdict = validate_records(CONTRACT, [GOOD, record, late])
+    bad = [violation for violation in verdict.refused if violation.row == 1]
+    assert [(violation.column, violation.got) for violation in bad] == [
+        row[:2] for row in violations
+    ]
+    for violation, (_, _, allowed) in zip(bad, violations, strict=True):
+        assert allowed in (None, violation.allowed)
+    others = [violation for violation in verdict.refused if violation.row != 1]
+    assert [(violation.row, violation.column) for violation in others] == [(2, "area")]
+    assert [(violation.row, violation.column) for violation in verdict.unusual] == [(2, "rooms")]
     assert verdict.array.shape == (3, 4)
 
 
 def test_a_row_that_lacks_a_column_is_judged_in_the_others() -> None:
     """Its reader sees all that is wrong with it, and each place once."""
-    refused = judge_records(CONTRACT, [{"area": 2000, "heating": "dung", "attic": 1}]).refused
-    found = sorted((finding.column or "", finding.got) for finding in refused)
+    refused = validate_records(CONTRACT, [{"area": 2000, "heating": "dung", "attic": 1}]).refused
+    found = sorted((violation.column or "", violation.got) for violation in refused)
     assert found == [
         ("area", "2000"),
         ("attic", "an unknown column"),
@@ -228,10 +230,10 @@ def test_a_row_that_lacks_a_column_is_judged_in_the_others() -> None:
 
 @pytest.mark.parametrize("records", [[], [None, 3]])
 def test_the_array_has_a_row_for_each_record(records: list[object]) -> None:
-    """Whatever their shape; a record that is no object is one finding."""
-    verdict = judge_records(CONTRACT, records)
+    """Whatever their shape; a record that is no object is one violation."""
+    verdict = validate_records(CONTRACT, records)
     assert verdict.array.shape == (len(records), 4)
-    assert [finding.column for finding in verdict.refused] == [None] * len(records)
+    assert [violation.column for violation in verdict.refused] == [None] * len(records)
 
 
 CELLS = st.sampled_from(
@@ -242,16 +244,16 @@ RECORDS = st.lists(st.fixed_dictionaries({name: CELLS for name in GOOD}), min_si
 
 @given(RECORDS, st.randoms(use_true_random=False))
 def test_a_rows_verdict_does_not_depend_on_its_place(records: list[Any], random: Any) -> None:
-    """Shuffled rows get the same codes and findings, at their new places."""
+    """Shuffled rows get the same codes and violations, at their new places."""
     order = list(range(len(records)))
     random.shuffle(order)
-    straight = judge_records(CONTRACT, records)
-    shuffled = judge_records(CONTRACT, [records[place] for place in order])
+    straight = validate_records(CONTRACT, records)
+    shuffled = validate_records(CONTRACT, [records[place] for place in order])
     np.testing.assert_equal(shuffled.array, straight.array[order])
     for name in ("refused", "unusual"):
         found = {
-            (order[finding.row or 0], finding.column, finding.got)
-            for finding in getattr(shuffled, name)
+            (order[violation.row or 0], violation.column, violation.got)
+            for violation in getattr(shuffled, name)
         }
         assert found == {(item.row, item.column, item.got) for item in getattr(straight, name)}
 
@@ -259,13 +261,13 @@ def test_a_rows_verdict_does_not_depend_on_its_place(records: list[Any], random:
 @given(RECORDS)
 def test_rows_judged_together_or_alone_get_the_same_verdict(records: list[Any]) -> None:
     """No row is judged by its neighbours."""
-    together = judge_records(CONTRACT, records)
+    together = validate_records(CONTRACT, records)
     alone = [
-        (row, finding.column)
+        (row, violation.column)
         for row, record in enumerate(records)
-        for finding in judge_records(CONTRACT, [record]).refused
+        for violation in validate_records(CONTRACT, [record]).refused
     ]
-    assert {(finding.row, finding.column) for finding in together.refused} == set(alone)
+    assert {(violation.row, violation.column) for violation in together.refused} == set(alone)
 
 
 def decoded(contract: Contract, array: np.ndarray[Any, Any]) -> list[dict[str, object]]:
@@ -285,7 +287,7 @@ def decoded(contract: Contract, array: np.ndarray[Any, Any]) -> list[dict[str, o
 def test_generated_rows_are_accepted_and_encode_to_themselves(seed: int) -> None:
     """Decoding and judging them again gives the same array: encoding loses nothing."""
     array = generate(CONTRACT, 20, seed)
-    verdict = judge_records(CONTRACT, decoded(CONTRACT, array))
+    verdict = validate_records(CONTRACT, decoded(CONTRACT, array))
     assert verdict.refused == []
     np.testing.assert_equal(verdict.array, array)
 
@@ -298,7 +300,7 @@ def test_generated_integers_stay_inside_a_range_with_any_ends(
     inside = math.ceil(low)
     column = Column(name="x", type="integer", valid=(low, low + width), example=inside, **ABOUT)
     contract = CONTRACT.model_copy(update={"features": (column,)})
-    assert judge([column], {"x": generate(contract, 50, seed)[:, 0]}).refused == []
+    assert validate([column], {"x": generate(contract, 50, seed)[:, 0]}).refused == []
 
 
 def test_generated_rows_depend_on_the_seed_alone_and_hold_nulls() -> None:
@@ -315,7 +317,7 @@ def test_integers_are_encoded_without_loss_as_far_as_a_float_goes() -> None:
     """A contract's example is accepted by the judge of its own columns."""
     text = CONTRACT_WITH_CODES
     contract = parse(text)
-    assert judge_records(contract, [contract.example]).refused == []
+    assert validate_records(contract, [contract.example]).refused == []
 
 
 def test_cells_that_repeat_are_judged_like_cells_one_by_one() -> None:
@@ -326,19 +328,21 @@ def test_cells_that_repeat_are_judged_like_cells_one_by_one() -> None:
     }  # fmt: skip
     distinct = {name: [*dict.fromkeys(cells)] for name, cells in table.items()}
     repeated = {
-        name: Repeated(np.array([distinct[name].index(cell) for cell in cells]), distinct[name])
+        name: DictionaryColumn(
+            np.array([distinct[name].index(cell) for cell in cells]), distinct[name]
+        )
         for name, cells in table.items()
     }
-    plain, same = judge(CONTRACT.features, table), judge(CONTRACT.features, repeated)
+    plain, same = validate(CONTRACT.features, table), validate(CONTRACT.features, repeated)
     assert (same.refused, same.unusual) == (plain.refused, plain.unusual)
     np.testing.assert_equal(same.array, plain.array)
     assert [len(cells) for cells in repeated.values()] == [4, 4, 4, 4]
 
 
 def test_marks_are_the_verdict_without_words() -> None:
-    """A true value for each finding, and none besides."""
+    """A true value for each violation, and none besides."""
     table = {"area": [1, 400, 70], "rooms": [3, 9, 2.5], "heating": ["oil"] * 3, "balcony": [1] * 3}
-    marks, verdict = mark(CONTRACT.features, table), judge(CONTRACT.features, table)
+    marks, verdict = masks(CONTRACT.features, table), validate(CONTRACT.features, table)
     assert np.argwhere(marks.refused).tolist() == [[0, 0], [2, 1]]
     assert np.argwhere(marks.unusual).tolist() == [[1, 0], [1, 1]]
     assert [(one.row, one.column) for one in verdict.refused] == [(0, "area"), (2, "rooms")]

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from mlref.documents import Frozen, check_parts, label, read_text, read_yaml, validated
-from mlref.errors import ContractError, SettingsError
+from mlref.core.config import Frozen, check_parts, label, read_text, read_yaml, validated
+from mlref.core.errors import ContractError, SettingsError
 
 
 class Cat(Frozen):

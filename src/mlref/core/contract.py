@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlref.documents import Frozen, check_parts, label, read_text, read_yaml
-from mlref.errors import ContractError
+from mlref.core.config import Frozen, check_parts, label, read_text, read_yaml
+from mlref.core.errors import ContractError
 
 Value = float | int | str
 

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from mlref.errors import ContractError
+from mlref.core.errors import ContractError
 
 
 class Frozen(BaseModel):

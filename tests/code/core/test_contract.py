@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mlref.contract import Column, FileSource, SklearnSource, SqlSource, load, parse
-from mlref.errors import ContractError
+from mlref.core.contract import Column, FileSource, SklearnSource, SqlSource, load, parse
+from mlref.core.errors import ContractError
 from tests.fakes import CONTRACT_TEXT
 
 SOUND = CONTRACT_TEXT + """\

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlref import rows
-from mlref.contract import Contract
+from mlref.core import rows
+from mlref.core.contract import Contract
+from mlref.core.errors import RowsRefused, Violation
 from mlref.data.tables import FIRST_ROW, decode, read_csv, row_ids
-from mlref.errors import Finding, RowsRefused
 
 Cells = tuple[object, ...]
 
@@ -38,7 +38,7 @@ def unseen(
     Raises
     ------
     RowsRefused
-        With every finding of the first file that has any.
+        With every violation of the first file that has any.
     DataError
         When a file is no table.
     """
@@ -52,8 +52,8 @@ def unseen(
         frame = read_csv(file)
         _check_columns(file, names, frame)
         frame = decode(frame[names], contract.columns)
-        findings = _impossible(contract, frame)
-        refused = {finding.row for finding in findings}
+        violations = _impossible(contract, frame)
+        refused = {violation.row for violation in violations}
         new = []
         for row, (name, cells) in enumerate(_identified(contract, frame)):
             same = known.setdefault(name, [])
@@ -62,12 +62,12 @@ def unseen(
             if cells in same:
                 skipped += 1
             elif same:
-                findings += _conflict(contract, row, cells, same[-1])
+                violations += _conflict(contract, row, cells, same[-1])
             else:
                 same.append(cells)
                 new.append(row)
-        if findings:
-            raise RowsRefused(file, sorted(findings, key=lambda found: found.row or 0), FIRST_ROW)
+        if violations:
+            raise RowsRefused(file, sorted(violations, key=lambda found: found.row or 0), FIRST_ROW)
         added.append(frame.iloc[new])
     return pd.concat(added, ignore_index=True), skipped
 
@@ -75,14 +75,14 @@ def unseen(
 def _check_columns(source: Path | str, names: list[str], frame: pd.DataFrame) -> None:
     """Refuse a table with other columns than ``names``."""
     allowed, given = ", ".join(names), [str(name) for name in frame]
-    findings = [
-        Finding(None, name, "no such column", allowed) for name in names if name not in given
+    violations = [
+        Violation(None, name, "no such column", allowed) for name in names if name not in given
     ]
-    findings += [
-        Finding(None, name, "an unknown column", allowed) for name in given if name not in names
+    violations += [
+        Violation(None, name, "an unknown column", allowed) for name in given if name not in names
     ]
-    if findings:
-        raise RowsRefused(source, findings)
+    if violations:
+        raise RowsRefused(source, violations)
 
 
 def _identified(contract: Contract, frame: pd.DataFrame) -> Iterator[tuple[str, Cells]]:
@@ -94,20 +94,20 @@ def _identified(contract: Contract, frame: pd.DataFrame) -> Iterator[tuple[str, 
     return zip(row_ids(contract, named), cells.itertuples(index=False, name=None), strict=True)
 
 
-def _impossible(contract: Contract, frame: pd.DataFrame) -> list[Finding]:
+def _impossible(contract: Contract, frame: pd.DataFrame) -> list[Violation]:
     """The cells that validation would refuse."""
     nameless = [
-        Finding(int(row), key, "null", "a value that names the row")
+        Violation(int(row), key, "null", "a value that names the row")
         for key in contract.keys
         for row in frame.index[frame[key].isna()]
     ]
     table = {column.name: frame[column.name].to_numpy() for column in contract.columns}
-    return nameless + rows.judge(contract.columns, table).refused
+    return nameless + rows.validate(contract.columns, table).refused
 
 
-def _conflict(contract: Contract, row: int, cells: Cells, known: Cells) -> Iterator[Finding]:
+def _conflict(contract: Contract, row: int, cells: Cells, known: Cells) -> Iterator[Violation]:
     """The values that differ from those of the row of the same identity."""
     for column, cell, other in zip(contract.columns, cells, known, strict=True):
         if cell != other:
             allowed = f"{rows.show(other)}, as the same row has already"
-            yield Finding(row, column.name, rows.show(cell), allowed)
+            yield Violation(row, column.name, rows.show(cell), allowed)

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from mlref.errors import SettingsError
-from mlref.settings import load
+from mlref.core.errors import SettingsError
+from mlref.core.settings import load
 
 SOUND: dict[str, Any] = {
     "validate": {"max_correlation": 0.99, "max_unusual": 0.05},

@@ -5,16 +5,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mlref import settings
 from mlref.bundle.predictor import Predictor, load
 from mlref.bundle.store import Store
+from mlref.core import settings
+from mlref.core.errors import BundleError, DataError, ModelNotFound, RowsRefused
+from mlref.core.storage import Project, digest, read_json, rounded
 from mlref.data.split import split
 from mlref.data.tables import encode, fingerprint, read_parquet
-from mlref.errors import BundleError, DataError, ModelNotFound, RowsRefused
 from mlref.evaluation.compare import Comparison, compare
 from mlref.evaluation.slices import slices
 from mlref.registry.gate import Decision, Incomparable, decide
-from mlref.storage import Project, digest, read_json, rounded
 from mlref.training.candidates import BASELINES
 
 

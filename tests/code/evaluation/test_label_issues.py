@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from mlref.data import ingest
+from mlref.core.errors import MlrefError
+from mlref.core.rows import Array
+from mlref.core.storage import Project
 from mlref.data.tables import read_csv, read_parquet, row_ids, write_parquet
-from mlref.errors import EnvironmentFault, MlrefError, RowsRefused
-from mlref.evaluation.labels import add, issues, review
-from mlref.rows import Array
-from mlref.storage import Project
+from mlref.evaluation.label_issues import issues, review
 from tests.fakes import CONTRACT
 from tests.projects import rents
 
@@ -141,73 +140,3 @@ def test_a_review_without_a_tuned_model_says_what_to_run(project: Project) -> No
     project.tuning.unlink()
     with pytest.raises(MlrefError, match=r"tuning\.json cannot be read .* Run `make train`"):
         review(project)
-
-
-def added(project: Project) -> list[Path]:
-    """The files of added rows."""
-    return sorted((project.root / "data" / "source" / "labels").glob("*"))
-
-
-@pytest.fixture
-def march(tmp_path: Path) -> Path:
-    """A file with two new rows, one that is there, and one that is there twice."""
-    fresh = rents(2, seed=99)
-    path = tmp_path / "march.csv"
-    pd.concat([fresh, rents()[:1], fresh[:1]]).to_csv(path, index=False)
-    return path
-
-
-def test_new_rows_are_added_to_the_source(project: Project, march: Path) -> None:
-    """The next run of the pipeline reads them after the others."""
-    said = add(project, march)
-    (file,) = added(project)
-    assert said.startswith("New rows: 2. Already there: 2. Written to data/source/labels/")
-    assert f"{project.show(file)}: run `make train`" in said
-    assert len(file.stem) == 16
-    assert ingest.run(project).startswith("122 rows")
-    assert project.raw.read_text().splitlines()[-2:] == file.read_text().splitlines()[-2:]
-
-
-def test_adding_the_same_rows_twice_changes_nothing(project: Project, march: Path) -> None:
-    """In whatever order and under whatever name."""
-    add(project, march)
-    before = {file: file.read_bytes() for file in added(project)}
-    again = march.with_name("again.csv")
-    read_csv(march)[::-1].to_csv(again, index=False)
-    assert add(project, again) == "New rows: 0. Already there: 4. Nothing was written."
-    assert {file: file.read_bytes() for file in added(project)} == before
-
-
-def test_a_dry_run_writes_nothing(project: Project, march: Path) -> None:
-    """It judges all the same."""
-    said = add(project, march, dry_run=True)
-    assert said == "New rows: 2. Already there: 2. Nothing was written."
-    assert added(project) == []
-    march.write_text(f"{HOME}4,3,oil,4,900\n")
-    with pytest.raises(RowsRefused, match="row 2, column 'area': got 4"):
-        add(project, march, dry_run=True)
-
-
-def test_one_bad_row_keeps_all_rows_of_a_file_out(project: Project, march: Path) -> None:
-    """Nothing is written when a cell is impossible or a label contradicts one that is there."""
-    other = rents()[:1].assign(rent=1.0).to_csv(index=False, header=False)
-    march.write_text(march.read_text() + f"4,3,oil,4,900\n{other}")
-    with pytest.raises(
-        RowsRefused, match="2 values refused\n  row 6, .*'area'.*\n  row 7, .*'rent'"
-    ):
-        add(project, march)
-    assert added(project) == []
-
-
-def test_a_disk_that_refuses_leaves_no_part_of_a_file(
-    project: Project, march: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rows are there whole or not at all, and the pipeline goes on without them."""
-
-    def full(self: Path, target: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(EnvironmentFault, match="No space left"):
-        add(project, march)
-    assert added(project) == []

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlref.contract import Column, Contract
-from mlref.errors import Finding
+from mlref.core.contract import Column, Contract
+from mlref.core.errors import Violation
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Repeated:
+class DictionaryColumn:
     """Cells of which many are equal: cell i is ``distinct[index[i]]``.
 
     Only the distinct ones are looked at one by one, so that text is judged at the speed of numbers.
@@ -40,16 +40,16 @@ class Repeated:
 
 
 Plain = Sequence[object] | NDArray[Any]
-Cells = Plain | Repeated
+Cells = Plain | DictionaryColumn
 
 
-class Marks(NamedTuple):
+class Masks(NamedTuple):
     """What the judge says of n rows, without words: three arrays of shape (n, columns).
 
     Parameters
     ----------
     array : ndarray of float64
-        As in :class:`Verdict`; each column lies together in memory.
+        As in :class:`ValidationResult`; each column lies together in memory.
     refused, unusual : ndarray of bool
         True where the contract forbids the cell, or where it is valid but outside ``expected``.
     """
@@ -60,7 +60,7 @@ class Marks(NamedTuple):
 
 
 @dataclass
-class Verdict:
+class ValidationResult:
     """What the judge says of n rows.
 
     Parameters
@@ -68,78 +68,80 @@ class Verdict:
     array : ndarray of float64, shape (n, columns)
         Encoded rows in contract order: numbers as they are, a category as its index in
         ``allowed``, null as NaN. Refused cells hold NaN too; ask ``refused`` before using it.
-    refused : list of Finding
+    refused : list of Violation
         Values that the contract forbids.
-    unusual : list of Finding
+    unusual : list of Violation
         Values that are valid but outside ``expected``.
     """
 
     array: Array
-    refused: list[Finding] = field(default_factory=list)
-    unusual: list[Finding] = field(default_factory=list)
+    refused: list[Violation] = field(default_factory=list)
+    unusual: list[Violation] = field(default_factory=list)
 
 
-def judge(columns: Sequence[Column], table: Mapping[str, Cells]) -> Verdict:
+def validate(columns: Sequence[Column], table: Mapping[str, Cells]) -> ValidationResult:
     """Judge a table that has every column.
 
     Parameters
     ----------
     columns : sequence of Column
-        What to judge, in the order of the array that comes back.
+        What to validate, in the order of the array that comes back.
     table : mapping of str to sequence
         Cells by column name, all of one length n. Cells are Python values or a NumPy array.
 
     Examples
     --------
-    >>> from mlref.contract import Column
+    >>> from mlref.core.contract import Column
     >>> age = Column(name="age", title="Age", meaning="Age.", type="number",
     ...              valid=(0, 120), expected=(18, 80), example=50)
-    >>> verdict = judge([age], {"age": [50, 90.5, 700, "59"]})
-    >>> [finding.row for finding in verdict.refused], verdict.unusual[0].row
+    >>> result = validate([age], {"age": [50, 90.5, 700, "59"]})
+    >>> [violation.row for violation in result.refused], result.unusual[0].row
     ([2, 3], 1)
     """
-    return _verdict(columns, mark(columns, table), table)
+    return _in_words(columns, masks(columns, table), table)
 
 
-def judge_encoded(columns: Sequence[Column], array: Array) -> Verdict:
-    """Judge rows that are encoded already, shape (n, columns), as :func:`judge` does."""
-    marks = _mark(columns, array.copy(order="F"), np.zeros(array.shape, bool, order="F"))
-    return _verdict(columns, marks, dict(zip((one.name for one in columns), array.T, strict=True)))
+def validate_encoded(columns: Sequence[Column], array: Array) -> ValidationResult:
+    """Judge rows that are encoded already, shape (n, columns), as :func:`validate` does."""
+    found = _masks(columns, array.copy(order="F"), np.zeros(array.shape, bool, order="F"))
+    return _in_words(columns, found, dict(zip((one.name for one in columns), array.T, strict=True)))
 
 
-def _verdict(columns: Sequence[Column], marks: Marks, table: Mapping[str, Cells]) -> Verdict:
-    """Put marks into words."""
-    verdict = Verdict(np.ascontiguousarray(marks.array))
+def _in_words(
+    columns: Sequence[Column], found: Masks, table: Mapping[str, Cells]
+) -> ValidationResult:
+    """Put found into words."""
+    result = ValidationResult(np.ascontiguousarray(found.array))
     for place, column in enumerate(columns):
         cells = table[column.name]
-        for row in np.flatnonzero(marks.refused[:, place]).tolist():
-            verdict.refused.append(Finding(row, column.name, show(cells[row]), column.accepts))
-        for row in np.flatnonzero(marks.unusual[:, place]).tolist():
-            verdict.unusual.append(Finding(row, column.name, show(cells[row]), usual(column)))
-    return verdict
+        for row in np.flatnonzero(found.refused[:, place]).tolist():
+            result.refused.append(Violation(row, column.name, show(cells[row]), column.accepts))
+        for row in np.flatnonzero(found.unusual[:, place]).tolist():
+            result.unusual.append(Violation(row, column.name, show(cells[row]), usual(column)))
+    return result
 
 
-def mark(columns: Sequence[Column], table: Mapping[str, Cells]) -> Marks:
-    """Judge as :func:`judge` does, for those who need no sentence about each cell.
+def masks(columns: Sequence[Column], table: Mapping[str, Cells]) -> Masks:
+    """Judge as :func:`validate` does, for those who need no sentence about each cell.
 
     Examples
     --------
-    >>> from mlref.contract import Column
+    >>> from mlref.core.contract import Column
     >>> heating = Column(name="heating", title="Heating", meaning="What heats.", type="category",
     ...                  allowed=("gas", "oil"), example="gas")
-    >>> cells = Repeated(np.array([0, 1, 0]), ["oil", "coal"])
-    >>> marks = mark([heating], {"heating": cells})
-    >>> marks.array.ravel(), marks.refused.ravel()
+    >>> cells = DictionaryColumn(np.array([0, 1, 0]), ["oil", "coal"])
+    >>> found = masks([heating], {"heating": cells})
+    >>> found.array.ravel(), found.refused.ravel()
     (array([ 1., nan,  1.]), array([False,  True, False]))
     """
     shape = (len(table[columns[0].name]), len(columns))
     array, malformed = np.empty(shape, order="F"), np.empty(shape, bool, order="F")
     for place, column in enumerate(columns):
         array[:, place], malformed[:, place] = _encode(column, table[column.name])
-    return _mark(columns, array, malformed)
+    return _masks(columns, array, malformed)
 
 
-def _mark(columns: Sequence[Column], array: Array, refused: Mask) -> Marks:
+def _masks(columns: Sequence[Column], array: Array, refused: Mask) -> Masks:
     """Mark encoded cells in place; ``refused`` says which could not be encoded."""
     unusual = np.zeros(array.shape, bool, order="F")
     for place, column in enumerate(columns):
@@ -150,7 +152,7 @@ def _mark(columns: Sequence[Column], array: Array, refused: Mask) -> Marks:
             unusual[:, place] = (values < lo) | (values > hi)
         if bad.any():
             unusual[bad, place], values[bad] = False, np.nan
-    return Marks(array, refused, unusual)
+    return Masks(array, refused, unusual)
 
 
 def usual(column: Column) -> str:
@@ -166,8 +168,8 @@ def warning(column: Column) -> str:
     return f"{column.name} is unusual: expected {usual(column)}."
 
 
-class Usual:
-    """The short way through :func:`judge_encoded`: all columns' ranges as two arrays.
+class ExpectedRanges:
+    """The short way through :func:`validate_encoded`: all columns' ranges as two arrays.
 
     Parameters
     ----------
@@ -194,38 +196,38 @@ class Usual:
         return bool(np.count_nonzero(np.floor(whole) == whole) == whole.size)
 
 
-def judge_records(contract: Contract, records: Sequence[object]) -> Verdict:
+def validate_records(contract: Contract, records: Sequence[object]) -> ValidationResult:
     """Judge rows that come as a list of mappings, such as decoded JSON.
 
     Each record must be a mapping with the names of the features as its keys, no more, no less.
     """
     names = contract.names
-    shape: list[Finding] = []
+    shape: list[Violation] = []
     absent: set[tuple[int, str]] = set()
     for row, record in enumerate(records):
         given = record.keys() if isinstance(record, Mapping) else ()
         absent |= {(row, name) for name in names if name not in given}
         if not isinstance(record, Mapping):
-            shape.append(Finding(row, None, _kind(record), "an object of column names to values"))
+            shape.append(Violation(row, None, _kind(record), "an object of column names to values"))
             continue
         for column in contract.features:
             if column.name not in record:
-                shape.append(Finding(row, column.name, "nothing", column.accepts))
+                shape.append(Violation(row, column.name, "nothing", column.accepts))
         for name in sorted(str(key) for key in record.keys() - set(names)):
-            shape.append(Finding(row, name, "an unknown column", ", ".join(names)))
+            shape.append(Violation(row, name, "an unknown column", ", ".join(names)))
     table = {
         # A record that is no mapping is absent in every column, which mypy cannot see.
         name: [None if (row, name) in absent else record[name] for row, record in enumerate(records)]  # type: ignore[index]
         for name in names
     }
-    verdict = judge(contract.features, table)
-    values = [cell for cell in verdict.refused if (cell.row, cell.column) not in absent]
-    return Verdict(verdict.array, shape + values, verdict.unusual)
+    result = validate(contract.features, table)
+    values = [cell for cell in result.refused if (cell.row, cell.column) not in absent]
+    return ValidationResult(result.array, shape + values, result.unusual)
 
 
 def _encode(column: Column, cells: Cells) -> tuple[Array, Mask]:
     """Cells as float64, and a mask of those that are not of the column's type."""
-    if isinstance(cells, Repeated):
+    if isinstance(cells, DictionaryColumn):
         values, malformed = _encode(column, cells.distinct)
         return values[cells.index], malformed[cells.index]
     if column.allowed is not None and isinstance(column.allowed[0], str):
@@ -298,7 +300,7 @@ def _kind(value: object) -> str:
 def generate(contract: Contract, count: int, seed: int) -> Array:
     """Make encoded rows that the contract accepts, uniformly over what is valid.
 
-    For checks and benchmarks that need rows without needing anybody's data.
+    For checks and benchfound that need rows without needing anybody's data.
 
     Returns
     -------

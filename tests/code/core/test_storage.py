@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlref.errors import EnvironmentFault, MlrefError
-from mlref.storage import (
+from mlref.core.errors import EnvironmentFault, MlrefError
+from mlref.core.storage import (
     Project,
     digest,
     locked,
@@ -132,8 +132,8 @@ def test_a_full_disk_leaves_the_earlier_file_intact(tmp_path: Path) -> None:
     code = """
 import resource, sys
 from pathlib import Path
-from mlref.errors import EnvironmentFault
-from mlref.storage import write_bytes
+from mlref.core.errors import EnvironmentFault
+from mlref.core.storage import write_bytes
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
 try:
     write_bytes(Path(sys.argv[1]), bytes(10_000))
@@ -203,7 +203,7 @@ def test_a_digest_is_sha_256_of_bytes_or_of_a_file(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from mlref.storage import locked
+from mlref.core.storage import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

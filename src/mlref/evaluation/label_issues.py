@@ -1,4 +1,4 @@
-"""Labels: which ones people should look at again, and how new ones come in."""
+"""Labels that people should look at again, because the other rows contradict them."""
 
 import math
 from pathlib import Path
@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 from cleanlab.regression.learn import CleanLearning
 
-from mlref import settings
-from mlref.contract import LABELS, Column, load
-from mlref.data.ingest import ingest
-from mlref.data.labels import unseen
+from mlref.core import settings
+from mlref.core.contract import Column, load
+from mlref.core.rows import Array
+from mlref.core.storage import Project, read_json, rounded
 from mlref.data.tables import FIRST_ROW, encode, read_parquet, row_ids, write_csv
-from mlref.rows import Array
-from mlref.storage import Project, digest, read_json, rounded, write_bytes
 from mlref.training.candidates import build
 
 CHANCE = 0.2
@@ -114,24 +112,3 @@ def _summary(table: pd.DataFrame) -> str:
         f"of {count} sound labels {table['by_chance'].iloc[standing - 1]:.1f} would be so far off"
     )
     return f"{standing} of {count} labels {verb} out; {expected}."
-
-
-def add(project: Project, file: Path, dry_run: bool = False) -> str:
-    """Add the labelled rows of a CSV file to this clone's source; all of them, or none.
-
-    They go into a file that is named by its content, so that adding them twice changes nothing.
-
-    Raises
-    ------
-    RowsRefused
-        With every value that the contract forbids, and every row that contradicts one that is there.
-    """
-    contract = load(project.contract)
-    rows, skipped = unseen(contract, ingest(contract, project.root), [file])
-    said = f"New rows: {len(rows)}. Already there: {skipped}."
-    if rows.empty or dry_run:
-        return f"{said} Nothing was written."
-    content = rows.to_csv(index=False, lineterminator="\n").encode()
-    path = project.root / LABELS / f"{digest(content)[:16]}.csv"
-    write_bytes(path, content)
-    return f"{said} Written to {project.show(path)}: run `make train`, and commit the file with the reports."

@@ -5,7 +5,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from mlref.contract import Column, Contract
+from mlref.core.contract import Column, Contract
 
 MISSING = -1.0
 """Code of a null category; the others count from 0."""

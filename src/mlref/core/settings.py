@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from mlref.documents import Frozen, check_parts, read_text, read_yaml
-from mlref.errors import SettingsError
+from mlref.core.config import Frozen, check_parts, read_text, read_yaml
+from mlref.core.errors import SettingsError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlref.errors import EnvironmentFault, MlrefError
+from mlref.core.errors import EnvironmentFault, MlrefError
 
 
 class Project:

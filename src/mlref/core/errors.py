@@ -10,7 +10,6 @@
     ├── BundleError                  a bundle that is incomplete, altered or not convertible
     ├── ModelNotFound                no such version, alias or digest in the bundle store
     ├── RunNotFound                  no such run in the tracking store, or more than one
-    ├── PipelineFailed               a stage of `make train` stopped; exit code of that stage
     ├── GateBlocked                  the gate refused the new model
     ├── NotReproduced                a registered model that its recorded inputs do not give again
     ├── NotPublished                 batch scoring ended without a complete output
@@ -27,13 +26,11 @@ from pathlib import Path
 from typing import Any
 
 SHOWN = 20
-"""How many findings a message lists before it only counts the rest."""
-EXIT_CODE_NOTE = "MLREF_EXIT_CODE_NOTE"
-"""Variable that names a file in which a failed command leaves its exit code, which DVC does not pass on."""
+"""How many violations a message lists before it only counts the rest."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class Violation:
     """One cell, key or row that breaks the contract.
 
     Parameters
@@ -95,7 +92,7 @@ class DataError(MlrefError):
 
 
 class RowsRefused(MlrefError):
-    """Rows break the contract; ``findings`` has all of them, the message the first twenty.
+    """Rows break the contract; ``violations`` has all of them, the message the first twenty.
 
     Remedy: correct the values, or, if they are possible after all, widen the column's `valid` range
     or its `allowed` values in the contract.
@@ -104,22 +101,24 @@ class RowsRefused(MlrefError):
     ----------
     source : str
         The file or request that holds the rows.
-    findings : sequence of Finding
+    violations : sequence of Violation
         At least one.
     first_row : int
         Number that the source gives to its row 0, for example 2 in a CSV file with a header.
     """
 
-    def __init__(self, source: Path | str, findings: Sequence[Finding], first_row: int = 0) -> None:
-        self.findings = tuple(findings)
+    def __init__(
+        self, source: Path | str, violations: Sequence[Violation], first_row: int = 0
+    ) -> None:
+        self.violations = tuple(violations)
         lines = []
-        for finding in findings[:SHOWN]:
-            where = [] if finding.row is None else [f"row {finding.row + first_row}"]
-            where += [] if finding.column is None else [f"column {finding.column!r}"]
-            lines.append(f"  {', '.join(where)}: got {finding.got}; allowed: {finding.allowed}")
-        if len(findings) > SHOWN:
-            lines.append(f"  … and {len(findings) - SHOWN} more")
-        count = "1 value" if len(findings) == 1 else f"{len(findings)} values"
+        for violation in violations[:SHOWN]:
+            where = [] if violation.row is None else [f"row {violation.row + first_row}"]
+            where += [] if violation.column is None else [f"column {violation.column!r}"]
+            lines.append(f"  {', '.join(where)}: got {violation.got}; allowed: {violation.allowed}")
+        if len(violations) > SHOWN:
+            lines.append(f"  … and {len(violations) - SHOWN} more")
+        count = "1 value" if len(violations) == 1 else f"{len(violations)} values"
         super().__init__(f"{source}: {count} refused\n" + "\n".join(lines))
 
 
@@ -159,22 +158,6 @@ class RunNotFound(MlrefError):
                 f"There is no run {reference!r}. A run is named by its id or the start of it (from 6"
                 " digits), its name, or the version or alias of its model; `mlref runs list` shows them."
             )
-
-
-class PipelineFailed(MlrefError):
-    """A stage of the pipeline stopped; its own message came before.
-
-    Remedy: follow that message, then run `make train` again; finished stages are not run twice.
-
-    Parameters
-    ----------
-    exit_code : int
-        With which the stage ended.
-    """
-
-    def __init__(self, exit_code: int = 1) -> None:
-        self.exit_code = exit_code
-        super().__init__("A stage failed, and nothing was registered; its reason stands above.")
 
 
 class GateBlocked(MlrefError):

@@ -1,0 +1,70 @@
+"""The command that scores files."""
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from mlref.console import say, watched
+from mlref.core.storage import Project
+
+app = typer.Typer()
+
+
+class Engine(StrEnum):
+    """What `mlref score` runs on."""
+
+    threads = "threads"
+    dask = "dask"
+
+
+@app.command(rich_help_panel="Batch")
+def score(
+    inputs: Annotated[
+        list[str], typer.Argument(help="Files, folders, patterns or URLs of CSV or Parquet.")
+    ],
+    output: Annotated[str, typer.Argument(help="A new .parquet file, or a new folder.")],
+    model: Annotated[
+        str, typer.Option(help="Version, alias or digest.", envvar="MLREF_MODEL")
+    ] = "champion",
+    id_: Annotated[
+        str | None, typer.Option("--id", help="Column that names a row: no null, none twice.")
+    ] = None,
+    max_rejected: Annotated[
+        str | None,
+        typer.Option(help="Publish nothing above this share (1%) or number of rows."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
+    to_log: Annotated[
+        bool,
+        typer.Option("--to-log", help="Also write to the prediction log, again each time."),
+    ] = False,
+    engine: Annotated[
+        Engine, typer.Option(help="Threads of this machine, or a Dask cluster.")
+    ] = Engine.threads,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler; without it one is started.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Files at a time; as many as cores by default.", min=1)
+    ] = None,
+) -> None:
+    """Predict the rows of files; the output has all their columns and five more.
+
+    What the contract forbids goes to OUTPUT.rejected, with the reason.
+
+    Example:  mlref score data/raw scored
+    """
+    from mlref.batch.score import Request, run, threads
+
+    count = workers or os.cpu_count() or 1
+    request = Request(inputs, output, model, id_, max_rejected, overwrite, resume, to_log)
+    if engine is Engine.threads:
+        chosen = threads(count)
+    else:
+        from mlref.batch.distributed import cluster
+
+        chosen = cluster(scheduler, count)
+    say(run(Project.here(), request, chosen, watched()))

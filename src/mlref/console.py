@@ -1,0 +1,135 @@
+"""What commands print: results, tables, progress, and questions before something is deleted."""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from mlref.core.errors import MlrefError
+from mlref.core.storage import Project
+
+WIDEST = 40
+"""Characters of a cell that are shown in a terminal before it takes another line."""
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
+
+
+def quiet() -> bool:
+    """Whether `--quiet` was given: then only errors are printed."""
+    return bool(os.environ.get("MLREF_QUIET"))
+
+
+def say(text: str) -> None:
+    """Print a result."""
+    if not quiet():
+        typer.echo(text)
+
+
+def progress(line: str) -> None:
+    """Print on standard error what has been done so far."""
+    if not quiet():
+        typer.echo(line, err=True)
+
+
+def watched() -> bool:
+    """Whether somebody looks at the progress: standard error is a terminal."""
+    return sys.stderr.isatty() and not quiet()
+
+
+def status(name: str) -> contextlib.AbstractContextManager[object]:
+    """Show a spinner while the block runs and somebody looks."""
+    if not watched():
+        return contextlib.nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"{name} …")
+
+
+def stage(name: str, run: Callable[..., str], **options: Any) -> None:
+    """Run a stage in this clone and print what it did."""
+    with status(name):
+        sentence = run(Project.here(), **options)
+    say(f"{name}: {sentence}")
+
+
+def track(name: str, work: Sequence[Any]) -> Iterable[Any]:
+    """Give the items of ``work`` one by one, with a progress bar while somebody looks."""
+    if not watched():
+        return work
+    from rich.console import Console
+    from rich.progress import track as bar
+
+    return bar(work, name, console=Console(stderr=True), transient=True)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Any:
+    """Make a table that fits the terminal; in a pipe every line is whole.
+
+    Columns that find no room are left out, and named beneath.
+    """
+    from rich.cells import cell_len
+    from rich.table import Column, Table
+
+    rows = list(rows)
+    room = _width()
+    shown, missing = list[int](), list[str]()
+    for place, column in enumerate(zip(head, *rows, strict=True)):
+        needed = min(max(map(cell_len, column)), WIDEST) + 2
+        if shown and (missing or needed > room + 2):
+            missing.append(head[place])
+            continue
+        room -= needed
+        shown.append(place)
+    columns = [Column(head[place], overflow="fold") for place in shown]
+    made = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    made.title, made.title_justify, made.title_style = title or None, "left", "bold"
+    made.caption = f"No room for: {', '.join(missing)}." if missing else None
+    made.caption_justify = "left"
+    for row in rows:
+        made.add_row(*(row[place] for place in shown))
+    return made
+
+
+def show(renderable: Any) -> None:
+    """Print a table or tree of :mod:`rich`."""
+    if quiet():
+        return
+    from rich.console import Console
+
+    Console(width=_width(), highlight=False, markup=False).print(renderable)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+
+
+Shown = tuple[Sequence[str], Sequence[Sequence[str]]]
+Agreed = Callable[[Shown], bool]
+
+
+def agreement(question: str, yes: bool, dry_run: bool) -> Agreed:
+    """Make a function that shows what is about to change as a table, and asks."""
+
+    def agreed(shown: Shown) -> bool:
+        show(table(*shown))
+        if dry_run or yes:
+            return yes and not dry_run
+        if not sys.stdin.isatty():
+            raise MlrefError(
+                f"{question} Nobody is there to answer: add --yes, or --dry-run to look."
+            )
+        return typer.confirm(question)
+
+    return agreed
+
+
+def done(sentence: str | None, dry_run: bool) -> None:
+    """Print what was done; nothing done without a dry run is exit code 1."""
+    say(sentence or "Nothing was changed.")
+    if not sentence and not dry_run:
+        raise typer.Exit(1)

@@ -1,1 +1,0 @@
-"""From encoded rows to what an estimator takes."""

@@ -1,0 +1,62 @@
+"""Commands that tidy up the prediction log."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from mlref.console import DryRun, Yes, agreement, done
+from mlref.core.storage import Project
+
+app = typer.Typer()
+log = typer.Typer(no_args_is_help=True, help="Tidy up the prediction log.")
+app.add_typer(log, name="log")
+
+
+@log.command("prune")
+def log_prune(
+    days: Annotated[int, typer.Argument(help="How old may be what stays.", min=0, max=20_000)],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete predictions, labels and refusals that are older than so many days, after a question.
+
+    Of `predictions.db`, or the database of `MLREF_LOG_URL`. For a daily job: `--yes`.
+
+    Example:  mlref log prune 90 --dry-run
+    """
+    from mlref.prediction_log.retention import prune
+
+    _delete_logged(partial(prune, days=days), yes, dry_run)
+
+
+@log.command("erase")
+def log_erase(
+    subject: Annotated[
+        str, typer.Argument(help="As sent in `x-subject-id`, or in the column of `score --id`.")
+    ],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete the predictions for one subject and their labels, after a question.
+
+    Of `predictions.db`, or the database of `MLREF_LOG_URL`.
+
+    Example:  mlref log erase patient-17 --dry-run
+    """
+    from mlref.prediction_log.retention import erase
+
+    _delete_logged(partial(erase, subject=subject), yes, dry_run)
+
+
+def _delete_logged(delete: Callable[..., str | None], yes: bool, dry_run: bool) -> None:
+    """Show how many rows that would delete, ask, and do it."""
+
+    ask = agreement("Delete these?", yes, dry_run)
+
+    def agreed(found: dict[str, int]) -> bool:
+        """Show the counts and ask."""
+        return ask((["table", "rows"], [[name, f"{rows:,}"] for name, rows in found.items()]))
+
+    done(delete(Project.here(), agreed=agreed), dry_run)

@@ -1,0 +1,1 @@
+"""Commands by which people change the data and the contract, outside of the stages."""

@@ -1,0 +1,37 @@
+"""The stages that choose and fit a model."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from mlref.console import say, stage, track
+from mlref.core.storage import Project
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel="Stages")
+def tune(
+    jobs: Annotated[
+        int, typer.Option(help="Processes; their number changes no result.", min=1)
+    ] = 1,
+) -> None:
+    """Compare the candidates of params.yaml by nested cross-validation; a killed search resumes.
+
+    Example:  mlref tune --jobs 4
+    """
+    from mlref.training.tune import run
+
+    say(f"tune: {run(Project.here(), partial(track, 'tune'), jobs)}")
+
+
+@app.command(rich_help_panel="Stages")
+def train() -> None:
+    """Fit the chosen model and its prediction intervals.
+
+    Example:  mlref train
+    """
+    from mlref.training.train import run
+
+    stage("train", run)
