@@ -62,15 +62,23 @@ def build() -> typer.Typer:
     return app
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"mlref {__version__}")
+        raise typer.Exit
+
+
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Apply the options that stand before a command's name."""
-    if version:
-        print(f"mlref {__version__}")
-        raise typer.Exit
     if quiet:
         os.environ["MLREF_QUIET"] = "1"
     if debug:

@@ -73,6 +73,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -
     Columns that find no room are left out, and named beneath.
     """
     from rich.cells import cell_len
+    from rich.console import Group
     from rich.table import Column, Table
 
     rows = list(rows)
@@ -88,11 +89,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -
     columns = [Column(head[place], overflow="fold") for place in shown]
     made = Table(*columns, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     made.title, made.title_justify, made.title_style = title or None, "left", "bold"
-    made.caption = f"No room for: {', '.join(missing)}." if missing else None
-    made.caption_justify = "left"
     for row in rows:
         made.add_row(*(row[place] for place in shown))
-    return made
+    return Group(made, f"No room for: {', '.join(missing)}.") if missing else made
 
 
 def show(renderable: Any) -> None:

@@ -19,7 +19,9 @@ def graph() -> grimp.ImportGraph:
 def room(module: str) -> str:
     """The folder or top-level file of a module, as dvc.yaml names it."""
     name = module.split(".")[1]
-    return f"src/mlref/{name}" if (ROOT / "src" / "mlref" / name).is_dir() else f"src/mlref/{name}.py"
+    return (
+        f"src/mlref/{name}" if (ROOT / "src" / "mlref" / name).is_dir() else f"src/mlref/{name}.py"
+    )
 
 
 def lacking(graph: grimp.ImportGraph, stage: str, deps: list[str]) -> set[str]:

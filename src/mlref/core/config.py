@@ -1,15 +1,15 @@
-"""YAML documents as frozen objects: every mistake at once, each with its key and what is allowed."""
+"""YAML files as frozen objects: every mistake at once, each with its key and what is allowed."""
 
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mlref.core.errors import ContractError
+from mlref.core.errors import ContractError, reason
 
 
 class Frozen(BaseModel):
@@ -18,87 +18,132 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def read_text(path: Path, refusal: type[ContractError]) -> str:
-    """Read a document's text, or raise ``refusal``."""
+Model = TypeVar("Model", bound=Frozen)
+
+
+def load(model: type[Model], path: Path, refusal: type[ContractError]) -> Model:
+    """Read a YAML file as an object of ``model``.
+
+    Raises
+    ------
+    ContractError
+        Of the class ``refusal``, with every mistake in the file: its key, its value and what is allowed.
+    """
+    return _validated(model, read(path, refusal), str(path), refusal)
+
+
+def parse(model: type[Model], text: str, source: str, refusal: type[ContractError]) -> Model:
+    """Turn YAML text into an object of ``model``; see :func:`load`."""
+    return _validated(model, _mapping(text, source, refusal), source, refusal)
+
+
+def read(path: Path, refusal: type[ContractError]) -> dict[str, Any]:
+    """Read a YAML file as it stands, a mapping, or raise ``refusal``."""
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         mistake = "cannot be read: no such file; run the command inside a clone of this repository"
         raise refusal(str(path), [mistake]) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise refusal(str(path), [f"cannot be read: {error}"]) from error
+        raise refusal(str(path), [f"cannot be read: {reason(error)}"]) from error
+    return _mapping(text, str(path), refusal)
 
 
-class _Loader(yaml.SafeLoader):
+def _validated(
+    model: type[Model], document: dict[str, Any], source: str, refusal: type[ContractError]
+) -> Model:
+    try:
+        return model.model_validate_json(json.dumps(document, default=str))
+    except ValidationError as error:
+        mistakes = [line for one in error.errors() for line in _sentences(model, document, one)]
+        raise refusal(source, mistakes) from error
+
+
+DEEPEST = 50
+"""Levels of nesting that a file may have."""
+
+
+class _Loader(yaml.CSafeLoader):
     """YAML without duplicate keys, of which the plain loader silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
             if not isinstance(key, (str, int, float, type(None))):
-                line = key_node.start_mark.line + 1
                 raise yaml.YAMLError(f"line {line}: a key is text, not {key!r}")
             if key in seen:
-                line = key_node.start_mark.line + 1
                 raise yaml.YAMLError(f"line {line}: the key {key!r} is there twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(text: str, source: str, refusal: type[ContractError]) -> dict[str, Any]:
-    """Parse YAML that must be a mapping, or raise ``refusal``."""
+def _mapping(text: str, source: str, refusal: type[ContractError]) -> dict[str, Any]:
     try:
-        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        _check_events(text)
+        document = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
-        raise refusal(source, [f"is not YAML: {' '.join(str(error).split())}"]) from error
+        raise refusal(source, [f"is not YAML: {reason(error)}"]) from error
     if not isinstance(document, dict):
         raise refusal(source, ["must be a mapping of keys to values"])
-    try:
-        json.dumps(document, default=str)
-    except ValueError as error:
-        raise refusal(source, ["holds a part that contains itself"]) from error
     return document
 
 
-def validated(kind: Any, value: object, key: str, mistakes: list[str]) -> Any | None:
-    """Validate ``value`` as ``kind``; None, with lines added to ``mistakes``, where it is wrong."""
-    try:
-        return TypeAdapter(kind).validate_json(json.dumps(value, default=str))
-    except ValidationError as error:
-        mistakes.extend(_sentence(kind, key, value, detail) for detail in error.errors())
-        return None
+def _check_events(text: str) -> None:
+    """Refuse aliases, of which a few lines can stand for gigabytes, and endless nesting."""
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        line = event.start_mark.line + 1  # type: ignore[union-attr] # events of a text have a mark
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"line {line}: more than {DEEPEST} levels of nesting")
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(
+                f"line {line}: the alias *{event.anchor} is not read here; write out what it stands for"
+            )
 
 
-def _sentence(kind: Any, key: str, value: object, detail: Any) -> str:
-    """One mistake as ``key: what is wrong; allowed: …``."""
-    where, inner, missing = key, value, detail["loc"][-1] if detail["type"] == "missing" else None
-    for step in detail["loc"]:
+def _sentences(model: type[Frozen], document: object, mistake: Any) -> Iterator[str]:
+    """One mistake that Pydantic found, as lines ``key: what is wrong; allowed: …``."""
+    kind, got, loc = mistake["type"], mistake["input"], mistake["loc"]
+    where = _where(document, loc[:-1] if kind == "missing" else loc)
+    if kind == "missing":
+        yield f"{where}.{loc[-1]}: is missing".removeprefix(".")
+    elif kind == "extra_forbidden":
+        yield f"{where}: {_unknown(str(loc[-1]), _keys(model, loc[:-1]))}"
+    elif kind == "union_tag_not_found":
+        yield f"{where}.kind: is missing"
+    elif kind == "union_tag_invalid":
+        context = mistake["ctx"]
+        yield f"{where}.kind: got {context['tag']!r}; allowed: {context['expected_tags']}"
+    elif kind == "value_error":
+        lines = mistake["msg"].removeprefix("Value error, ").splitlines()
+        yield from (f"{where}: {line}" if where else line for line in lines)
+    elif kind == "too_short":  # of entries that are all wrong Pydantic says it, too
+        yield from [] if got else [f"{where}: got {got!r}; allowed: at least one entry"]
+    else:
+        yield f"{where}: got {got!r}; allowed: {mistake['msg'].removeprefix('Input should be ')}"
+
+
+def _where(value: Any, loc: Iterable[int | str]) -> str:
+    """A place in a document, such as ``features[2] (price).type``."""
+    where = ""
+    for step in loc:
         if isinstance(step, int):
-            where, inner = f"{where}[{step}]", inner[step]  # type: ignore[index] # pydantic has been there
-        elif isinstance(inner, Mapping) and (step in inner or step == missing):
-            where, inner = f"{where}.{step}" if where else str(step), inner.get(step)
-        # else it is the tag of a union's member
-    kind_of, got = detail["type"], detail["input"]
-    if kind_of == "extra_forbidden":
-        return f"{where}: {_unknown(str(detail['loc'][-1]), list(_fields(kind, value)))}"
-    if kind_of == "missing":
-        return f"{where}: is missing"
-    if kind_of.startswith("union_tag"):
-        tags = detail["ctx"].get("expected_tags") or ", ".join(map(repr, _tags(kind)))
-        seen = got.get("kind") if isinstance(got, Mapping) else got
-        return f"{where}.kind: got {seen!r}; allowed: {tags}"
-    message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    if kind_of == "value_error":
-        return f"{where}: {message}"
-    allowed = "at least one entry" if kind_of == "too_short" and not got else message
-    return f"{where}: got {got!r}; allowed: {allowed}"
+            value = value[step]
+            where += f"[{step}]{_name(value)}"
+        elif isinstance(value, Mapping) and step in value:
+            value = value[step]
+            where += f".{step}" if where else step
+        # else the tag of a union's member, which is no key of the document
+    return where
 
 
-def _tags(kind: Any) -> Iterator[str]:
-    """Tags of a union's members."""
-    for member in get_args(getattr(kind, "__origin__", kind)):
-        yield from get_args(member.model_fields["kind"].annotation)
+def _name(item: object) -> str:
+    name = item.get("name", item.get("column")) if isinstance(item, Mapping) else None
+    return f" ({name})" if name else ""
 
 
 def _unknown(key: str, allowed: Iterable[str]) -> str:
@@ -107,50 +152,30 @@ def _unknown(key: str, allowed: Iterable[str]) -> str:
     return f"unknown key{hint}; allowed: {', '.join(sorted(allowed))}"
 
 
-def _fields(kind: Any, value: object) -> Iterator[str]:
-    """Keys that ``kind`` allows; in a union those of the member that the value's tag names."""
-    members = getattr(getattr(kind, "__origin__", kind), "__args__", (kind,))
-    for member in members:
-        fields = member.model_fields
-        tag = fields["kind"].annotation.__args__ if "kind" in fields else ()
-        if len(members) == 1 or (isinstance(value, Mapping) and value.get("kind") in tag):
-            yield from fields
+def _keys(model: type[Frozen], loc: Iterable[int | str]) -> set[str]:
+    """Keys of the object at ``loc``, which leads through fields, positions and tags of unions."""
+    models = [model]
+    for step in loc:
+        tagged = [one for one in models if step in _tags(one)]
+        inner = [
+            found
+            for one in models
+            for name, field in one.model_fields.items()
+            if step == (field.alias or name)
+            for found in _models(field.annotation)
+        ]
+        models = tagged or inner or models
+    return {field.alias or name for one in models for name, field in one.model_fields.items()}
 
 
-def check_parts(
-    model: type[Frozen], document: dict[str, Any], mistakes: list[str]
-) -> dict[str, Any]:
-    """Validate each key of a document by itself, so that one mistake does not hide another.
-
-    Returns the sound parts by key (a list keeps its length, with None for what is wrong) and adds a
-    line to ``mistakes`` for each key that is wrong, missing or unknown.
-    """
-    hints = get_type_hints(model, include_extras=True)
-    fields = {field.alias or name: (name, field) for name, field in model.model_fields.items()}
-    mistakes += [f"{key}: {_unknown(str(key), fields)}" for key in document if key not in fields]
-    parts: dict[str, Any] = {}
-    for key, (name, field) in fields.items():
-        kind, value = hints[name], document.get(key)
-        if key not in document:
-            mistakes += [f"{key}: is missing"] if field.is_required() else []
-        elif isinstance(value, list) and value and (item_kind := _item_kind(kind)):
-            parts[key] = tuple(
-                validated(item_kind, item, label(f"{key}[{index}]", item), mistakes)
-                for index, item in enumerate(value)
-            )
-        else:
-            parts[key] = validated(kind, value, key, mistakes)
-    return parts
+def _tags(model: type[Frozen]) -> tuple[str, ...]:
+    kind = model.model_fields.get("kind")
+    return get_args(kind.annotation) if kind else ()
 
 
-def _item_kind(kind: Any) -> Any | None:
-    """For a tuple of objects, the kind of its items; they are validated one by one."""
-    kind = getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
-    item = get_args(kind)[0] if get_origin(kind) is tuple else None
-    return item if isinstance(item, type) or hasattr(item, "__metadata__") else None
-
-
-def label(key: str, item: object) -> str:
-    """A key with the name of what it holds, such as ``features[2] (price)``."""
-    name = item.get("name", item.get("column")) if isinstance(item, Mapping) else None
-    return f"{key} ({name})" if name else key
+def _models(annotation: Any) -> Iterator[type[Frozen]]:
+    """Every model that an annotation mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, Frozen):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

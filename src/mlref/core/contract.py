@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlref.core.config import Frozen, check_parts, label, read_text, read_yaml
+from mlref.core import config
+from mlref.core.config import Frozen
 from mlref.core.errors import ContractError
 
 Value = float | int | str
@@ -72,6 +73,11 @@ class Column(Frozen):
     """Whether it is about a person's protected characteristics."""
 
     @property
+    def is_text(self) -> bool:
+        """Whether its values are text: a category of words."""
+        return self.allowed is not None and isinstance(self.allowed[0], str)
+
+    @property
     def accepts(self) -> str:
         """What the column accepts, as words: ``a number from 0 to 120 (years)``."""
         if self.allowed is not None:
@@ -86,7 +92,7 @@ class Column(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if mistakes := list(self._mistakes()):
-            raise ValueError("; ".join(mistakes))
+            raise ValueError("\n".join(mistakes))
         return self
 
     def _mistakes(self) -> Iterator[str]:
@@ -255,6 +261,35 @@ class Contract(Frozen):
     promises: tuple[Promise, ...] = ()
     """What every model must keep, whatever its error."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if mistakes := list(self._mistakes()):
+            raise ValueError("\n".join(mistakes))
+        return self
+
+    def _mistakes(self) -> Iterator[str]:
+        """Names that clash or point nowhere."""
+        names = [column.name for column in self.features]
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield f"features: the name {twice!r} is there more than once; allowed: different names"
+        if self.target.name in names:
+            yield f"features: holds the target {self.target.name!r}; a model would be given its answer"
+        if self.target.type == "category" or self.target.nullable:
+            yield "target: a regression needs a target of type number or integer that is not nullable"
+        if self.target.error is not None:
+            yield "target: takes no `error`; it is for measured features"
+        if len(set(self.identity)) < len(self.identity) or self.target.name in self.identity:
+            yield f"identity: different names, none of them the target's, not {list(self.identity)}"
+        columns = dict(zip(names, self.features, strict=True))
+        for key, parts in (("slices", self.slices), ("promises", self.promises)):
+            for index, part in enumerate(parts):
+                column = getattr(part, "column", None)
+                where = f"{key}[{index}]" + (f" ({column})" if column else "")
+                if column in columns:
+                    yield from _about(where, part, columns[column])
+                elif column is not None:
+                    yield f"{where}.column: no such feature; allowed: {', '.join(names)}"
+
     @property
     def columns(self) -> tuple[Column, ...]:
         """Features, then the target."""
@@ -282,48 +317,14 @@ def load(path: Path) -> Contract:
     Raises
     ------
     ContractError
-        With every mistake in the file: its key, what it holds and what is allowed.
+        With every mistake in the file: its key, its value and what is allowed.
     """
-    return parse(read_text(path, ContractError), str(path))
+    return config.load(Contract, path, ContractError)
 
 
 def parse(text: str, source: str = "config/dataset.yaml") -> Contract:
     """Turn the text of a contract into objects; see :func:`load`."""
-    document = read_yaml(text, source, ContractError)
-    mistakes: list[str] = []
-    parts = check_parts(Contract, document, mistakes)
-    mistakes += _between(document, parts)
-    if mistakes:
-        raise ContractError(source, mistakes)
-    return Contract.model_validate(parts)
-
-
-def _between(document: dict[str, Any], parts: dict[str, Any]) -> Iterator[str]:
-    """Mistakes that no part shows alone: names that clash or point nowhere."""
-    features = document.get("features")
-    features = features if isinstance(features, list) else []
-    names = [item.get("name") for item in features if isinstance(item, Mapping)]
-    columns = {part.name: part for part in parts.get("features") or () if isinstance(part, Column)}
-    target = parts.get("target")
-    for twice in sorted({str(name) for name in names if names.count(name) > 1}):
-        yield f"features: the name {twice!r} is there more than once; allowed: different names"
-    if target is not None and target.name in names:
-        yield f"features: holds the target {target.name!r}; a model would be given its answer"
-    if target is not None and (target.type == "category" or target.nullable):
-        yield "target: a regression needs a target of type number or integer that is not nullable"
-    if target is not None and target.error is not None:
-        yield "target: takes no `error`; `mlref augment` varies what is measured, not the answer"
-    identity = parts.get("identity") or ()
-    if len(set(identity)) < len(identity) or (target is not None and target.name in identity):
-        yield f"identity: different names, none of them the target's, not {list(identity)}"
-    for key in ("slices", "promises"):
-        for index, part in enumerate(parts.get(key) or ()):
-            column = getattr(part, "column", None)
-            where = label(f"{key}[{index}]", {"column": column})
-            if column is not None and column not in names:
-                yield f"{where}.column: no such feature; allowed: {', '.join(map(str, names))}"
-            elif column in columns:
-                yield from _about(where, part, columns[column])
+    return config.parse(Contract, text, source, ContractError)
 
 
 def _about(where: str, part: Slice | Promise, column: Column) -> Iterator[str]:

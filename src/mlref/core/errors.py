@@ -210,5 +210,10 @@ class EnvironmentFault(MlrefError):
     def __init__(
         self, what: str, error: BaseException, then: str = "What was there before is unchanged."
     ) -> None:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        super().__init__(f"{what}: {reason}. {then}".strip())
+        super().__init__(f"{what}: {reason(error)}. {then}".strip())
+
+
+def reason(error: BaseException) -> str:
+    """What an error of the system or of a library says, on one line and without its number."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())

@@ -230,8 +230,8 @@ def _encode(column: Column, cells: Cells) -> tuple[Array, Mask]:
     if isinstance(cells, DictionaryColumn):
         values, malformed = _encode(column, cells.distinct)
         return values[cells.index], malformed[cells.index]
-    if column.allowed is not None and isinstance(column.allowed[0], str):
-        codes = {str(value): float(code) for code, value in enumerate(column.allowed)}
+    if column.is_text:
+        codes = {str(value): float(code) for code, value in enumerate(column.allowed or ())}
         values = np.array([_code(cell, codes) for cell in cells], dtype=np.float64)
         return values, values < 0
     values, malformed = _numbers(cells)

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from mlref.core.config import Frozen, check_parts, read_text, read_yaml
+from mlref.core import config
+from mlref.core.config import Frozen
 from mlref.core.errors import SettingsError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -193,12 +194,6 @@ def load(path: Path) -> Settings:
     Raises
     ------
     SettingsError
-        With every mistake in the file: its key, what it holds and what is allowed.
+        With every mistake in the file: its key, its value and what is allowed.
     """
-    text = read_text(path, SettingsError)
-    document = read_yaml(text, str(path), SettingsError)
-    mistakes: list[str] = []
-    parts = check_parts(Settings, document, mistakes)
-    if mistakes:
-        raise SettingsError(str(path), mistakes)
-    return Settings(**parts)
+    return config.load(Settings, path, SettingsError)

@@ -16,7 +16,7 @@ import yaml
 
 from mlref import tracking
 from mlref.bundle.store import ALIASES, Store
-from mlref.core.config import read_text, read_yaml
+from mlref.core import config
 from mlref.core.errors import EnvironmentFault, MlrefError, NotReproduced, SettingsError
 from mlref.core.storage import Project, digest, read_json, rounded
 
@@ -106,7 +106,7 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
 
 def compare(model: dict[str, Any], project: Project) -> Iterator[str]:
     """One line for each kind of input: the same, or what was recorded and what is there now."""
-    params = read_yaml(read_text(project.params, SettingsError), "params.yaml", SettingsError)
+    params = config.read(project.params, SettingsError)
     present = {
         "data": read_json(project.profile)["data"], "contract": digest(project.contract),
         "params": rounded(params), "packages": tracking.libraries(),

@@ -12,8 +12,8 @@ from pydantic import Field
 from sklearn.model_selection import train_test_split
 
 from mlref import tracking
-from mlref.core import contract
-from mlref.core.config import Frozen, check_parts, read_text, read_yaml
+from mlref.core import config, contract
+from mlref.core.config import Frozen
 from mlref.core.errors import MlrefError, SettingsError
 from mlref.core.storage import Project, digest, to_json
 from mlref.data.ingest import ingest
@@ -76,19 +76,22 @@ def load(project: Project) -> Published:
             f"There are no published runs to reproduce: {name} is not there. A fork whose data nobody has"
             " published runs on does without."
         )
-    document = read_yaml(read_text(path, SettingsError), name, SettingsError)
-    mistakes: list[str] = []
-    parts = check_parts(Published, document, mistakes)
+    published = config.load(Published, path, SettingsError)
     known = errors(np.ones(1), np.ones(1))
-    for metric in parts.get("decimals") or ():
-        if metric not in known:
-            mistakes.append(f"decimals.{metric}: no such metric; allowed: {', '.join(known)}")
-        for place, run in enumerate(parts.get("runs") or ()):
-            if run is not None and metric not in run:
-                mistakes.append(f"runs[{place}].{metric}: is missing")
+    mistakes = [
+        f"decimals.{metric}: no such metric; allowed: {', '.join(known)}"
+        for metric in published.decimals
+        if metric not in known
+    ]
+    mistakes += [
+        f"runs[{place}].{metric}: is missing"
+        for metric in published.decimals
+        for place, run in enumerate(published.runs)
+        if metric not in run
+    ]
     if mistakes:
         raise SettingsError(name, mistakes)
-    return Published(**parts)
+    return published
 
 
 def measure(published: Published, rows: pd.DataFrame, target: str) -> Iterator[dict[str, float]]:
