@@ -1,5 +1,5 @@
 # The service, with the champion inside: `make image`, or `docker build .` in a trained clone.
-# The target `pipeline` holds what `mlref pipeline` needs to run in a clone that is mounted at /clone.
+# The target `pipeline` holds what `dvc repro` and `mlref register` need in a clone that is mounted at /clone.
 
 # A digest pins the base: --build-arg BASE=python:3.12-slim-bookworm@sha256:…
 ARG BASE=python:3.12-slim-bookworm
@@ -64,8 +64,8 @@ COPY --from=mlref /opt/mlref /opt/venv
 ENV PYTHONPATH=/clone/src HOME=/tmp
 WORKDIR /clone
 USER 10001:10001
-ENTRYPOINT ["tini", "--", "mlref"]
-CMD ["pipeline"]
+ENTRYPOINT ["tini", "--"]
+CMD ["sh", "-c", "dvc repro && mlref register"]
 
 FROM runtime AS service
 WORKDIR /srv

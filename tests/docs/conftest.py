@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import OWN, git, make_clone, run
+from tests.system.conftest import OWN, TRAIN, git, make_clone, run
 
 
 def ready(clone: Path) -> dict[str, str]:
@@ -31,7 +31,7 @@ def ready(clone: Path) -> dict[str, str]:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone after `make train`, committed."""
     clone = make_clone(tmp_path_factory.mktemp("template") / "mlref")
-    run(clone, "mlref", "pipeline")
+    run(clone, *TRAIN)
     git(clone, "commit", "--quiet", "--all", "--allow-empty", "--message", "trained")
     return clone
 

@@ -24,6 +24,10 @@ other tests reach in this process.
 """
 
 
+TRAIN = ("make", "train", "READY=Makefile")
+"""The Makefile's own target, with the packages of this environment in place of a set-up."""
+
+
 def environment(clone: Path) -> dict[str, str]:
     """Run the clone's own code with the packages of this environment."""
     plain = {key: value for key, value in os.environ.items() if key not in OWN}
@@ -76,7 +80,7 @@ def bundle_digest(clone: Path) -> str:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone after its first `make train`; a test that changes it takes a copy."""
     clone = make_clone(tmp_path_factory.mktemp("trained") / "clone")
-    (clone.parent / "said.txt").write_text(run(clone, "mlref", "pipeline").stdout)
+    (clone.parent / "said.txt").write_text(run(clone, *TRAIN).stdout)
     return clone
 
 
@@ -92,7 +96,7 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone = make_clone(tmp_path_factory.mktemp("second") / "fork")
     (clone / "config" / "dataset.yaml").write_text(CONTRACT_TEXT)
     (clone / "data" / "source" / "rents.csv").write_text(rents(200))
-    run(clone, "mlref", "pipeline")
+    run(clone, *TRAIN)
     return clone
 
 
