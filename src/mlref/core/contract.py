@@ -182,7 +182,7 @@ class Slice(Frozen):
     edges: tuple[Bound, ...] = ()
     """For a number: where to cut, rising; each part includes its lower end."""
     reason: Text
-    """Why the model must be judged on these groups."""
+    """Why the model must be evaluated on these groups."""
 
 
 class Monotone(Frozen):
@@ -196,7 +196,7 @@ class Monotone(Frozen):
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     """Largest step the other way that is forgiven, in units of the target."""
     reason: Text
-    """Why every model must keep it."""
+    """Why every model must pass it."""
 
 
 class Invariant(Frozen):
@@ -208,7 +208,7 @@ class Invariant(Frozen):
     tolerance: Annotated[float, Field(ge=0)]
     """Largest move of the prediction that is forgiven, in units of the target."""
     reason: Text
-    """Why every model must keep it."""
+    """Why every model must pass it."""
 
 
 class Bounded(Frozen):
@@ -220,7 +220,7 @@ class Bounded(Frozen):
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     """How far outside is forgiven, in units of the target."""
     reason: Text
-    """Why every model must keep it."""
+    """Why every model must pass it."""
 
 
 Source = Annotated[SklearnSource | FileSource | SqlSource, Field(discriminator="kind")]
@@ -257,9 +257,9 @@ class Contract(Frozen):
     features: Annotated[tuple[Column, ...], Field(min_length=1)]
     """The columns to predict from, in the order of the encoded array."""
     slices: tuple[Slice, ...] = ()
-    """Groups of rows in which the model is judged by itself."""
+    """Groups of rows in which the model is also evaluated by itself."""
     promises: tuple[Promise, ...] = ()
-    """What every model must keep, whatever its error."""
+    """Behavioural checks that every model must pass, whatever its error."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,8 +1,8 @@
-"""The one judge of a row: encode values by the contract, refuse the impossible, warn of the unusual.
+"""Validate rows against the contract: encode values, refuse impossible ones, warn of unusual ones.
 
-The service, batch scoring and labels ask here; only the decoding of JSON, CSV or Parquet differs.
-Great Expectations judges whole datasets from the same contract; a property test holds the two
-verdicts together.
+The service, batch scoring and imported labels all validate here; only the decoding of JSON, CSV or Parquet
+differs. Great Expectations validates whole datasets from the same contract; a property test compares the
+two.
 """
 
 import reprlib
@@ -22,10 +22,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DictionaryColumn:
-    """Cells of which many are equal: cell i is ``distinct[index[i]]``.
-
-    Only the distinct ones are looked at one by one, so that text is judged at the speed of numbers.
-    """
+    """A column in dictionary encoding: cell i is ``distinct[index[i]]``, and each value is validated once."""
 
     index: NDArray[np.intp]
     distinct: Sequence[object]
@@ -44,12 +41,12 @@ Cells = Plain | DictionaryColumn
 
 
 class Masks(NamedTuple):
-    """What the judge says of n rows, without words: three arrays of shape (n, columns).
+    """The result of validation as three arrays of shape (n, columns).
 
     Parameters
     ----------
     array : ndarray of float64
-        As in :class:`ValidationResult`; each column lies together in memory.
+        Encoded rows, as in :class:`ValidationResult`, in column-major order.
     refused, unusual : ndarray of bool
         True where the contract forbids the cell, or where it is valid but outside ``expected``.
     """
@@ -61,7 +58,7 @@ class Masks(NamedTuple):
 
 @dataclass
 class ValidationResult:
-    """What the judge says of n rows.
+    """The result of validating n rows.
 
     Parameters
     ----------
@@ -80,14 +77,14 @@ class ValidationResult:
 
 
 def validate(columns: Sequence[Column], table: Mapping[str, Cells]) -> ValidationResult:
-    """Judge a table that has every column.
+    """Validate a table that has every column.
 
     Parameters
     ----------
     columns : sequence of Column
-        What to validate, in the order of the array that comes back.
+        The columns to validate, in the order of the encoded array.
     table : mapping of str to sequence
-        Cells by column name, all of one length n. Cells are Python values or a NumPy array.
+        Cells by column name, all of length n: Python values, a NumPy array or a dictionary column.
 
     Examples
     --------
@@ -102,7 +99,7 @@ def validate(columns: Sequence[Column], table: Mapping[str, Cells]) -> Validatio
 
 
 def validate_encoded(columns: Sequence[Column], array: Array) -> ValidationResult:
-    """Judge rows that are encoded already, shape (n, columns), as :func:`validate` does."""
+    """Validate rows that are encoded already, shape (n, columns)."""
     found = _masks(columns, array.copy(order="F"), np.zeros(array.shape, bool, order="F"))
     return _in_words(columns, found, dict(zip((one.name for one in columns), array.T, strict=True)))
 
@@ -110,7 +107,7 @@ def validate_encoded(columns: Sequence[Column], array: Array) -> ValidationResul
 def _in_words(
     columns: Sequence[Column], found: Masks, table: Mapping[str, Cells]
 ) -> ValidationResult:
-    """Put found into words."""
+    """A sentence for each cell that is marked."""
     result = ValidationResult(np.ascontiguousarray(found.array))
     for place, column in enumerate(columns):
         cells = table[column.name]
@@ -122,7 +119,7 @@ def _in_words(
 
 
 def masks(columns: Sequence[Column], table: Mapping[str, Cells]) -> Masks:
-    """Judge as :func:`validate` does, for those who need no sentence about each cell.
+    """Validate as :func:`validate` does, without a sentence for each cell.
 
     Examples
     --------
@@ -142,7 +139,7 @@ def masks(columns: Sequence[Column], table: Mapping[str, Cells]) -> Masks:
 
 
 def _masks(columns: Sequence[Column], array: Array, refused: Mask) -> Masks:
-    """Mark encoded cells in place; ``refused`` says which could not be encoded."""
+    """Mark encoded cells in place; ``refused`` comes with the cells that could not be encoded."""
     unusual = np.zeros(array.shape, bool, order="F")
     for place, column in enumerate(columns):
         values, bad = array[:, place], refused[:, place]
@@ -169,12 +166,12 @@ def warning(column: Column) -> str:
 
 
 class ExpectedRanges:
-    """The short way through :func:`validate_encoded`: all columns' ranges as two arrays.
+    """All columns' expected ranges as two arrays, to accept usual rows at once.
 
     Parameters
     ----------
     columns : sequence of Column
-        In the order of the arrays that will be judged.
+        In the order of the arrays that will be compared.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -186,7 +183,7 @@ class ExpectedRanges:
         self._whole = [place for place, one in enumerate(columns) if one.type == "integer"]
 
     def holds(self, array: Array) -> bool:
-        """Whether all cells are usual, so that there is nothing to say of any; null is not usual."""
+        """Whether every cell is usual; null is not."""
         inside = (self._low <= array) & (array <= self._high)
         if np.count_nonzero(inside) < inside.size:
             return False
@@ -197,7 +194,7 @@ class ExpectedRanges:
 
 
 def validate_records(contract: Contract, records: Sequence[object]) -> ValidationResult:
-    """Judge rows that come as a list of mappings, such as decoded JSON.
+    """Validate rows that come as a list of mappings, such as decoded JSON.
 
     Each record must be a mapping with the names of the features as its keys, no more, no less.
     """

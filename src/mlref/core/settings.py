@@ -1,4 +1,4 @@
-"""The settings: config/params.yaml as frozen objects, one per stage that has knobs."""
+"""The settings: config/params.yaml as frozen objects, one per stage."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Validate(Frozen):
-    """Knobs of the validate stage."""
+    """Settings of the validate stage."""
 
     max_correlation: Share
     """Largest absolute correlation of a feature with the target before it counts as a copy of it."""
@@ -27,12 +27,12 @@ class Validate(Frozen):
 
 
 class Split(Frozen):
-    """Knobs of the split stage."""
+    """Settings of the split stage."""
 
     seed: Seed
-    """Decides, with a row's identity, whether it is held out."""
+    """Decides, with a row's identity, whether it is in the test set."""
     holdout: Annotated[float, Field(ge=0.05, le=0.5)]
-    """Share of the rows that no stage before `evaluate` may read."""
+    """Share of the rows in the test set, which no stage before `evaluate` reads."""
 
 
 class Range(Frozen):
@@ -43,11 +43,11 @@ class Range(Frozen):
     high: Number
     """Largest value."""
     log: bool = False
-    """Whether it is the logarithm that is spaced or drawn evenly: for values of unknown magnitude."""
+    """Whether to space or draw evenly on the log scale, for values of unknown magnitude."""
     integer: bool = False
-    """Whether only whole numbers are meant."""
+    """Whether to take whole numbers only."""
     steps: Annotated[int, Field(ge=2)] = 5
-    """Values that a grid takes from the range, both ends among them."""
+    """How many values a grid takes from the range, both ends included."""
 
     @model_validator(mode="before")
     @classmethod
@@ -90,102 +90,102 @@ Space = dict[
 
 
 class Tune(Frozen):
-    """Knobs of the tune stage; ``candidates`` is ordered from simple to complex."""
+    """Settings of the tune stage; ``candidates`` is ordered from simple to complex."""
 
     seed: Seed
     """Decides the folds, the draws from ranges, and the estimators' own random numbers."""
     folds: Annotated[int, Field(ge=3)]
-    """Parts of the training rows in a round of cross-validation; the choice of a setting holds out two."""
+    """Folds of a round of cross-validation; nested cross-validation holds out two of them."""
     repeats: Count
-    """Rounds of cross-validation, each with other folds."""
+    """Rounds of cross-validation, each with new folds."""
     sampler: Literal["grid", "quasi_random", "tpe"]
-    """Makes settings of ranges: by steps, by draws that fill them evenly, by proposals from earlier errors.
+    """How hyperparameters are taken from ranges: a grid, quasi-random draws, or Optuna's TPE.
 
-    A proposal of `tpe` hangs on the last digits of earlier errors, which another processor may round
-    otherwise, and has seen all training rows, so that its figures are a little too good.
+    TPE proposes from earlier errors. Their last digits may differ on another processor, and they were
+    measured on all training rows, so its figures are slightly optimistic.
     """
     trials: Count
-    """Settings to try of a candidate that has a range, where the sampler is not `grid`."""
+    """Trials of a candidate that has a range, where the sampler is not `grid`."""
     candidates: Annotated[dict[str, Space], Field(min_length=1)]
-    """Estimators by name, simplest first, each with its search space: a list or a range for each argument."""
+    """Estimators, simplest first, each with its search space: a list or range for each hyperparameter."""
 
 
 class Train(Frozen):
-    """Knobs of the train stage."""
+    """Settings of the train stage."""
 
     seed: Seed
     """Decides the folds, and the estimator's own random numbers."""
     folds: Annotated[int, Field(ge=2)]
-    """Parts for the out-of-fold residuals from which the intervals are made."""
+    """Folds for the out-of-fold residuals that calibrate the intervals."""
     coverage: Annotated[float, Field(ge=0.5, lt=1)]
-    """Share of true values that the prediction intervals promise to hold."""
+    """Share of true values that the prediction intervals should contain."""
 
 
 class Package(Frozen):
-    """Knobs of the package stage."""
+    """Settings of the package stage."""
 
     seed: Seed
     """Decides the generated and the golden rows."""
     generated_rows: Count
-    """Rows made from the contract and added to the real ones for the check of parity."""
+    """Rows generated from the contract, added to the real ones for the parity check."""
     golden_rows: Count
-    """Rows stored with their outputs and checked at every load."""
+    """Rows stored with their predictions and checked at every load."""
     tolerance: Annotated[float, Field(gt=0, le=0.01)]
-    """Largest difference from scikit-learn, as a share of the target's valid width."""
+    """Largest difference from scikit-learn, as a share of the target's valid range."""
 
 
 class Bootstrap(Frozen):
-    """Knobs of a stage that quotes bootstrap intervals."""
+    """Settings of a stage that computes bootstrap intervals."""
 
     seed: Seed
     """Decides the resamples."""
     resamples: Annotated[int, Field(ge=100)]
-    """Bootstrap samples behind an interval."""
+    """Bootstrap samples for an interval."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)]
     """Confidence of the intervals."""
 
 
 class Evaluate(Bootstrap):
-    """Knobs of the evaluate stage."""
+    """Settings of the evaluate stage."""
 
     folds: Annotated[int, Field(ge=2)]
-    """Parts of the training rows for what is measured out of fold: features, learning curve, path."""
+    """Folds for what is measured out of fold: importance, learning curve, regularisation path."""
     smallest_slice: Annotated[int, Field(ge=2)]
-    """Held-out rows that a slice needs to be judged; the whole needs as many."""
+    """Test rows that a slice needs to be evaluated; so does the whole test set."""
 
 
 class Gate(Bootstrap):
-    """Knobs of the gate; a difference counts only when its interval excludes zero."""
+    """Settings of the gate; a difference counts only when its interval excludes zero."""
 
     smallest_holdout: Count
-    """Held-out rows from which a verdict may be drawn."""
+    """Smallest test set from which the gate draws a verdict."""
     smallest_slice: Count
-    """Rows from which a slice is compared with the champion's."""
+    """Rows that a slice needs to be compared with the champion."""
     smallest_gain: Annotated[float, Field(ge=0, lt=1)]
-    """Share of the champion's RMSE by which a model must be better to replace it."""
+    """Smallest gain that replaces the champion, as a share of its RMSE."""
     largest_gain: Share
-    """Share of the champion's RMSE beyond which a gain is more likely a leak than progress."""
+    """Gain beyond which a leak is more likely than progress, as a share of the champion's RMSE."""
     max_age_days: Annotated[float, Field(gt=0)]
-    """Days after which a registered evaluation no longer counts for `mlref promote`."""
+    """Age in days at which an evaluation no longer allows `mlref promote`."""
 
 
 class Settings(Frozen):
-    """Everything that can be turned, by stage."""
+    """All settings, by stage."""
 
     validate_: Validate = Field(alias="validate")
-    """Knobs of the stage that judges the raw rows."""
+    """Settings of the stage that validates the raw rows."""
     split: Split
-    """Knobs of the stage that divides the rows."""
+    """Settings of the stage that divides the rows."""
     tune: Tune
-    """Knobs of the stage that judges the candidates."""
+    """Settings of the stage that compares the candidates."""
     train: Train
-    """Knobs of the stage that fits the chosen one."""
+    """Settings of the stage that fits the chosen candidate."""
     package: Package
-    """Knobs of the stage that makes the bundle."""
+    """Settings of the stage that makes the bundle."""
     evaluate: Evaluate
-    """Knobs of the stage that judges the bundle on the held-out rows."""
+    """Settings of the stage that evaluates the bundle on the test set."""
     gate: Gate = Field(alias="register")
-    """Knobs of the verbs that judge and promote registered models."""
+    """Settings of the gate, which `register` and `promote` ask."""
 
 
 def load(path: Path) -> Settings:

@@ -55,7 +55,6 @@ def test_a_feature_in_the_identity_is_no_extra_column() -> None:
 
 
 def test_a_contract_cannot_be_changed() -> None:
-    """It is frozen at every level."""
     with pytest.raises(ValidationError, match="frozen"):
         parse(SOUND).features[0].name = "x"  # type: ignore[misc]
 
@@ -70,7 +69,6 @@ def test_a_contract_cannot_be_changed() -> None:
     ],
 )
 def test_a_column_says_what_it_accepts(name: str, words: str) -> None:
-    """In words that a message can end with."""
     (column,) = (column for column in parse(SOUND).columns if column.name == name)
     assert column.accepts == words
 
@@ -85,7 +83,6 @@ def test_a_column_says_what_it_accepts(name: str, words: str) -> None:
     ],
 )
 def test_three_kinds_of_source_are_known(source: str, kind: type) -> None:
-    """A query may have several lines."""
     assert isinstance(parse(planted(SOURCE, source)).source, kind)
 
 
@@ -223,7 +220,6 @@ def test_categories_are_different_and_of_one_kind(values: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "just text"])
 def test_a_document_that_is_no_mapping_is_refused(text: str) -> None:
-    """In one sentence."""
     assert mistakes_of(text) == ("must be a mapping of keys to values",)
 
 
@@ -262,7 +258,6 @@ def test_a_source_stays_inside_the_folder_of_sources() -> None:
 
 
 def test_a_contract_is_read_from_its_file(tmp_path: Path) -> None:
-    """And the file is named where it has mistakes."""
     path = tmp_path / "dataset.yaml"
     path.write_text(SOUND)
     assert load(path) == parse(SOUND)
@@ -272,7 +267,6 @@ def test_a_contract_is_read_from_its_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_contract_is_named(tmp_path: Path) -> None:
-    """As a mistake of the contract."""
     with pytest.raises(ContractError, match="cannot be read"):
         load(tmp_path / "dataset.yaml")
 

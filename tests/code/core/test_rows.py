@@ -131,7 +131,6 @@ def test_a_value_outside_expected_is_unusual_but_accepted(cell: float, usual: bo
 
 
 def test_the_usual_range_is_shown_with_its_unit() -> None:
-    """As a reader of a warning needs it."""
     table = {name: [value] for name, value in (GOOD | {"area": 400.0}).items()}
     (violation,) = validate(CONTRACT.features, table).unusual
     assert violation == Violation(0, "area", "400", "20 to 300 m²")
@@ -147,7 +146,6 @@ def test_an_array_of_numbers_gets_the_verdict_of_its_values(kind: str) -> None:
 
 
 def test_an_array_of_booleans_holds_no_numbers() -> None:
-    """Each of them is refused, as in a list."""
     verdict = validate([COLUMNS["number"]], {"x": np.array([True, False])})
     assert [violation.row for violation in verdict.refused] == [0, 1]
 
@@ -260,7 +258,6 @@ def test_a_rows_verdict_does_not_depend_on_its_place(records: list[Any], random:
 
 @given(RECORDS)
 def test_rows_judged_together_or_alone_get_the_same_verdict(records: list[Any]) -> None:
-    """No row is judged by its neighbours."""
     together = validate_records(CONTRACT, records)
     alone = [
         (row, violation.column)
@@ -296,7 +293,6 @@ def test_generated_rows_are_accepted_and_encode_to_themselves(seed: int) -> None
 def test_generated_integers_stay_inside_a_range_with_any_ends(
     low: float, width: float, seed: int
 ) -> None:
-    """Also where the ends are fractions or negative."""
     inside = math.ceil(low)
     column = Column(name="x", type="integer", valid=(low, low + width), example=inside, **ABOUT)
     contract = CONTRACT.model_copy(update={"features": (column,)})
@@ -340,7 +336,6 @@ def test_cells_that_repeat_are_judged_like_cells_one_by_one() -> None:
 
 
 def test_marks_are_the_verdict_without_words() -> None:
-    """A true value for each violation, and none besides."""
     table = {"area": [1, 400, 70], "rooms": [3, 9, 2.5], "heating": ["oil"] * 3, "balcony": [1] * 3}
     marks, verdict = masks(CONTRACT.features, table), validate(CONTRACT.features, table)
     assert np.argwhere(marks.refused).tolist() == [[0, 0], [2, 1]]

@@ -73,7 +73,6 @@ def test_each_stage_gets_its_knobs(tmp_path: Path) -> None:
 
 
 def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
-    """They are frozen."""
     knobs = load(write(tmp_path, {})).split
     with pytest.raises(ValidationError, match="frozen"):
         knobs.seed = 2  # type: ignore[misc]
@@ -159,7 +158,6 @@ RANGE = {"low": 1, "high": 3}
     ids=str,
 )
 def test_a_search_space_that_is_none_is_refused(tmp_path: Path, space: object, said: str) -> None:
-    """With the place in the file, however deep."""
     with pytest.raises(SettingsError) as refusal:
         load(write(tmp_path, {"tune": {"candidates": {"ridge": {"alpha": space}}}}))
     assert refusal.value.mistakes == (f"tune.candidates.ridge.alpha{said}",)
@@ -176,14 +174,12 @@ def test_a_search_space_that_is_none_is_refused(tmp_path: Path, space: object, s
 def test_a_missing_or_unknown_knob_is_named(
     tmp_path: Path, change: dict[str, Any], line: str
 ) -> None:
-    """An unknown one with the nearest that exists."""
     with pytest.raises(SettingsError) as refusal:
         load(write(tmp_path, change))
     assert refusal.value.mistakes[0].startswith(line)
 
 
 def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
-    """One a stage here."""
     change = {stage: {"sede": 1} for stage in SOUND}
     with pytest.raises(SettingsError) as refusal:
         load(write(tmp_path, change))
@@ -191,6 +187,5 @@ def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """As a mistake of the settings."""
     with pytest.raises(SettingsError, match="params.yaml has 1 mistake:\n  cannot be read"):
         load(tmp_path / "params.yaml")

@@ -37,7 +37,6 @@ def python(code: str, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
-    """And nothing else is left beside it."""
     write_bytes(tmp_path / "a" / "b" / "x.txt", b"new")
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["x.txt"]
     assert (tmp_path / "a" / "b" / "x.txt").read_bytes() == b"new"
@@ -54,7 +53,6 @@ def test_a_file_is_replaced_only_at_the_end(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """Files that the new one lacks are gone."""
     folder = tmp_path / "bundle"
     for name in ("old.txt", "new.txt"):
         with replacing(folder) as fresh:
@@ -111,14 +109,12 @@ def test_a_folder_survives_when_it_cannot_be_replaced_at_the_very_end(
 
 
 def test_writing_nothing_is_a_fault(tmp_path: Path) -> None:
-    """And not an empty file."""
     with pytest.raises(EnvironmentFault, match="cannot be written"), replacing(tmp_path / "x"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
-    """Here a file stands where a folder should be."""
     (tmp_path / "reports").write_text("a file")
     with pytest.raises(EnvironmentFault, match="reports/x.json cannot be written"):
         write_json(tmp_path / "reports" / "x.json", 1)
@@ -171,13 +167,11 @@ def test_rounding_twice_is_rounding_once(value: float) -> None:
     [(0.1 + 0.2, 0.3), (True, True), (7, 7), (None, None), ("1.23456789", "1.23456789"), ([], [])],
 )
 def test_only_floats_are_rounded(value: object, result: object) -> None:
-    """Everything else is as it was."""
     assert rounded(value) == result
     assert type(rounded(value)) is type(result)
 
 
 def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """A round trip."""
     write_json(tmp_path / "x.json", {"a": [1, 2.5, None]})
     assert read_json(tmp_path / "x.json") == {"a": [1, 2.5, None]}
 
@@ -186,7 +180,6 @@ def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_broken_json_is_named_with_the_command_that_writes_it(
     tmp_path: Path, content: bytes | None
 ) -> None:
-    """A missing, empty, truncated or undecodable file."""
     if content is not None:
         (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(MlrefError, match=r"x\.json cannot be read .* Run `make train`"):
@@ -225,7 +218,6 @@ def test_a_lock_excludes_a_second_process_until_its_holder_is_killed(tmp_path: P
 
 
 def test_a_lock_is_released_when_its_block_ends(tmp_path: Path) -> None:
-    """Also by an error."""
     with pytest.raises(ValueError, match="inside"), locked(tmp_path / "lock"):
         raise ValueError("inside")
     with (tmp_path / "lock").open("w") as other:
@@ -233,7 +225,6 @@ def test_a_lock_is_released_when_its_block_ends(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_cannot_be_made_is_a_fault(tmp_path: Path) -> None:
-    """Here a file stands where its folder should be."""
     (tmp_path / "store").write_text("a file")
     with (
         pytest.raises(EnvironmentFault, match="store/lock cannot be locked"),
@@ -246,7 +237,6 @@ def test_a_lock_that_cannot_be_made_is_a_fault(tmp_path: Path) -> None:
 def test_the_clone_is_found_from_any_folder_inside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
 ) -> None:
-    """By its contract."""
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "dataset.yaml").touch()
     (tmp_path / inside).mkdir(parents=True, exist_ok=True)
@@ -257,7 +247,6 @@ def test_the_clone_is_found_from_any_folder_inside(
 def test_outside_of_a_clone_the_current_folder_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whose contract is then missed by name."""
     monkeypatch.chdir(tmp_path)
     assert Project.here().contract == tmp_path.resolve() / "config" / "dataset.yaml"
 
@@ -266,7 +255,6 @@ def test_outside_of_a_clone_the_current_folder_is_taken(
 def test_the_bundle_store_is_where_the_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, place: str
 ) -> None:
-    """MLREF_STORE, else inside the clone."""
     monkeypatch.delenv("MLREF_STORE", raising=False)
     if value:
         monkeypatch.setenv("MLREF_STORE", str(tmp_path / value))
@@ -279,7 +267,6 @@ def test_the_bundle_store_is_where_the_environment_says(
 def test_rows_wait_for_the_prediction_log_where_the_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, place: str
 ) -> None:
-    """MLREF_LOG_SPOOL, else beside the log in the clone."""
     monkeypatch.delenv("MLREF_LOG_SPOOL", raising=False)
     if value:
         monkeypatch.setenv("MLREF_LOG_SPOOL", str(tmp_path / value))
@@ -287,7 +274,6 @@ def test_rows_wait_for_the_prediction_log_where_the_environment_says(
 
 
 def test_a_path_is_shown_from_the_clone_where_it_is_inside(tmp_path: Path) -> None:
-    """And in full where it is not."""
     project = Project(tmp_path / "clone")
     assert project.show(project.raw) == "data/raw/dataset.csv"
     assert project.show(tmp_path / "store") == str(tmp_path / "store")
