@@ -100,7 +100,10 @@ def show(renderable: Any) -> None:
         return
     from rich.console import Console
 
-    Console(width=_width(), highlight=False, markup=False).print(renderable)
+    console = Console(width=_width(), highlight=False, markup=False)
+    with console.capture() as printed:
+        console.print(renderable)
+    typer.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def _width() -> int:

@@ -190,8 +190,7 @@ HEAD, ROWS = ["run_id", "note"], [["c0ffee", "x" * 50], ["bad", "[red]糖尿[/re
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
     show(table(HEAD, ROWS))
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
-    return [line.rstrip() for line in plain.splitlines()]
+    return re.sub(r" *\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
 
 
 def test_a_table_is_whole_in_a_pipe(
