@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlref.batch.files import find, plan
-from mlref.batch.model import Model
-from mlref.batch.part import Part, attempt
+from mlref.batch.score import Model
+from mlref.batch.score import Part, attempt
 from mlref.bundle.store import Store
 from mlref.core.errors import DataError
 from mlref.core.rows import generate

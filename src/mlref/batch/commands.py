@@ -37,10 +37,6 @@ def score(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
-    to_log: Annotated[
-        bool,
-        typer.Option("--to-log", help="Also write to the prediction log, again each time."),
-    ] = False,
     engine: Annotated[
         Engine, typer.Option(help="Threads of this machine, or a Dask cluster.")
     ] = Engine.threads,
@@ -53,14 +49,14 @@ def score(
 ) -> None:
     """Predict the rows of files; the output has all their columns and five more.
 
-    What the contract forbids goes to OUTPUT.rejected, with the reason.
+    Rows that the contract forbids go to OUTPUT.rejected, with the reason.
 
     Example:  mlref score data/raw scored
     """
-    from mlref.batch.score import Request, run, threads
+    from mlref.batch.run import Request, run, threads
 
     count = workers or os.cpu_count() or 1
-    request = Request(inputs, output, model, id_, max_rejected, overwrite, resume, to_log)
+    request = Request(inputs, output, model, id_, max_rejected, overwrite, resume)
     if engine is Engine.threads:
         chosen = threads(count)
     else:

@@ -1,79 +1,71 @@
-"""What became of the rows, and how many may be rejected."""
+"""Counts of rows, and the limit on rejected ones."""
 
-import contextlib
-import math
+import re
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Self
 
 from mlref.core.errors import MlrefError, NotPublished
 
 
-@dataclass
-class Counts:
-    """Numbers of rows; ``reasons`` counts bad cells, of which a rejected row may have several."""
+class Counts(NamedTuple):
+    """What became of the rows.
 
-    read: int = 0
-    scored: int = 0
-    warned: int = 0
-    rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    Parameters
+    ----------
+    rows : Counter
+        Numbers of rows ``read``, ``scored``, ``warned`` and ``rejected``.
+    warnings : Counter
+        Unusual cells of the scored rows by column.
+    reasons : Counter
+        Bad cells by column and reason; a rejected row may have several.
+    examples : dict
+        A bad cell for each reason.
+    """
 
-    def __add__(self, other: Self) -> Self:
-        """The counts of both.
-
-        Examples
-        --------
-        >>> (Counts(read=3, scored=3) + Counts(read=1, rejected=1)).read
-        4
-        """
-        return type(self)(
-            self.read + other.read, self.scored + other.scored, self.warned + other.warned,
-            self.rejected + other.rejected, self.reasons + other.reasons,
-        )  # fmt: skip
-
-
-class Limit(NamedTuple):
-    """How many rows may be rejected before nothing is published: a share, or a number of rows."""
-
-    allowed: float
-    is_share: bool
+    rows: Counter[str]
+    warnings: Counter[str]
+    reasons: Counter[str]
+    examples: dict[str, str]
 
     @classmethod
-    def parse(cls, text: str) -> "Limit":
-        """Read ``1%`` or ``100``.
+    def sum(cls, counts: "Iterable[Mapping[str, Any] | Counts]" = ()) -> Self:
+        """Add up counts, also those that JSON gives."""
+        total = cls(Counter(read=0, scored=0, warned=0, rejected=0), Counter(), Counter(), {})
+        for one in counts:
+            for name, found in (one._asdict() if isinstance(one, Counts) else one).items():
+                getattr(total, name).update(found)
+        return total
 
-        Raises
-        ------
-        MlrefError
-            For anything else.
 
-        Examples
-        --------
-        >>> Limit.parse("0.5%"), Limit.parse("100")
-        (Limit(allowed=0.005, is_share=True), Limit(allowed=100.0, is_share=False))
-        """
-        number, percent = text.removesuffix("%"), text.endswith("%")
-        with contextlib.suppress(ValueError):
-            allowed = float(number) / 100 if percent else float(int(number))
-            if 0 <= allowed <= (1 if percent else math.inf):
-                return cls(allowed, percent)
+def check(limit: str, rows: Mapping[str, int]) -> None:
+    """Refuse too many rejected rows.
+
+    Parameters
+    ----------
+    limit : str
+        A share such as ``1%``, or a number of rows such as ``100``.
+    rows : mapping
+        As in :class:`Counts`.
+
+    Raises
+    ------
+    MlrefError
+        For a limit of another form.
+    NotPublished
+        With both figures.
+
+    Examples
+    --------
+    >>> check("0.5%", {"read": 200, "rejected": 1})
+    """
+    if not re.fullmatch(r"\d+|(100|\d?\d(\.\d+)?)%", limit):
         raise MlrefError(
-            f"--max-rejected takes a share such as 1% or a number of rows, not {text!r}."
+            f"--max-rejected takes a share such as 1% or a number of rows, not {limit!r}."
         )
-
-    def check(self, counts: Counts) -> None:
-        """Refuse too many rejected rows.
-
-        Raises
-        ------
-        NotPublished
-            With both figures.
-        """
-        if counts.rejected > (self.allowed * counts.read if self.is_share else self.allowed):
-            share = counts.rejected / counts.read
-            allowed = f"{self.allowed:.4g}" if not self.is_share else f"{100 * self.allowed:.4g} %"
-            raise NotPublished(
-                f"{counts.rejected} of {counts.read} rows are rejected ({100 * share:.4g} %); allowed:"
-                f" {allowed}. Nothing is published; the rejected rows are written down."
-            )
+    share, rejected, read = limit.endswith("%"), rows["rejected"], rows["read"]
+    if rejected > (float(limit[:-1]) / 100 * read if share else int(limit)):
+        raise NotPublished(
+            f"{rejected} of {read} rows are rejected ({100 * rejected / read:.4g} %); allowed:"
+            f" {limit.replace('%', ' %')}. Nothing is published; the rejected rows are written down."
+        )

@@ -1,15 +1,19 @@
-"""The engine of many machines: the same function, mapped over the files by Dask, a task a file."""
+"""The engine for many machines: Dask maps the same function over the files, a task each."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, as_completed
 
 from mlref.batch.files import Job
-from mlref.batch.model import Model, arrive
-from mlref.batch.part import Tell, attempt
-from mlref.batch.score import Engine, Outcomes
+from mlref.batch.run import Engine, Outcomes
+from mlref.batch.score import Model, Part, Tell, attempt
+from mlref.bundle.predictor import Predictor
 from mlref.core.errors import EnvironmentFault, MlrefError
+
+Files = tuple[tuple[str, bytes], ...]
 
 PATIENCE = 30
 """Seconds in which a scheduler answers."""
@@ -31,10 +35,14 @@ def cluster(scheduler: str | None, workers: int) -> Engine:
         if not jobs:
             return
         with _client(scheduler, workers) as client:
-            # As the result of a task the model reaches each worker once, and is made again when its
+            # As the result of a task the bundle reaches each worker once, and is made again when its
             # worker dies; as an argument it would travel with each of the files.
-            shipped = client.submit(arrive, *model.content, pure=False)
-            futures = client.map(attempt, jobs, model=shipped, pure=False)
+            bundle = tuple((path.name, path.read_bytes()) for path in model.folder.iterdir())
+            shipped = client.submit(tuple, bundle, pure=False)
+            digest, version = model.predictor.digest, model.version
+            futures = client.map(
+                attempt_there, jobs, bundle=shipped, digest=digest, version=version, pure=False
+            )
             waiting = dict(zip(futures, jobs, strict=True))
             for future in as_completed(futures):
                 job, error = waiting.pop(future), future.exception()
@@ -42,31 +50,34 @@ def cluster(scheduler: str | None, workers: int) -> Engine:
                     raise EnvironmentFault(f"The cluster failed on {job.source.name}", error)
                 outcome = future.result()
                 if not isinstance(outcome, MlrefError):
-                    tell(outcome.counts.read, job.source.size)
+                    tell(outcome.counts.rows["read"], job.source.size)
                 future.release()
                 yield job, outcome
 
     return engine
 
 
-@contextlib.contextmanager
-def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
-    if scheduler is None:
-        with (
-            # Any free port: without an address it takes 8787, and complains where that is taken.
-            LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-            ) as local,
-            Client(local) as client,
-        ):
-            yield client
-        return
+def _client(scheduler: str | None, workers: int) -> Client:
+    if scheduler is None:  # on any free port: 8787, its own choice, may be taken
+        address = "127.0.0.1:0"
+        return Client(n_workers=workers, threads_per_worker=1, dashboard_address=address)
     try:
-        client = Client(scheduler, timeout=PATIENCE)
+        return Client(scheduler, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         remedy = "Start one with `dask scheduler`, and workers with `dask worker ADDRESS`."
-        raise EnvironmentFault(
-            f"No Dask scheduler answers at {scheduler}", error, remedy
-        ) from error
-    with client:
-        yield client
+        what = f"No Dask scheduler answers at {scheduler}"
+        raise EnvironmentFault(what, error, remedy) from error
+
+
+def attempt_there(job: Job, bundle: Files, digest: str, version: str) -> Part | MlrefError:
+    """Score a file on a worker, with a bundle that came as names and contents of its files."""
+    return attempt(job, arrived(bundle, digest, version))
+
+
+@functools.lru_cache(maxsize=1)
+def arrived(bundle: Files, digest: str, version: str) -> Model:
+    """Check and load a bundle; once in a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in bundle:
+            (Path(folder) / name).write_bytes(content)
+        return Model(Predictor(Path(folder), digest), version, Path(folder))

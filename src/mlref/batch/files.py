@@ -1,20 +1,25 @@
-"""Where batch scoring reads and writes: local paths and fsspec URLs, and what becomes of each file."""
+"""Find the input files, and put outputs in place: local paths and URLs that fsspec knows."""
 
 import contextlib
+import fcntl
+import itertools
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import fsspec
+import pyarrow as pa
+import pyarrow.dataset as ds
 from fsspec.implementations.local import LocalFileSystem
 
-from mlref.batch.counts import Limit
 from mlref.core.errors import DataError, EnvironmentFault, MlrefError
 from mlref.core.storage import replacing
 
 FORMATS = (".csv", ".parquet")
+MAGIC = "*?["
 
 
 class Source(NamedTuple):
@@ -25,36 +30,30 @@ class Source(NamedTuple):
     url : str
         An absolute local path, or a URL such as ``s3://bucket/key``.
     name : str
-        How the user named it, or where it lies below the folder that the user named.
+        Its path below the folder that the user named.
     size : int
         Its length in bytes.
+    partitions : tuple of (str, str or None)
+        Columns that stand in the path, as in ``year=2026/part-0.parquet``.
     """
 
     url: str
     name: str
     size: int
+    partitions: tuple[tuple[str, str | None], ...] = ()
 
 
 class Job(NamedTuple):
-    """One input file and what is made of it.
+    """One input file, the places of its part and its rejected rows, and what is asked of it.
 
-    Parameters
-    ----------
-    source : Source
-        What is read.
-    part, rejected : str
-        Where the scored and the rejected rows go.
-    key : str, optional
-        The column that names a row.
-    limit : Limit, optional
-        How many rows of this file may be rejected; None where the run as a whole is judged.
+    ``key`` is the column that names a row; ``limit`` how many rows of this file may be rejected.
     """
 
     source: Source
     part: str
     rejected: str
     key: str | None = None
-    limit: Limit | None = None
+    limit: str | None = None
 
 
 def filesystem(url: str) -> tuple[Any, str]:
@@ -84,19 +83,17 @@ def reached(url: str) -> Iterator[tuple[Any, str]]:
         raise DataError(url, "there is no such file (any more)") from error
     except PermissionError as error:
         raise DataError(url, "may not be read or written (permission denied)") from error
-    except OSError as error:
-        raise EnvironmentFault(f"{url} cannot be reached", error) from error
-    except Exception as error:  # those of a storage's client have no common root
-        if isinstance(fs, LocalFileSystem):
+    except Exception as error:  # a storage's client raises errors without a common root
+        if isinstance(fs, LocalFileSystem) and not isinstance(error, OSError):
             raise
         raise EnvironmentFault(f"{url} cannot be reached", error) from error
 
 
 def find(given: str) -> list[Source]:
-    """The files that a path, a folder, a pattern or a URL names, in the order of their names.
+    """The CSV and Parquet files that a path, a folder, a pattern or a URL names, sorted by name.
 
-    In a folder these are the CSV and Parquet files at any depth; names that begin with a dot or an
-    underscore are left out, as they are everywhere in this trade.
+    Below the folder that was named, files and folders that begin with a dot or an underscore are
+    left out, and steps such as ``year=2026`` are columns.
 
     Raises
     ------
@@ -104,53 +101,47 @@ def find(given: str) -> list[Source]:
         When it names nothing, or a file of another format.
     """
     with reached(given) as (fs, path):
-        folder = path.rstrip("/") if fs.isdir(path) else str(PurePosixPath(path).parent)
-        if fs.isfile(path):
-            found = {path: fs.info(path)}
-        elif fs.isdir(path):
-            found = fs.find(path, detail=True)
-            found = {name: info for name, info in found.items() if _is_data(_below(name, folder))}
-            if not found:
-                raise DataError(given, "the folder has no CSV or Parquet file")
+        is_folder = fs.isdir(path)
+        if is_folder:
+            base, found = PurePosixPath(path), fs.find(path, detail=True)
+        elif fs.isfile(path):
+            base, found = PurePosixPath(path).parent, {path: fs.info(path)}
         else:
-            found = fs.glob(path, detail=True) if any(sign in path for sign in "*?[") else {}
-            found = {name: info for name, info in found.items() if _is_seen(info, name)}
-        if not found:
-            raise DataError(given, "there is no such file or folder")
-        for name in found:
-            if PurePosixPath(name).suffix.lower() not in FORMATS:
+            steps = PurePosixPath(path).parts
+            fixed = itertools.takewhile(lambda step: not set(step) & set(MAGIC), steps)
+            base, found = PurePosixPath(*fixed), fs.glob(path, detail=True)
+        sources = []
+        for name, info in sorted(found.items()):
+            below = PurePosixPath(name).relative_to(base)
+            hidden = name != path and any(step.startswith((".", "_")) for step in below.parts)
+            readable = below.suffix.lower() in FORMATS
+            if hidden or info["type"] != "file" or (is_folder and not readable):
+                continue
+            if not readable:
                 raise DataError(given, f"{name} is no {' or '.join(FORMATS)} file")
-        local, deep = isinstance(fs, LocalFileSystem), fs.isdir(path)
-        return [
-            Source(
-                name if local else fs.unstrip_protocol(name),
-                _below(name, folder) if deep else PurePosixPath(name).name,
-                int(info["size"]),
-            )
-            for name, info in sorted(found.items())
-        ]
+            url = name if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(name)
+            sources.append(Source(url, str(below), int(info["size"]), _partitions(below.parent)))
+    if not sources:
+        problem = "the folder has no CSV or Parquet file"
+        raise DataError(given, problem if is_folder else "there is no such file or folder")
+    return sources
 
 
-def _is_data(name: str) -> bool:
-    hidden = any(step.startswith((".", "_")) for step in PurePosixPath(name).parts)
-    return not hidden and PurePosixPath(name).suffix.lower() in FORMATS
-
-
-def _is_seen(info: Mapping[str, Any], name: str) -> bool:
-    return info["type"] == "file" and not PurePosixPath(name).name.startswith((".", "_"))
-
-
-def _below(name: str, folder: str) -> str:
-    return name.removeprefix(folder.rstrip("/") + "/")
+def _partitions(folder: PurePosixPath) -> tuple[tuple[str, str | None], ...]:
+    """The columns that a path such as ``year=2026/month=1`` holds, as text."""
+    names = list(dict.fromkeys(step.partition("=")[0] for step in folder.parts if "=" in step))
+    hive = ds.HivePartitioning(pa.schema([(name, pa.string()) for name in names]))
+    values = ds.get_partition_keys(hive.parse(str(folder)))
+    return tuple((name, values.get(name)) for name in names)
 
 
 def plan(
-    sources: Sequence[Source], output: str, key: str | None = None, limit: Limit | None = None
+    sources: Sequence[Source], output: str, key: str | None = None, limit: str | None = None
 ) -> list[Job]:
     """What is made of each input.
 
-    An output that ends in ``.parquet`` is one file. Any other is a folder, in which a file ``a/b.csv``
-    of the input becomes ``a-b.parquet``; beside it a folder ``OUTPUT.rejected`` takes the rejected rows.
+    An output that ends in ``.parquet`` is one file. Any other is a folder, in which ``a/b.csv``
+    becomes ``a-b.parquet``; beside it the folder ``OUTPUT.rejected`` takes the rejected rows.
 
     Raises
     ------
@@ -201,6 +192,31 @@ def publishing(url: str) -> Iterator[Path]:
             fs.put_file(str(fresh), path)
 
 
+@contextlib.contextmanager
+def claimed(place: str) -> Iterator[None]:
+    """Keep other runs out of an output that is a local folder; a crash releases it."""
+    if "://" in place or is_file(place):
+        yield
+        return
+    handle = None
+    try:
+        Path(place).mkdir(parents=True, exist_ok=True)
+        handle = os.open(place, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileExistsError, NotADirectoryError) as error:
+        remedy = "A folder of parts needs another name, a single file the end .parquet."
+        raise DataError(place, "is a file", remedy) from error
+    except BlockingIOError as error:
+        remedy = "Wait for its end; then `--resume` does what is missing."
+        raise DataError(place, "another run is writing into it", remedy) from error
+    except OSError as error:
+        raise EnvironmentFault(f"{place} cannot be written", error) from error
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def remove(url: str) -> None:
     """Remove a file or a folder; nothing where there is none."""
     with reached(url) as (fs, path):
@@ -209,10 +225,10 @@ def remove(url: str) -> None:
 
 
 def sweep(jobs: Sequence[Job]) -> None:
-    """Remove what killed runs, or killed workers of this one, have left half-written beside its place."""
+    """Remove what killed runs and workers have left half-written beside its place."""
     targets = [Path(url) for job in jobs for url in (job.part, job.rejected) if "://" not in url]
     names = {target.name for target in targets}
     for folder in {target.parent for target in targets}:
-        for left in folder.glob(".*"):  # named by storage.replacing: a dot, the file, a random end
+        for left in folder.glob(".*"):  # storage.replacing names it: a dot, the file, a random end
             if left.name[1:].rpartition(".")[0] in names:
                 shutil.rmtree(left, ignore_errors=True)

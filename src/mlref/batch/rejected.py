@@ -1,102 +1,97 @@
-"""The rows that were not scored: written down one bad cell a line, and counted by reason."""
+"""The rows that were not scored: one line of CSV for each bad cell."""
 
 import contextlib
 import csv
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from mlref.batch.cells import mask
 from mlref.batch.counts import Counts
 from mlref.batch.files import Job, publishing
 from mlref.batch.read import opened
-from mlref.core.errors import DataError, Violation
+from mlref.core.errors import Violation
 from mlref.core.rows import Mask
 
 HEADER = ("file", "row", "column", "value", "reason")
 
+UNIQUE = "a name that no row before it in this file has"
+
+DECIMAL_COMMA = re.compile(r"'[+-]?\d+,\d+'")
+"""A number of a country that writes 1,5 for 1.5, as a message shows it."""
+
 
 class Rejected:
-    """Writes the file of rejected rows, which is there only when there are any."""
+    """Writes the rejected rows of a job; the file is there only when there are any.
+
+    It appears when ``stack`` is closed without an error.
+    """
 
     def __init__(self, job: Job, counts: Counts, stack: contextlib.ExitStack) -> None:
         self.job, self.counts, self.stack = job, counts, stack
         self.writer: Any = None
 
     def add(self, violations: Sequence[Violation], key: object = None) -> None:
-        """Note a row, one line for each thing that is wrong with it."""
-        if self.writer is None:
-            self.writer = self._open()
-        self.counts.rejected += 1
+        """Write a row, one line for each thing that is wrong with it."""
+        self.counts.rows["rejected"] += 1
         for one in violations:
-            self.counts.reasons[f"{one.column or 'record'}: {one.allowed}"] += 1
-            reason = f"allowed: {one.allowed}"
-            line = [self.job.source.name, one.row, one.column, one.got, reason]
-            self.writer.writerow(line if self.job.key is None else [*line, key])
+            reason = f"{one.column or 'record'}: {one.allowed}"
+            self.counts.reasons[reason] += 1
+            self.counts.examples.setdefault(reason, one.got)
+            comma = one.column is not None and DECIMAL_COMMA.fullmatch(one.got)
+            hint = "; decimals take a point" if comma else ""
+            allowed = f"allowed: {one.allowed}{hint}"
+            self._write(self.job.source.name, one.row, one.column, one.got, allowed, key)
 
     def take(self, records: list[Violation]) -> None:
-        """Note records that are no rows, and take them off the list."""
+        """Write records that are no rows, and take them off the list."""
         for one in records:
             self.add([one])
         records.clear()
 
-    def _open(self) -> Any:
-        fresh = self.stack.enter_context(publishing(self.job.rejected))
-        file = self.stack.enter_context(fresh.open("w", encoding="utf-8", newline=""))
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER if self.job.key is None else [*HEADER, self.job.key])
-        return writer
+    def _write(self, *line: object) -> None:
+        if self.writer is None:
+            fresh = self.stack.enter_context(publishing(self.job.rejected))
+            file = self.stack.enter_context(fresh.open("w", encoding="utf-8", newline=""))
+            self.writer = csv.writer(file, lineterminator="\n")
+            self._write(*HEADER, self.job.key)
+        self.writer.writerow(map(harmless, line if self.job.key is not None else line[:-1]))
 
 
-@contextlib.contextmanager
-def rejecting(job: Job, counts: Counts) -> Iterator[Rejected]:
-    """Give a place for rejected rows; what was noted appears at once, at the end."""
-    with contextlib.ExitStack() as stack:
-        yield Rejected(job, counts, stack)
+def harmless(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula; numbers stay.
 
-
-class Keys:
-    """The column that names a row: never null, and of rows with one name only the first is taken.
-
-    The names that are there twice are found before the file is scored, by reading that column alone;
-    it needs memory for the different names of one file.
+    Examples
+    --------
+    >>> harmless("=1+1"), harmless("-1.5"), harmless("-1+1")
+    ("'=1+1", '-1.5', "'-1+1")
     """
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return cell
+    with contextlib.suppress(ValueError):
+        float(cell)
+        return cell
+    return f"'{cell}"
 
-    allowed = "a name that no row before it in this file has"
 
-    def __init__(self, job: Job) -> None:
-        self.name, self.seen = job.key, set[object]()
-        self.twice = pa.nulls(0)
-        if self.name is None:
-            return
-        with opened(job.source) as table:
-            if self.name not in table.schema.names:
-                have = ", ".join(table.schema.names)
-                raise DataError(job.source.name, f"has no column {self.name!r}; it has: {have}")
-            kind = table.schema.field(self.name).type
-            if pa.types.is_nested(kind):
-                raise DataError(job.source.name, f"the column {self.name!r} cannot name a row")
-            names = [batch.rows.column(0) for batch in table.batches([self.name])]
-        counted = pc.value_counts(pa.chunked_array(names, kind))
-        self.twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
+def repeated(job: Job) -> Mask:
+    """The rows, by their place in the file, that have no name or that of an earlier row.
 
-    def of(self, rows: pa.RecordBatch, row: int) -> object:
-        """The name of a row; None where no column names it."""
-        return None if self.name is None else rows.column(self.name)[row].as_py()
-
-    def bad(self, rows: pa.RecordBatch) -> Mask:
-        """Rows without a name, or with that of an earlier one."""
-        if self.name is None:
-            return np.zeros(rows.num_rows, bool)
-        names = rows.column(self.name)
-        bad = mask(names.is_null())
-        if len(self.twice):
-            again = mask(pc.is_in(names, value_set=self.twice))
-            for row in np.flatnonzero(again & ~bad).tolist():
-                name = names[row].as_py()
-                bad[row] = name in self.seen
-                self.seen.add(name)
-        return bad
+    Empty where no column names a row. It reads that column alone, before the file is scored, and needs
+    memory for its values.
+    """
+    if job.key is None:
+        return np.empty(0, bool)
+    with opened(job.source, job.key) as table:
+        kind = table.schema.field(job.key).type
+        batches = [(batch.rows[job.key], batch.places) for batch in table.batches()]
+    names = pa.chunked_array([names for names, _ in batches], kind)
+    places = np.concatenate([np.empty(0, np.int64), *(places for _, places in batches)])
+    rows = pa.table({"name": names, "place": places}).unify_dictionaries()
+    first = rows.group_by("name", use_threads=False).aggregate([("place", "min")])
+    bad = np.ones(places.max(initial=-1) + 1, bool)
+    bad[first["place_min"].to_numpy()] = False
+    bad[places[names.is_null().to_numpy()]] = True
+    return bad

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlref.batch.files import Job, find, plan
-from mlref.batch.model import Model
-from mlref.batch.score import Request, run, threads
+from mlref.batch.score import Model
+from mlref.batch.run import Request, open_model, run, threads
 from mlref.bundle.store import Store
 from mlref.core.storage import Project
 from tests.fakes import write_store
@@ -35,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="session")
 def champion(store: Store) -> Model:
     """The champion of that store."""
-    return Model.open(store, "champion")
+    return open_model(store, "champion")
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ def here(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_is_scored(capsys: pytest.CaptureFixture[str]) -> None:
-    """The summary goes to standard output."""
     assert main(["score", "in/a.csv", "out.parquet"]) == 0
     said = capsys.readouterr()
     assert said.out.startswith("4 rows of 1 file by rents version 1")
@@ -26,9 +25,8 @@ def test_a_file_is_scored(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_last_argument_is_the_output(capsys: pytest.CaptureFixture[str]) -> None:
-    """As for `cp`."""
     write_csv("in/b.csv")
-    assert main(["score", "in/a.csv", "in/b.csv", "out", "--model", "1", "-q"]) == 0
+    assert main(["-q", "score", "in/a.csv", "in/b.csv", "out", "--model", "1"]) == 0
     assert {path.name for path in Path("out").iterdir()} == {"_SUCCESS", "a.parquet", "b.parquet"}
     assert capsys.readouterr() == ("", "")
 
@@ -49,7 +47,6 @@ def test_the_last_argument_is_the_output(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_refusal_is_a_sentence_and_a_code(
     arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And no traceback."""
     assert main(["score", *arguments]) == code
     err = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert said in err and "Traceback" not in err
@@ -58,7 +55,6 @@ def test_a_refusal_is_a_sentence_and_a_code(
 def test_a_cluster_is_asked_when_it_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its address."""
     monkeypatch.setattr("mlref.batch.distributed.PATIENCE", 1)
     dask = ["--engine", "dask", "--scheduler", "tcp://127.0.0.1:9"]
     assert main(["score", "in", "out", *dask]) == 4

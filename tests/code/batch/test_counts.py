@@ -2,45 +2,42 @@
 
 import pytest
 
-from mlref.batch.counts import Counts, Limit
+from mlref.batch.counts import Counts, check
 from mlref.core.errors import MlrefError, NotPublished
 
 
 @pytest.mark.parametrize(
-    ("text", "rejected", "refused"),
+    ("limit", "rejected", "refused"),
     [
         ("1%", 1, False), ("1%", 2, True), ("0%", 0, False), ("0", 1, True), ("2", 2, False),
         ("2", 3, True), ("0.5%", 1, True), ("100%", 100, False),
     ],
 )  # fmt: skip
-def test_a_limit_is_kept_up_to_itself(text: str, rejected: int, refused: bool) -> None:
-    """Of a hundred rows."""
-    counts = Counts(read=100, rejected=rejected)
+def test_a_limit_is_kept_up_to_itself(limit: str, rejected: int, refused: bool) -> None:
     if not refused:
-        Limit.parse(text).check(counts)
+        check(limit, {"read": 100, "rejected": rejected})
         return
     with pytest.raises(NotPublished, match=f"{rejected} of 100 rows are rejected"):
-        Limit.parse(text).check(counts)
+        check(limit, {"read": 100, "rejected": rejected})
 
 
 def test_no_rows_are_not_too_many() -> None:
-    """A share of nothing is no division by zero."""
-    Limit.parse("1%").check(Counts())
+    check("1%", Counts.sum().rows)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "%", "1.5", "-1", "-1%", "101%", "few", "nan%", "inf%", "1 %%"]
+    "limit", ["", "%", "1.5", "-1", "-1%", "101%", "few", "nan%", "inf%", "1 %%"]
 )
-def test_what_is_no_limit_is_refused(text: str) -> None:
-    """With both forms that there are."""
+def test_another_form_of_limit_is_refused(limit: str) -> None:
     with pytest.raises(MlrefError, match="--max-rejected takes a share such as 1% or a number"):
-        Limit.parse(text)
+        check(limit, Counts.sum().rows)
 
 
-def test_counts_of_files_add_up() -> None:
-    """Reasons by their own names."""
-    one = Counts(3, 2, 1, 1)
-    one.reasons["a"] = 1
-    both = one + one
-    assert (both.read, both.scored, both.warned, both.rejected) == (6, 4, 2, 2)
-    assert both.reasons == {"a": 2}
+def test_counts_of_files_add_up_also_from_json() -> None:
+    one = Counts.sum()
+    one.rows.update(read=3, scored=2)
+    one.reasons.update(["a"])
+    one.examples["a"] = "7"
+    both = Counts.sum([one, one._asdict()])
+    assert both.rows == {"read": 6, "scored": 4, "warned": 0, "rejected": 0}
+    assert (both.reasons, both.examples) == ({"a": 2}, {"a": "7"})

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlref.batch.distributed import cluster
-from mlref.batch.model import Model
-from mlref.batch.score import Request, run
+from mlref.batch.score import Model
+from mlref.batch.run import Request, run
 from mlref.core.errors import DataError, EnvironmentFault, NotPublished
 from mlref.core.storage import Project
 from tests.code.batch.conftest import ROWS, everything, score, write_csv, write_parquet
@@ -19,7 +19,6 @@ DASHBOARD = 8787
 
 
 def test_a_cluster_started_for_the_run_gives_the_same_bytes(project: Project) -> None:
-    """Parts and rejected rows; a bad file is named as on one machine. Another one may run beside it."""
     write_csv("in/a.csv", [*ROWS, {**ROWS[0], "area": 1}])
     write_parquet("in/b.parquet", ROWS * 100)
     score(project, "in")
@@ -36,7 +35,6 @@ def test_a_cluster_started_for_the_run_gives_the_same_bytes(project: Project) ->
 def test_an_address_without_a_scheduler_is_named(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With how to start one."""
     monkeypatch.setattr("mlref.batch.distributed.PATIENCE", 1)
     write_csv("in/a.csv")
     with pytest.raises(EnvironmentFault, match="No Dask scheduler answers at tcp://127.0.0.1:9"):
@@ -44,7 +42,6 @@ def test_an_address_without_a_scheduler_is_named(
 
 
 def test_without_files_to_score_no_cluster_is_asked(champion: Model) -> None:
-    """A complete output needs none."""
     engine = cluster("tcp://127.0.0.1:9", workers=1)
     assert list(engine([], champion, lambda rows, size: None)) == []
 
@@ -58,7 +55,6 @@ def test_without_files_to_score_no_cluster_is_asked(champion: Model) -> None:
     ],
 )
 def test_a_refusal_travels_with_its_sentence(error: Exception) -> None:
-    """And with its class, which has the exit code."""
     arrived = pickle.loads(pickle.dumps(error))
     assert type(arrived) is type(error)
     assert str(arrived) == str(error)

@@ -1,14 +1,16 @@
-"""Files are read as tables, or refused as none; records that are no rows are listed."""
+"""Files are read as tables, or refused with what is wrong; records that are no rows are listed."""
 
 import codecs
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlref.batch.files import find
-from mlref.batch.read import opened
+from mlref.batch.read import BYTES, opened
 from mlref.core.errors import DataError, Violation
 from tests.code.batch.conftest import write_parquet
 
@@ -17,14 +19,13 @@ pytestmark = pytest.mark.usefixtures("here")
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a folder of its own."""
     monkeypatch.chdir(tmp_path)
 
 
 def content(
     data: bytes, name: str = "in.csv"
 ) -> tuple[list[dict[str, Any]], list[int], list[Violation]]:
-    """Rows of a file, their places, and what is no row."""
+    """Rows of a file, their places, and the records that are no rows."""
     Path(name).write_bytes(data)
     [source] = find(name)
     rows, places = [], []
@@ -35,32 +36,24 @@ def content(
         return rows, places, table.ragged
 
 
-def test_cells_of_csv_are_text_and_an_empty_one_is_null() -> None:
-    """Quoted or not."""
-    assert content(b'a,b\n1,x\n,""\n007,"1,5"\n')[0] == [
-        {"a": "1", "b": "x"}, {"a": None, "b": None}, {"a": "007", "b": "1,5"},
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "rows"),
+    [
+        (b'a,b\n1,x\n,""\n', [{"a": "1", "b": "x"}, {"a": None, "b": None}]),
+        (b'a,b\n007,"1,5"\n', [{"a": "007", "b": "1,5"}]),
+        (codecs.BOM_UTF8 + b"a,b\n1,2", [{"a": "1", "b": "2"}]),
+        (b"a,b\r\n1,2\r\n3,4\r\n", [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]),
+        (b'a,b\n"1\n2",x\n3,"y\nz"\n', [{"a": "1\n2", "b": "x"}, {"a": "3", "b": "y\nz"}]),
+        (b"a,b\n", []),
+    ],
+)
+def test_cells_of_csv_are_text_and_an_empty_one_is_null(
+    data: bytes, rows: list[dict[str, Any]]
+) -> None:
+    assert content(data) == (rows, list(range(len(rows))), [])
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name() -> None:
-    """Spreadsheets write one."""
-    assert content(codecs.BOM_UTF8 + b"a,b\n1,2\n")[0] == [{"a": "1", "b": "2"}]
-
-
-@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
-def test_lines_end_as_they_do_anywhere(ending: bytes) -> None:
-    """And the last one need not."""
-    assert content(ending.join([b"a,b", b"1,2", b"3,4"]))[0][1] == {"a": "3", "b": "4"}
-
-
-def test_a_cell_may_hold_lines() -> None:
-    """The rows after it keep their places."""
-    rows, places, _ = content(b'a,b\n"1\n2",x\n3,y\n')
-    assert (rows[0]["a"], places) == ("1\n2", [0, 1])
-
-
-def test_a_record_of_another_length_is_no_row() -> None:
-    """It is listed with its place; the rows around it keep theirs."""
+def test_a_record_of_another_length_is_listed_and_the_rows_around_it_keep_their_places() -> None:
     rows, places, ragged = content(b"a,b\n1,2\n3\n4,5\n6,7,8\n9,9\n")
     assert [row["a"] for row in rows] == ["1", "4", "9"]
     assert places == [0, 2, 4]
@@ -70,7 +63,6 @@ def test_a_record_of_another_length_is_no_row() -> None:
 
 
 def test_places_hold_over_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With records left out of each of them."""
     monkeypatch.setattr("mlref.batch.read.BLOCK", 64)
     lines = [f"{place},x" if place % 7 else str(place) for place in range(200)]
     rows, places, ragged = content(("a,b\n" + "\n".join(lines) + "\n").encode())
@@ -78,34 +70,30 @@ def test_places_hold_over_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one.row for one in ragged] == list(range(0, 200, 7))
 
 
-UNREADABLE = [
-    (b"", "the file is empty"),
-    ("a,b\né,1\n".encode("latin-1"), "is not UTF-8 text"),
-    ("é,b\n1,1\n".encode("latin-1"), "is not UTF-8 text"),
-    ("a,b\n1,2\n".encode("utf-16"), "is not UTF-8 text"),
-    (b"a,a\n1,2\n", "the column 'a' is there twice"),
-    (b'a,b\n1,2\n3,"4\n5,6\n', "its last record has a quote that is never closed"),
-    (b'a,"b\n1,2\n', "is not a table"),
-]
-
-
-@pytest.mark.parametrize(("data", "problem"), UNREADABLE)
-def test_what_is_no_csv_table_is_refused(data: bytes, problem: str) -> None:
-    """The file is named, and what is wrong with it."""
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "the file is empty"),
+        ("a,b\né,1\n".encode("latin-1"), "is not UTF-8 text but probably Windows-1252"),
+        ("é,b\n1,1\n".encode("latin-1"), "is not UTF-8 text but probably Windows-1252"),
+        (b"a,b\n" + b"1,2\n" * 2_000_000 + b"\xe9,1\n", "is not UTF-8 text"),
+        ("a,b\n1,2\n".encode("utf-16"), "is not UTF-8 text but probably UTF-16"),
+        (b"a;b\n1;2\n", r"separates columns by semicolons\n  Separate the columns by commas\."),
+        (b"a;b\n1,5;2\n", "separates columns by semicolons and decimals by a comma"),
+        (b"a\tb\n1\t2\n", "separates columns by tabs"),
+        (b"a|b\n1|2\n", "separates columns by bars"),
+        (b"a,a\n1,2\n", "the column 'a' is there twice"),
+        (b'a,b\n1,2\n3,"4\n5,6\n', "its last record has a quote that is never closed"),
+        (b'a,"b\n1,2\n', "is not a table"),
+    ],
+)
+def test_a_file_that_is_no_csv_table_is_refused(data: bytes, problem: str) -> None:
     with pytest.raises(DataError, match=f"in.csv: {problem}"):
-        content(data)
-
-
-def test_a_late_mistake_is_found_late() -> None:
-    """Megabytes after the first row."""
-    data = b"a,b\n" + b"1,2\n" * 2_000_000 + "é,1\n".encode("latin-1")
-    with pytest.raises(DataError, match="is not UTF-8 text"):
         content(data)
 
 
 @pytest.mark.parametrize("cut", [0, 3, 100, -1, -8])
 def test_a_truncated_parquet_file_is_refused(cut: int) -> None:
-    """Wherever it ends."""
     data = write_parquet("whole.parquet").read_bytes()[:cut]
     problem = "is not a complete Parquet file" if data else "the file is empty"
     with pytest.raises(DataError, match=f"in.parquet: {problem}"):
@@ -113,23 +101,23 @@ def test_a_truncated_parquet_file_is_refused(cut: int) -> None:
 
 
 def test_a_damaged_page_of_a_parquet_file_is_refused() -> None:
-    """Its footer is whole, its content is not."""
     data = bytearray(write_parquet("whole.parquet").read_bytes())
     data[4:60] = b"\xff" * 56
     with pytest.raises(DataError, match="in.parquet: is not a complete Parquet file"):
         content(bytes(data), "in.parquet")
 
 
-def test_columns_can_be_asked_for() -> None:
-    """In the order in which they are asked for."""
+def test_one_column_can_be_read_alone() -> None:
     Path("in.csv").write_text("a,b,c\n1,2,3\n")
-    with opened(find("in.csv")[0]) as table:
-        [batch] = table.batches(["c"])
-    assert batch.rows.to_pylist() == [{"c": "3"}]
+    write_parquet("in.parquet", [{"a": "1", "c": "3"}])
+    for name in "in.csv", "in.parquet":
+        with opened(find(name)[0], "c") as table:
+            [batch] = table.batches()
+        assert batch.rows.to_pylist() == [{"c": "3"}]
+        assert batch.places.dtype == np.int64
 
 
 def test_the_share_grows_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In both formats."""
     monkeypatch.setattr("mlref.batch.read.ROWS", 64)
     write_parquet("in.parquet", [{"a": place} for place in range(500)])
     Path("in.csv").write_text("a\n" + "1\n" * 500)
@@ -141,20 +129,65 @@ def test_the_share_grows_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read all, so the system's word is planted."""
     Path("in.csv").write_text("a\n1\n")
     [source] = find("in.csv")
 
     def denied(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
+        raise PermissionError(13, "Permission denied")  # root may read all
 
     monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", denied)
     with pytest.raises(DataError, match="permission denied"), opened(source):
         pass
 
 
-def test_places_are_whole_numbers() -> None:
-    """Of 64 bits: a file may have more rows than 32 bits can count."""
-    Path("in.csv").write_text("a\n1\n")
-    with opened(find("in.csv")[0]) as table:
-        assert next(table.batches()).places.dtype == np.int64
+def folded(cell: Any, count: int) -> pa.Array:
+    """A column of equal cells, which takes next to no memory."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([cell]))
+
+
+def test_text_that_unfolds_to_gigabytes_comes_in_batches_that_fit() -> None:
+    table = pa.table({"s": folded("x" * 100_000, 20_000), "t": folded(b"y", 20_000)})
+    pq.write_table(table, "in.parquet", compression="zstd", store_schema=False)
+    assert Path("in.parquet").stat().st_size < 50_000
+    with opened(find("in.parquet")[0]) as table:
+        assert table.schema.types == [pa.string(), pa.binary()]
+        batches = [
+            (batch.rows.num_rows, batch.rows.nbytes, batch.rows.schema)
+            for batch in table.batches()
+        ]
+    assert sum(rows for rows, _, _ in batches) == 20_000
+    assert max(size for _, size, _ in batches) < 1.1 * BYTES
+    assert {schema for _, _, schema in batches} == {table.schema}
+
+
+def test_a_cell_that_no_batch_can_hold_is_refused_by_its_column(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlref.batch.read.UNFOLDED", 1000)
+    pq.write_table(pa.table({"s": folded("x" * 1001, 9)}), "in.parquet", store_schema=False)
+    with pytest.raises(DataError, match="a row of the column 's' has 1,001 bytes"):
+        content(Path("in.parquet").read_bytes(), "in.parquet")
+
+
+def test_a_page_that_unfolds_to_gigabytes_is_refused_by_its_column(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlref.batch.read.UNFOLDED", 1_000_000)
+    table = pa.table({"a": np.zeros(1_000_000)})
+    pq.write_table(table, "in.parquet", compression="zstd", use_dictionary=False)
+    with pytest.raises(DataError, match=r"the column 'a' unfolds"):
+        content(Path("in.parquet").read_bytes(), "in.parquet")
+
+
+def test_rows_of_many_columns_come_in_batches_that_fit() -> None:
+    wide = {f"c{place}": np.zeros(500) for place in range(5_000)}
+    pq.write_table(pa.table(wide), "in.parquet")
+    with opened(find("in.parquet")[0]) as table:
+        assert max(batch.rows.num_rows for batch in table.batches()) <= BYTES / 5_000 / 24
+
+
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_text_in_delta_encodings_is_read(encoding: str) -> None:
+    table = pa.table({"s": ["one", "one and two"]})
+    pq.write_table(table, "in.parquet", use_dictionary=False, column_encoding={"s": encoding})
+    assert content(Path("in.parquet").read_bytes(), "in.parquet")[0] == table.to_pylist()

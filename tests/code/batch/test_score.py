@@ -1,309 +1,278 @@
-"""A run is all or nothing, tells what became of the rows, and goes on where it was killed."""
+"""One file becomes one part: every row is scored as the service would, or rejected with its reason."""
 
-import json
-import os
-import struct
+import math
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from mlref.batch import score as module
-from mlref.batch.files import Job
-from mlref.batch.part import Part
-from mlref.core.errors import DataError, EnvironmentFault, MlrefError, ModelNotFound, NotPublished
-from mlref.core.storage import Project, digest
+from mlref.batch import score as part
+from mlref.batch.score import Model
+from mlref.batch.score import ADDED, BLOCK, predict, score_file
+from mlref.core.errors import DataError, EnvironmentFault, NotPublished
+from mlref.core.rows import generate
 from tests.code.batch.conftest import (
     ROWS,
     everything,
+    job,
     read,
     rejected,
-    score,
     write_csv,
     write_parquet,
 )
-from tests.fakes import write_store
+from tests.fakes import CONTRACT, HALF_WIDTH, linear
 
-BAD = {**ROWS[0], "area": 1}
-
-
-@pytest.fixture
-def folder(project: Project) -> Path:
-    """Three files in the folder `in`, with one bad row."""
-    write_csv("in/a.csv", ROWS)
-    write_parquet("in/b.parquet", [*ROWS, BAD] * 2)
-    write_csv("in/deep/c.csv", ROWS * 5)
-    return project.root
+OUT = "out.parquet"
+REJECTED = "out.parquet.rejected"
+ENCODED = [[70.5, 3, 1, 4], [20, 1, 0, None], [400, 9, 2, 0]]
 
 
-def test_a_folder_becomes_parts_and_a_sign_that_it_is_complete(
-    project: Project, folder: Path
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+def test_a_part_has_the_rows_with_their_predictions(model: Model, write: Any) -> None:
+    made = score_file(job(write(f"in.{write.__name__.removeprefix('write_')}")), model)
+    rows = read(OUT)
+    assert [{name: row[name] for name in ROWS[0]} for row in rows] == ROWS
+    assert [row["prediction"] for row in rows] == pytest.approx(
+        [linear(np.array([row], float))[0] for row in ENCODED]
+    )
+    for row in rows:
+        assert row["upper"] - row["prediction"] == pytest.approx(HALF_WIDTH)
+        assert row["prediction"] - row["lower"] == pytest.approx(HALF_WIDTH)
+        assert row["model_version"] == "1"
+    assert [row["warnings"] for row in rows] == [
+        [], [],
+        ["area is unusual: expected 20 to 300 m².", "rooms is unusual: expected 1 to 8."],
+    ]  # fmt: skip
+    counts = made.counts
+    assert counts.rows == {"read": 3, "scored": 3, "warned": 1, "rejected": 0}
+    assert counts.warnings == {"area": 1, "rooms": 1}
+    assert not Path(REJECTED).exists()
+
+
+def test_other_columns_pass_through_as_they_are(model: Model) -> None:
+    more = [{**row, "id": f"00{place}", "seen": place} for place, row in enumerate(ROWS)]
+    score_file(job(write_parquet("in.parquet", more)), model)
+    assert [(row["id"], row["seen"]) for row in read(OUT)] == [("000", 0), ("001", 1), ("002", 2)]
+    score_file(job(write_csv("in.csv", more)), model)
+    assert [(row["id"], row["seen"]) for row in read(OUT)][1] == ("001", "1")
+    assert pq.read_schema(OUT).names == [*more[0], *ADDED.names]
+
+
+def test_the_order_of_columns_is_free(model: Model) -> None:
+    score_file(job(write_csv("in.csv", [dict(reversed(row.items())) for row in ROWS])), model)
+    assert read(OUT)[0]["prediction"] == pytest.approx(linear([70.5, 3, 1, 4]))
+
+
+BAD: list[tuple[str, Any, str]] = [
+    # column, its cell in Python, and what the rejected row shows
+    ("area", None, "null"),
+    ("area", math.nan, "null"),
+    ("area", math.inf, "inf"),
+    ("area", -math.inf, "-inf"),
+    ("area", 4.9, "4.9"),
+    ("area", 1e300, "1e+300"),
+    ("rooms", 2.5, "2.5"),
+    ("rooms", 21, "21"),
+    ("heating", "coal", "'coal'"),
+    ("heating", "Oil", "'Oil'"),
+    ("heating", None, "null"),
+    ("balcony", -1.0, "-1"),
+]
+
+
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+@pytest.mark.parametrize(("column", "cell", "shown"), BAD)
+def test_a_bad_row_is_rejected_with_its_reason(
+    model: Model, write: Any, column: str, cell: Any, shown: str
 ) -> None:
-    """The sign has model, time, rows and digests; the summary has the counts."""
-    said = score(project, "in")
-    assert sorted(path.name for path in Path("out").iterdir()) == [
-        "_SUCCESS", "a.parquet", "b.parquet", "deep-c.parquet",
-    ]  # fmt: skip
-    success = json.loads(Path("out/_SUCCESS").read_bytes())
-    assert success["model"]["name"] == "rents" and success["model"]["version"] == "1"
-    assert success["rows"] == {"read": 26, "scored": 24, "warned": 8, "rejected": 2}
-    assert success["reasons"] == {"area: a number from 5 to 1000 (m²)": 2}
-    for name, made in success["parts"].items():
-        values = [row["prediction"] for row in read(Path("out") / name)]
-        assert made["predictions"] == digest(struct.pack(f"<{len(values)}d", *values))
-        assert made["rows"] == len(values)
-    assert success["finished"].startswith("20")
-    lines = [" ".join(line.split()) for line in said.splitlines()]
-    assert lines[0].startswith("26 rows of 3 files by rents version 1 (")
-    assert lines[1:] == [
-        "scored 24", "warned 8", "rejected 2", "2 area: a number from 5 to 1000 (m²)",
-        "Written: out, out.rejected",
-    ]  # fmt: skip
-    assert [line["row"] for line in rejected("out.rejected/b.csv")] == ["3", "7"]
+    rows = [ROWS[0], {**ROWS[1], column: cell}, ROWS[2]]
+    name = f"in.{write.__name__.removeprefix('write_')}"
+    counts = score_file(job(write(name, rows)), model).counts
+    [accepts] = [one.accepts for one in CONTRACT.features if one.name == column]
+    line = {"file": name, "row": "1", "column": column, "value": shown}
+    assert rejected(REJECTED) == [{**line, "reason": f"allowed: {accepts}"}]
+    assert [row["area"] for row in read(OUT)] == [70.5, 400.0]
+    assert (counts.rows["scored"], counts.rows["rejected"]) == (2, 1)
+    assert counts.reasons == {f"{column}: {accepts}": 1}
 
 
-def test_one_file_becomes_one_file(project: Project, folder: Path) -> None:
-    """Beside which nothing else is left."""
-    before = set(os.listdir())
-    score(project, "in/a.csv", output="o.parquet")
-    assert set(os.listdir()) - before == {"o.parquet"}
-    assert len(read("o.parquet")) == 3
+TYPES = [
+    ("area", pa.float32(), 70.5, True),
+    ("area", pa.float16(), 70.5, True),
+    ("area", pa.int64(), 70, True),
+    ("area", pa.uint8(), 70, True),
+    ("area", pa.decimal128(9, 2), Decimal("70.50"), True),
+    ("area", pa.string(), "70.5", False),
+    ("area", pa.bool_(), True, False),
+    ("area", pa.null(), None, False),
+    ("rooms", pa.float64(), 3.0, True),
+    ("rooms", pa.bool_(), True, False),
+    ("heating", pa.dictionary(pa.int8(), pa.string()), "oil", True),
+    ("heating", pa.large_string(), "oil", True),
+    ("heating", pa.int64(), 1, False),
+    ("balcony", pa.null(), None, True),
+    ("balcony", pa.float64(), math.nan, True),
+]
 
 
-def test_several_inputs_go_into_one_folder(project: Project, folder: Path) -> None:
-    """As a shell expands a pattern."""
-    score(project, "in/a.csv", "in/deep")
-    assert sorted(os.listdir("out")) == ["_SUCCESS", "a.parquet", "c.parquet"]
+@pytest.mark.parametrize(("column", "kind", "cell", "good"), TYPES)
+def test_the_type_of_a_parquet_column_decides_as_a_json_type_does(
+    model: Model, column: str, kind: pa.DataType, cell: Any, good: bool
+) -> None:
+    rows = [{**ROWS[0], column: cell}] * 3
+    counts = score_file(job(write_parquet("in.parquet", rows, **{column: kind})), model).counts
+    assert (counts.rows["scored"], counts.rows["rejected"]) == ((3, 0) if good else (0, 3))
 
 
-@pytest.mark.parametrize("output", ["out", "o.parquet"])
-def test_an_output_that_is_there_is_refused(project: Project, folder: Path, output: str) -> None:
-    """Scoring twice changes nothing; the message names both ways on."""
-    score(project, "in/a.csv", output=output)
-    before = everything(folder)
-    with pytest.raises(DataError, match="is there already\n  `--overwrite` .* `--resume`"):
-        score(project, "in/a.csv", output=output)
-    assert everything(folder) == before
+TEXTS = [
+    ("area", " 70.5 ", True), ("area", "7.05e1", True), ("area", "+70.5", True),
+    ("area", "1_00", False), ("area", "70,5", False), ("area", "tall", False),
+    ("area", "nan(7)", False), ("area", "nan", False), ("area", "True", False),
+    ("rooms", "3.0", True), ("rooms", "3.5", False), ("heating", "oil ", False),
+    ("balcony", "nan", True), ("balcony", "nan(7)", False), ("balcony", "", True),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("output", ["out", "o.parquet"])
-def test_overwriting_replaces_everything(project: Project, folder: Path, output: str) -> None:
-    """Parts and rejected rows of the run before are gone."""
-    score(project, "in/b.parquet", output=output)
-    score(project, "in/a.csv", output=output, overwrite=True)
-    assert not Path(f"{output}.rejected").exists()
-    if output == "out":
-        assert sorted(os.listdir("out")) == ["_SUCCESS", "a.parquet"]
+@pytest.mark.parametrize(("column", "text", "good"), TEXTS)
+def test_text_in_csv_is_read_as_the_pipeline_reads_it(
+    model: Model, column: str, text: str, good: bool
+) -> None:
+    for neighbour in ROWS[0], {**ROWS[0], "area": "x", "balcony": "x"}:
+        counts = score_file(job(write_csv("in.csv", [{**ROWS[0], column: text}, neighbour])), model)
+        assert counts.counts.rows["scored"] == good + (neighbour == ROWS[0])
+
+
+def test_a_row_with_several_faults_is_one_row_with_several_lines(model: Model) -> None:
+    counts = score_file(
+        job(write_csv("in.csv", [{**ROWS[0], "area": 1, "rooms": 0}])), model
+    ).counts
+    assert [line["column"] for line in rejected(REJECTED)] == ["area", "rooms"]
+    assert (counts.rows["rejected"], sum(counts.reasons.values())) == (1, 2)
+    assert read(OUT) == []
+
+
+def test_the_key_stands_beside_a_rejected_row(model: Model) -> None:
+    rows = [{**ROWS[0], "id": "a"}, {**ROWS[0], "id": "b", "area": 1}]
+    score_file(job(write_csv("in.csv", rows), key="id"), model)
+    assert [line["id"] for line in rejected(REJECTED)] == ["b"]
+
+
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+def test_a_file_without_rows_becomes_a_part_without_rows(model: Model, write: Any) -> None:
+    path = write(f"in.{write.__name__.removeprefix('write_')}")
+    if path.suffix == ".csv":
+        path.write_text("area,rooms,heating,balcony\n")
     else:
-        assert len(read(output)) == 3
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+    assert score_file(job(path), model).counts.rows["read"] == 0
+    assert pq.read_table(OUT).num_rows == 0
+    assert pq.read_schema(OUT).names == [*ROWS[0], *ADDED.names]
 
 
-def test_a_folder_with_other_files_is_not_overwritten(project: Project, folder: Path) -> None:
-    """A slip of the keyboard costs nobody a folder."""
-    Path("out").mkdir()
-    for name, content in ("notes.txt", b"mine"), (
-        "mine.parquet",
-        Path("in/b.parquet").read_bytes(),
-    ):
-        Path("out", name).write_bytes(content)
-        with pytest.raises(DataError, match=f"{name}: was not written by `mlref score`"):
-            score(project, "in/a.csv", overwrite=True)
-        with pytest.raises(DataError, match=f"holds {name}, which nothing of this input becomes"):
-            score(project, "in/a.csv", resume=True)
-        Path("out", name).unlink()
-    score(project, "in/a.csv")
+def test_a_missing_column_is_refused_with_those_that_are_there(model: Model) -> None:
+    rows = [{name: cell for name, cell in row.items() if name != "balcony"} for row in ROWS]
+    with pytest.raises(DataError, match=r"in\.csv: lacks 'balcony'; it has: 'area', 'rooms'"):
+        score_file(job(write_csv("in.csv", rows)), model)
+    assert not Path(OUT).exists()
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(project: Project, folder: Path) -> None:
-    """With what to do."""
-    Path("out").write_text("mine")
-    with pytest.raises(DataError, match="is a file"):
-        score(project, "in", overwrite=True)
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_another_delimiter_is_said_to_be_one(model: Model, sign: str) -> None:
+    path = write_csv("in.csv")
+    path.write_text(path.read_text().replace(",", sign))
+    with pytest.raises(DataError, match="Separate the columns by commas"):
+        score_file(job(path), model)
 
 
-def killed_after(count: int) -> Any:
-    """An engine that dies when it has finished some files."""
-    whole = module.threads(1)
-
-    def engine(jobs: Any, model: Any, tell: Any) -> Any:
-        for done, outcome in enumerate(whole(jobs, model, tell)):
-            if done == count:
-                raise SystemExit
-            yield outcome
-
-    return engine
+@pytest.mark.parametrize("name", ADDED.names)
+def test_a_column_that_scoring_adds_may_not_be_there(model: Model, name: str) -> None:
+    with pytest.raises(DataError, match=f"has a column '{name}', which scoring adds"):
+        score_file(job(write_csv("in.csv", [{**ROWS[0], name: 1}])), model)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_a_killed_run_goes_on_to_the_same_bytes(project: Project, folder: Path, count: int) -> None:
-    """As if nothing had happened; what was left half-written goes."""
-    score(project, "in", output="straight")
-    with pytest.raises(SystemExit):
-        module.run(project, module.Request(["in"], "out"), killed_after(count))
-    assert not Path("out/_SUCCESS").exists()
-    Path("out/.a.parquet.x1_z").mkdir(parents=True)
-    score(project, "in", resume=True)
-    whole, straight = everything(folder / "out"), everything(folder / "straight")
-    assert list(whole) == list(straight)
-    for name in set(whole) - {"_SUCCESS"}:
-        assert whole[name] == straight[name]
-    parts = [json.loads(each["_SUCCESS"])["parts"] for each in (whole, straight)]
-    assert parts[0] == parts[1]
-    assert everything(folder / "out.rejected") == everything(folder / "straight.rejected")
-    assert not Path("out/.a.parquet.x1_z").exists()
+def test_a_part_depends_on_nothing_but_rows_and_model(model: Model) -> None:
+    path = write_parquet("in.parquet", ROWS * 100)
+    first, second = (score_file(job(path, name), model) for name in ("a.parquet", "b.parquet"))
+    assert first == second
+    assert Path("a.parquet").read_bytes() == Path("b.parquet").read_bytes()
 
 
-@pytest.mark.parametrize(("inputs", "output"), [("in", "out"), ("in/a.csv", "o.parquet")])
-def test_resuming_does_nothing_to_what_is_complete(
-    project: Project, folder: Path, inputs: str, output: str
+def test_rows_in_many_batches_are_scored_like_rows_in_one(
+    model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And everything where nothing is; a scheduler may always say `--resume`."""
-    first = score(project, inputs, output=output, resume=True)
-    before = everything(folder)
-    again = score(project, inputs, output=output, resume=True)
-    assert everything(folder) == before
-    assert "of the files had been scored before" in again
-    assert first.splitlines()[1:] == [*again.splitlines()[2:]]
+    rows = [{**ROWS[place % 3], "area": 50 + place % 7 * 100} for place in range(500)]
+    rows[377]["rooms"] = 0
+    path = write_parquet("in.parquet", rows)
+    score_file(job(path, "whole.parquet"), model)
+    monkeypatch.setattr("mlref.batch.read.ROWS", 64)
+    score_file(job(path, "small.parquet"), model)
+    assert read("whole.parquet") == read("small.parquet")
+    assert rejected("small.parquet.rejected") == rejected("whole.parquet.rejected")
+    assert [line["row"] for line in rejected("small.parquet.rejected")] == ["377"]
 
 
-def test_a_part_that_is_older_than_its_input_is_made_again(project: Project, folder: Path) -> None:
-    """And the folder is not complete meanwhile."""
-    score(project, "in")
-    write_csv("in/a.csv", ROWS[:1])
-    later = Path("out/a.parquet").stat().st_mtime + 5
-    os.utime("in/a.csv", (later, later))
-    score(project, "in", resume=True)
-    assert len(read("out/a.parquet")) == 1
-    again = json.loads(Path("out/_SUCCESS").read_bytes())["parts"]["a.parquet"]
-    assert again["rows"] == 1
-    assert again["predictions"] == digest(struct.pack("<d", read("out/a.parquet")[0]["prediction"]))
+def test_predicting_in_blocks_is_predicting(model: Model) -> None:
+    rows = generate(CONTRACT, BLOCK * 2 + 5, seed=1)
+    assert predict(model.predictor, rows).value == pytest.approx(linear(rows))
 
 
-def test_a_broken_part_is_made_again(project: Project, folder: Path) -> None:
-    """When the power failed before it was on the disk."""
-    score(project, "in")
-    whole = Path("out/a.parquet").read_bytes()
-    Path("out/a.parquet").write_bytes(b"")
-    score(project, "in", resume=True)
-    assert Path("out/a.parquet").read_bytes() == whole
+def test_too_many_rejected_rows_leave_no_part(model: Model) -> None:
+    path = write_csv("in.csv", [{**ROWS[0], "area": 1}, *ROWS])
+    limited = job(path)._replace(limit="10%")
+    with pytest.raises(NotPublished, match=r"1 of 4 rows are rejected \(25 %\); allowed: 10 %"):
+        score_file(limited, model)
+    assert not Path(OUT).exists()
+    assert len(rejected(REJECTED)) == 1
+    score_file(limited._replace(limit="25%"), model)
+    assert Path(OUT).exists()
 
 
-def test_a_file_that_appears_later_is_scored_by_resuming(project: Project, folder: Path) -> None:
-    """The others are not scored again."""
-    score(project, "in/a.csv", "in/deep")
-    said = score(project, "in/a.csv", "in/deep", "in/b.parquet", resume=True)
-    assert "2 of the files had been scored before" in said
-    assert len(json.loads(Path("out/_SUCCESS").read_bytes())["parts"]) == 3
-
-
-def test_two_models_do_not_share_an_output(
-    project: Project, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_leaves_nothing_half_written(
+    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where the champion has changed meanwhile, the message names both ways on."""
-    store = tmp_path / "own"
-    first = write_store(store)
-    write_store(store, base=7.0, version=2, alias="challenger")
-    monkeypatch.setenv("MLREF_STORE", str(store))
-    own = Project(tmp_path)
-    score(own, "in")
-    with pytest.raises(DataError, match=rf"version 1, not of 2\n  `--model {first[:12]} --resume`"):
-        score(own, "in", resume=True, model="2")
-    score(own, "in", overwrite=True, model="2")
-    assert {row["model_version"] for row in read("out/a.parquet")} == {"2"}
+    path = write_csv("in.csv", [{**ROWS[0], "area": 1}, *ROWS])
+    before = everything(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(part.pq.ParquetWriter, "write_batch", full)
+    with pytest.raises(EnvironmentFault, match=r"out\.parquet\S* cannot be written: No space left"):
+        score_file(job(path), model)
+    assert everything(tmp_path) == before
 
 
-def test_a_bad_file_does_not_stop_the_others(project: Project, folder: Path) -> None:
-    """It is named, nothing is declared complete, and mending it and resuming finishes the run."""
-    whole = Path("in/b.parquet").read_bytes()
-    Path("in/b.parquet").write_bytes(whole[:-9])
-    with pytest.raises(
-        NotPublished, match=r"(?s)1 of 3 files .*b\.parquet: is not a complete.*--resume"
-    ):
-        score(project, "in")
-    assert sorted(os.listdir("out")) == ["a.parquet", "deep-c.parquet"]
-    Path("in/b.parquet").write_bytes(whole)
-    assert "2 of the files had been scored before" in score(project, "in", resume=True)
-    assert Path("out/_SUCCESS").exists()
+def test_a_file_that_changes_while_it_is_read_gives_no_part(model: Model) -> None:
+    path = write_csv("in.csv")
+
+    def touch(rows: int, size: float) -> None:
+        path.write_text(path.read_text() + "70,3,oil,\n")
+
+    with pytest.raises(DataError, match="in.csv: changed while it was read"):
+        score_file(job(path), model, touch)
+    assert not Path(OUT).exists()
 
 
-def test_many_bad_files_are_counted(project: Project) -> None:
-    """The first twenty are named."""
-    for number in range(25):
-        write_csv(f"in/{number}.csv", [{"x": 1}])
-    with pytest.raises(NotPublished, match=r"(?s)25 of 25 files.*… and 5 more"):
-        score(project, "in")
+def test_a_file_that_has_vanished_is_named(model: Model) -> None:
+    made = job(write_csv("in.csv"))
+    Path("in.csv").unlink()
+    with pytest.raises(DataError, match=r"in\.csv: there is no such file"):
+        score_file(made, model)
 
 
-@pytest.mark.parametrize(("output", "inputs"), [("out", "in"), ("o.parquet", "in/b.parquet")])
-def test_too_many_rejected_rows_publish_nothing(
-    project: Project, folder: Path, output: str, inputs: str
-) -> None:
-    """No part, no sign; the rejected rows stay to be looked at."""
-    with pytest.raises(NotPublished, match=r"2 of (26|8) rows are rejected"):
-        score(project, inputs, output=output, max_rejected="1")
-    left = [name for name in everything(folder) if name.startswith(output)]
-    assert left == [f"{output}.rejected" + ("/b.csv" if output == "out" else "")]
-    score(project, inputs, output=output, max_rejected="2")
-    assert Path(output).exists()
+def test_what_has_been_done_is_told_in_rows_and_bytes(model: Model) -> None:
+    path = write_parquet("in.parquet", ROWS * 50)
+    told: list[tuple[int, float]] = []
+    score_file(job(path), model, lambda rows, size: told.append((rows, size)))
+    assert sum(rows for rows, _ in told) == 150
+    assert sum(size for _, size in told) == pytest.approx(path.stat().st_size)
 
 
-def test_a_fault_of_the_disk_stops_the_run(
-    project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other files would meet it too; what is complete stays."""
-    begun: list[str] = []
-
-    def attempt(job: Job, *_: object) -> Part | MlrefError:
-        begun.append(job.source.name)
-        return EnvironmentFault(f"{job.part} cannot be written", OSError(28, "No space left"))
-
-    monkeypatch.setattr(module, "attempt", attempt)
-    with pytest.raises(EnvironmentFault, match="No space left"):
-        module.run(project, module.Request(["in"], "out"), module.threads(1))
-    assert not Path("out/_SUCCESS").exists()
-
-
-def test_an_unforeseen_fault_stops_the_run(
-    project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is not taken for a bad file."""
-
-    def attempt(*_: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(module, "attempt", attempt)
-    with pytest.raises(ZeroDivisionError):
-        score(project, "in")
-    assert not Path("out").exists() or os.listdir("out") == []
-
-
-def test_an_unknown_model_is_refused(project: Project, folder: Path) -> None:
-    """Before anything is written."""
-    with pytest.raises(ModelNotFound):
-        score(project, "in", model="9")
-    assert not Path("out").exists()
-
-
-def test_threads_and_one_thread_give_the_same(project: Project, folder: Path) -> None:
-    """Byte for byte."""
-    for count in 1, 3:
-        module.run(project, module.Request(["in"], f"out{count}"), module.threads(count))
-    one, three = everything(folder / "out1"), everything(folder / "out3")
-    assert {**one, "_SUCCESS": b""} == {**three, "_SUCCESS": b""}
-
-
-def test_another_storage_gets_the_same_bytes(project: Project, folder: Path) -> None:
-    """Parts, rejected rows and sign; it is refused and resumed alike."""
-    import fsspec
-
-    memory = fsspec.filesystem("memory")
-    score(project, "in")
-    score(project, "in", output="memory://bucket/out")
-    with pytest.raises(DataError, match="is there already"):
-        score(project, "in", output="memory://bucket/out")
-    assert "3 of the files" in score(project, "in", output="memory://bucket/out", resume=True)
-    for name, content in everything(folder / "out").items():
-        if name != "_SUCCESS":
-            assert memory.cat_file(f"/bucket/out/{name}") == content
-    assert memory.exists("/bucket/out/_SUCCESS") and memory.exists("/bucket/out.rejected/b.csv")
-    memory.rm("/bucket", recursive=True)
+def test_a_part_says_what_made_it(model: Model) -> None:
+    score_file(job(write_csv("in.csv")), model)
+    said = pq.read_metadata(OUT).metadata[b"mlref.score"].decode()
+    assert model.identity["digest"] in said and '"read": 3' in said

@@ -1,12 +1,11 @@
-"""The output as a whole: refused when it is there, gone on with when asked, complete or not.
+"""The output as a whole: refused where it is there, gone on with when asked, complete or not.
 
 A part is there whole or not at all, and says in its metadata which model made it and what became of
-its rows. So a killed run needs no journal: what it has finished can be seen.
+its rows. So a killed run needs no journal.
 """
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlref.batch.counts import Counts, Limit
+from mlref.batch.counts import Counts, check
 from mlref.batch.files import Job, absolute, is_file, publishing, reached, remove
-from mlref.batch.model import Model
-from mlref.batch.part import META, Part
+from mlref.batch.score import META, Model, Part
 from mlref.core.errors import DataError, NotPublished
 from mlref.core.storage import to_json
 
@@ -42,7 +40,6 @@ class Output:
         self.given, self.model = given, model
         self.jobs = {PurePosixPath(job.part).name: job for job in jobs}
         self.place, self.single = absolute(given), is_file(given)
-        self.success = f"{self.place}/{SUCCESS}"
 
     def begin(self, overwrite: bool, resume: bool) -> dict[Job, Part]:
         """Look at what is there, and give the parts that need not be made again.
@@ -51,19 +48,26 @@ class Output:
         ------
         DataError
             When something is there and neither ``overwrite`` nor ``resume`` is asked for, when a folder
-            holds what is not of this run, or when another model made what is there.
+            holds other files, or when another model made what is there.
         """
         there = self._there()
+        others = [name for name in there if name != SUCCESS and name not in self.jobs]
         if there and not (overwrite or resume):
             remedy = "`--overwrite` replaces it, `--resume` goes on with what is missing."
             raise DataError(self.given, "is there already", remedy)
         if there and resume:
+            for name in others:
+                problem = f"holds {name}, which nothing of this input becomes"
+                raise DataError(self.given, problem, "Name another folder, or move it away.")
             return self._finished(there)
         if not self.single:  # a file is replaced at once when its successor is finished
+            for name in others:
+                self._said_by(f"{self.place}/{name}")
             self._clear(there)
+            remove(f"{self.place}.rejected")
         return {}
 
-    def limited(self, limit: Limit, counts: Counts) -> None:
+    def check(self, limit: str, counts: Counts) -> None:
         """Take the parts away when too many rows of all are rejected; the rejected rows stay.
 
         Raises
@@ -72,9 +76,9 @@ class Output:
             In that case.
         """
         try:
-            limit.check(counts)
+            check(limit, counts.rows)
         except NotPublished:
-            self._clear([SUCCESS, *self.jobs], rejected=False)
+            self._clear(self.jobs)
             raise
 
     def finish(self, parts: Mapping[Job, Part], counts: Counts) -> None:
@@ -84,20 +88,19 @@ class Output:
         content = {
             "model": self.model.identity,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "rows": {
-                "read": counts.read, "scored": counts.scored, "warned": counts.warned,
-                "rejected": counts.rejected,
-            },
+            "rows": counts.rows,
+            "warnings": counts.warnings,
             "reasons": counts.reasons,
             "parts": {
                 name: {
-                    "input": job.source.name, "rows": parts[job].counts.scored,
+                    "input": job.source.name,
+                    "rows": parts[job].counts.rows["scored"],
                     "predictions": parts[job].digest,
                 }
                 for name, job in self.jobs.items()
             },
-        }  # fmt: skip
-        with publishing(self.success) as fresh:
+        }
+        with publishing(f"{self.place}/{SUCCESS}") as fresh:
             fresh.write_bytes(to_json(content))
 
     def _there(self) -> list[str]:
@@ -105,43 +108,32 @@ class Output:
         with reached(self.place) as (fs, path):
             if self.single:
                 return [PurePosixPath(path).name] if fs.exists(path) else []
-            if fs.isfile(path):
-                remedy = "A folder of parts needs another name, a single file the end .parquet."
-                raise DataError(self.given, "is a file", remedy)
             found = fs.ls(path, detail=False) if fs.isdir(path) else []
             names = {PurePosixPath(one).name for one in found if one.rstrip("/") != path}
             return sorted(name for name in names if not name.startswith("."))
 
-    def _clear(self, names: Sequence[str], rejected: bool = True) -> None:
-        """Remove an output, the sign that it is complete first, and nothing that is not ours."""
-        for name in names:
-            if name != SUCCESS and name not in self.jobs:
-                self._said_by(f"{self.place}/{name}")
-        for name in sorted(names, key=lambda name: name != SUCCESS):
+    def _clear(self, names: Iterable[str]) -> None:
+        """Remove parts, the sign that they are complete first."""
+        for name in [SUCCESS, *names]:
             remove(f"{self.place}/{name}")
-        if rejected:
-            remove(f"{self.place}.rejected")
 
     def _finished(self, there: Sequence[str]) -> dict[Job, Part]:
         """The parts that are there, made by this model from inputs that have not changed since."""
-        for name in there:
-            if name != SUCCESS and name not in self.jobs:
-                problem = f"holds {name}, which nothing of this input becomes"
-                raise DataError(self.given, problem, "Name another folder, or move it away.")
         parts = {}
         for name, job in self.jobs.items():
             said = self._said_by(job.part) if name in there else {}
             if said and said["model"] != self.model.identity:
                 version, digest = said["model"]["version"], said["model"]["digest"]
                 raise DataError(
-                    job.part, f"is of version {version}, not of {self.model.version}",
-                    f"`--model {digest[:12]} --resume` goes on with that one; `--overwrite` begins anew.",
-                )  # fmt: skip
-            if said and not _stale(job):
-                reasons = Counter(said["counts"].pop("reasons"))
-                parts[job] = Part(Counts(**said["counts"], reasons=reasons), said["digest"])
+                    job.part,
+                    f"is of version {version}, not of {self.model.version}",
+                    f"`--model {digest[:12]} --resume` goes on with that one; `--overwrite` begins"
+                    " anew.",
+                )
+            if said and not _is_stale(job):
+                parts[job] = Part(Counts.sum([said["counts"]]), said["digest"])
         if len(parts) < len(self.jobs) and not self.single:
-            remove(self.success)
+            remove(f"{self.place}/{SUCCESS}")
         return parts
 
     def _said_by(self, url: str) -> dict[str, Any]:
@@ -164,7 +156,7 @@ class Output:
         raise DataError(url, "was not written by `mlref score`", "Name another output.")
 
 
-def _stale(job: Job) -> bool:
+def _is_stale(job: Job) -> bool:
     """Whether an input was changed after its part was made."""
     with reached(job.source.url) as (fs, path):
         changed = fs.modified(path)
