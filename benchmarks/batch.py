@@ -10,7 +10,8 @@ and in one run:
 - against a copy that has no model: pyarrow reads the same files and writes the same columns, a thread a
   core, with the options that `mlref score` writes with;
 - on two threads against one;
-- on a Dask cluster of two workers, which is running already, against two threads;
+- on a Dask cluster of two workers, which is running already, against two threads, each with and without
+  its start: the time that 100 rows take, which is imports, model and connection;
 - a tenth of the rows as CSV against `pandas.read_csv`, predict and `to_csv`;
 - 100 rows, start of the process included;
 - the peak memory at a tenth of the rows, at all of them, and with `--large` at ten times as many.
@@ -82,7 +83,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
-from mlref.batch.part import ADDED, REPETITIVE
+from mlref.batch.score import ADDED, REPETITIVE
 given, out, made = map(Path, sys.argv[1:])
 out.mkdir()
 pa.set_cpu_count(1)
@@ -209,9 +210,9 @@ class Bench:
                 print(name, file=sys.stderr)
                 self.found.setdefault(name, []).append(one())
 
-    def on_dask(self) -> Run:
+    def on_dask(self, given: Path) -> Run:
         """The run on a cluster that is warm: started, and used once."""
-        return self.score(self.given, "--engine", "dask", "--scheduler", self.scheduler)
+        return self.score(given, "--engine", "dask", "--scheduler", self.scheduler)
 
     def measure(self) -> None:
         """Everything that is compared."""
@@ -230,8 +231,13 @@ class Bench:
             ours_tenth=lambda: self.score(self.tenth, *two),
         )
         with Cluster(self.folder) as self.scheduler:
-            self.on_dask()
-            self.alternate(ours_again=lambda: self.score(self.given, *two), dask=self.on_dask)
+            self.on_dask(self.given)
+            self.alternate(
+                ours_again=lambda: self.score(self.given, *two),
+                dask=lambda: self.on_dask(self.given),
+                ours_start=lambda: self.score(self.few, *two),
+                dask_start=lambda: self.on_dask(self.few),
+            )
 
     def large(self) -> Run:
         """Ten times the rows: the same files ten times; a part is taken away once it is there."""
@@ -322,6 +328,13 @@ def report(found: dict[str, list[Run]], rows: int, peaks: dict[str, list[Run]]) 
         )
         for name, (one, other) in RATIOS.items()
     }
+    ratios["dask_vs_threads_without_start"] = statistics.median(
+        (dask.seconds - dask_start.seconds) / (ours.seconds - ours_start.seconds)
+        for dask, dask_start, ours, ours_start in zip(
+            *(found[name] for name in ("dask", "dask_start", "ours_again", "ours_start")),
+            strict=True,
+        )
+    )
     table = Table("what", "seconds", "least", "most", "MB", title=f"{rows:,} rows")
     for name, runs in found.items():
         seconds = [one.seconds for one in runs]
@@ -330,8 +343,8 @@ def report(found: dict[str, list[Run]], rows: int, peaks: dict[str, list[Run]]) 
         table.add_row(name, *(f"{value:.2f}" for value in cells), f"{peak:.0f}")
     console = Console()
     console.print(table)
-    for name, (one, other) in RATIOS.items():
-        console.print(f"{name:18} {ratios[name]:.3f}   {one} / {other}")
+    for name, ratio in ratios.items():
+        console.print(f"{name:30} {ratio:.3f}   {' / '.join(RATIOS.get(name, ()))}")
     figures = {
         f"{name}_seconds": statistics.median(r.seconds for r in runs)
         for name, runs in found.items()

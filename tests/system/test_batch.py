@@ -21,8 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlref.batch.files import find, plan
-from mlref.batch.score import Model
-from mlref.batch.score import Part, attempt
+from mlref.batch.score import Model, Part, attempt
 from mlref.bundle.store import Store
 from mlref.core.errors import DataError
 from mlref.core.rows import generate

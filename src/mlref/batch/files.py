@@ -131,7 +131,7 @@ def _partitions(folder: PurePosixPath) -> tuple[tuple[str, str | None], ...]:
     """The columns that a path such as ``year=2026/month=1`` holds, as text."""
     names = list(dict.fromkeys(step.partition("=")[0] for step in folder.parts if "=" in step))
     hive = ds.HivePartitioning(pa.schema([(name, pa.string()) for name in names]))
-    values = ds.get_partition_keys(hive.parse(str(folder)))
+    values = ds.get_partition_keys(hive.parse(f"{folder}/"))
     return tuple((name, values.get(name)) for name in names)
 
 

@@ -32,7 +32,7 @@ UNFOLDED = 128 << 20
 
 RATIO = 200
 
-BLOCK = 16 << 20
+BLOCK = 8 << 20
 """Bytes of CSV that are parsed at a time; no record may be longer."""
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}

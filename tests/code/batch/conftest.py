@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlref.batch.files import Job, find, plan
-from mlref.batch.score import Model
 from mlref.batch.run import Request, open_model, run, threads
+from mlref.batch.score import Model
 from mlref.bundle.store import Store
 from mlref.core.storage import Project
 from tests.fakes import write_store

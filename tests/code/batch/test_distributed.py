@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mlref.batch.distributed import cluster
-from mlref.batch.score import Model
+from mlref.batch.distributed import arrived, cluster
 from mlref.batch.run import Request, run
-from mlref.core.errors import DataError, EnvironmentFault, NotPublished
+from mlref.batch.score import Model
+from mlref.core.errors import BundleError, DataError, EnvironmentFault, NotPublished
 from mlref.core.storage import Project
 from tests.code.batch.conftest import ROWS, everything, score, write_csv, write_parquet
 
@@ -44,6 +44,16 @@ def test_an_address_without_a_scheduler_is_named(
 def test_without_files_to_score_no_cluster_is_asked(champion: Model) -> None:
     engine = cluster("tcp://127.0.0.1:9", workers=1)
     assert list(engine([], champion, lambda rows, size: None)) == []
+
+
+def test_a_bundle_that_was_altered_on_its_way_is_refused(champion: Model) -> None:
+    bundle = tuple((path.name, path.read_bytes()) for path in champion.folder.iterdir())
+    digest = champion.predictor.digest
+    assert arrived(bundle, digest, "1").identity == champion.identity
+    assert arrived(bundle, digest, "1") is arrived(bundle, digest, "1")
+    altered = tuple((name, content.replace(b"80", b"8")) for name, content in bundle)
+    with pytest.raises(BundleError, match="was altered"):
+        arrived(altered, digest, "1")
 
 
 @pytest.mark.parametrize(

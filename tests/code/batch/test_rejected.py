@@ -1,12 +1,12 @@
 """Rejected rows are written down; a row has a name of its own."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlref.batch.score import Model
-from mlref.batch.score import score_file
+from mlref.batch.score import Model, score_file
 from mlref.core.errors import DataError
 from tests.code.batch.conftest import ROWS, job, read, rejected, write_csv, write_parquet
 
@@ -53,6 +53,27 @@ def test_a_list_names_no_row(model: Model) -> None:
     path = write_parquet("in.parquet", [{**ROWS[0], "id": [1]}])
     with pytest.raises(DataError, match="the column 'id' of type list.* cannot name a row"):
         score_file(job(path, key="id"), model)
+
+
+FORMULA = '=HYPERLINK("http://example.org")'
+
+
+def test_no_column_of_the_rejected_rows_holds_a_formula(model: Model) -> None:
+    rows = [
+        {**ROWS[0], "heating": cell, "=id": cell} for cell in (FORMULA, "@SUM(1)", "-1+1", "+1")
+    ]
+    score_file(job(write_csv("=1+1.csv", rows), key="=id"), model)
+    with Path("out.parquet.rejected").open(newline="") as file:
+        lines = list(csv.reader(file))
+    assert len(lines) == 5
+    assert (lines[0][-1], lines[1][0], lines[1][-1]) == ("'=id", "'=1+1.csv", f"'{FORMULA}")
+    assert not [cell for line in lines for cell in line if cell[:1] in "=@-" and cell]
+
+
+def test_a_decimal_comma_is_named(model: Model) -> None:
+    score_file(job(write_csv("in.csv", [{**ROWS[0], "area": "70,5"}])), model)
+    [line] = rejected("out.parquet.rejected")
+    assert (line["value"], line["reason"].partition("; ")[2]) == ("'70,5'", "decimals take a point")
 
 
 def test_records_that_are_no_rows_are_rejected(model: Model) -> None:

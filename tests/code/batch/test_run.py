@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlref.batch import run as module
+from mlref.batch.counts import Counts
 from mlref.batch.files import Job
 from mlref.batch.score import Part
 from mlref.core.errors import DataError, EnvironmentFault, MlrefError, ModelNotFound, NotPublished
@@ -81,6 +83,16 @@ def test_an_output_that_is_there_is_refused(project: Project, folder: Path, outp
     with pytest.raises(DataError, match="is there already\n  `--overwrite` .* `--resume`"):
         score(project, "in/a.csv", output=output)
     assert everything(folder) == before
+
+
+def test_a_second_run_into_a_folder_is_told_of_the_first(project: Project, folder: Path) -> None:
+    def meanwhile(*asked: Any) -> Any:
+        with pytest.raises(DataError, match="another run is writing into it"):
+            score(project, "in", resume=True)
+        yield from module.threads(1)(*asked)
+
+    module.run(project, module.Request(["in"], "out"), meanwhile)
+    assert "3 of the files" in score(project, "in", resume=True)
 
 
 @pytest.mark.parametrize("output", ["out", "o.parquet"])
@@ -286,3 +298,28 @@ def test_another_storage_gets_the_same_bytes(project: Project, folder: Path) -> 
             assert memory.cat_file(f"/bucket/out/{name}") == content
     assert memory.exists("/bucket/out/_SUCCESS") and memory.exists("/bucket/out.rejected/b.csv")
     memory.rm("/bucket", recursive=True)
+
+
+def test_the_bar_shows_rows_rate_and_time_left(
+    project: Project,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("COLUMNS", "120")
+    module.run(project, module.Request(["in"], "out"), module.threads(1), watched=True)
+    said = capsys.readouterr()
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.err)
+    assert re.search(r"100 % 26 rows · [\d,]+ a second · left 0:00:00", drawn)
+    assert said.out == ""
+
+
+def test_many_reasons_are_counted_the_most_frequent_first() -> None:
+    counts = Counts.sum()
+    names = [f"c{number}" for number in range(1, 25)]
+    counts.reasons.update({name: number for number, name in enumerate(names, 1)})
+    counts.examples.update(dict.fromkeys(names, "7"))
+    lines = [" ".join(line.split()) for line in module.summary(counts, "out")]
+    assert lines[3] == "24 c24; for example 7"
+    assert "… for 4 more" in lines
