@@ -151,19 +151,17 @@ class Table:
             one.with_type(PLAIN.get(one.type, one.type)).remove_metadata()
             for one in metadata.schema.to_arrow_schema()
         )
-        folded, cells = [], 0
+        folded, size = [], 0
         for place in range(metadata.num_columns):
             chunks = [metadata.row_group(at).column(place) for at in range(metadata.num_row_groups)]
-            cells += sum(chunk.num_values for chunk in chunks)
+            leaf = metadata.schema.column(place)
+            size += max(CELL, leaf.length or 0) * sum(chunk.num_values for chunk in chunks)
             if any(
                 chunk.total_uncompressed_size > max(UNFOLDED, RATIO * chunk.total_compressed_size)
                 for chunk in chunks
             ):
-                problem = (
-                    f"the column {chunks[0].path_in_schema!r} unfolds to more than {RATIO} times"
-                )
+                problem = f"the column {leaf.path!r} unfolds to more than {RATIO} times its size"
                 raise DataError(self.source.name, problem, "Write smaller row groups.")
-            leaf = metadata.schema.column(place)
             if leaf.physical_type == "BYTE_ARRAY" and leaf.converted_type != "DECIMAL":
                 encodings = {encoding for chunk in chunks for encoding in chunk.encodings}
                 if not encodings & DELTA:
@@ -177,7 +175,7 @@ class Table:
             pre_buffer=False,
             buffer_size=max(4096, min(1 << 20, BYTES // max(metadata.num_columns, 1))),
         )
-        count = _fitting(CELL * cells / max(metadata.num_rows, 1))
+        count = _fitting(size / max(metadata.num_rows, 1))
 
         def batches() -> Batches:
             done = 0
@@ -267,20 +265,12 @@ def _unfolded(source: Source, rows: pa.RecordBatch, schema: pa.Schema) -> Iterat
         if width > UNFOLDED:
             raise DataError(source.name, f"a row of the column {name!r} has {width:,} bytes")
     count = _fitting(sum(widths.values()))
-    if count < rows.num_rows:
-        for start in range(0, rows.num_rows, count):
-            part = rows.take(pa.array(np.arange(start, min(start + count, rows.num_rows))))
-            yield _cast(part, wanted)
-    else:
-        yield _cast(rows, wanted)
-
-
-def _cast(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    columns = [
-        column if column.type == one.type else column.cast(one.type)
-        for column, one in zip(rows.columns, schema, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    for start in range(0, rows.num_rows, count):
+        if count < rows.num_rows:  # a slice would share the whole of its lists
+            places = np.arange(start, min(start + count, rows.num_rows))
+            yield rows.take(pa.array(places)).cast(wanted)
+        else:
+            yield rows.cast(wanted)
 
 
 def _longest(cells: pa.Array) -> int:

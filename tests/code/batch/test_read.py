@@ -185,6 +185,23 @@ def test_rows_of_many_columns_come_in_batches_that_fit() -> None:
         assert max(batch.rows.num_rows for batch in table.batches()) <= BYTES / 5_000 / 8
 
 
+def test_wide_cells_of_one_length_come_in_batches_that_fit() -> None:
+    cells = pa.array([b"x" * 100_000], pa.binary(100_000)).take(pa.array(np.zeros(700, int)))
+    pq.write_table(pa.table({"b": cells}), "in.parquet", compression="zstd")
+    with opened(find("in.parquet")[0]) as table:
+        assert max(batch.rows.nbytes for batch in table.batches()) <= 1.1 * BYTES
+
+
+def test_text_inside_lists_comes_in_batches_that_fit() -> None:
+    lists = pa.ListArray.from_arrays(
+        pa.array(range(0, 20_001, 2), pa.int32()), folded("x" * 10_000, 20_000)
+    )
+    pq.write_table(pa.table({"l": lists}), "in.parquet", store_schema=False)
+    with opened(find("in.parquet")[0]) as table:
+        assert table.schema.types == [pa.list_(pa.field("element", pa.string()))]
+        assert max(batch.rows.nbytes for batch in table.batches()) <= 1.1 * BYTES
+
+
 @pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
 def test_text_in_delta_encodings_is_read(encoding: str) -> None:
     table = pa.table({"s": ["one", "one and two"]})
