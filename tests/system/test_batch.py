@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlref.batch.files import find, plan
-from mlref.batch.score import Model, Part, attempt
+from mlref.batch.run import open_model
+from mlref.batch.score import Part, attempt
 from mlref.bundle.store import Store
 from mlref.core.errors import DataError
 from mlref.core.rows import generate
@@ -215,7 +216,7 @@ def test_object_storage_is_read_and_written(
             monkeypatch.setenv(name, value)
         jobs = plan(find("s3://mlref/in"), "s3://mlref/late")
         storage.rm("mlref/in/01.parquet")
-        model = Model.open(Store(tmp_path / "store"), "champion")
+        model = open_model(Store(tmp_path / "store"), "champion")
         outcomes = [attempt(job, model) for job in jobs]
         done = subprocess.run(
             [*SCORE, "s3://mlref/in/01.parquet", "s3://mlref/x"], env=environment | keys,

@@ -223,8 +223,10 @@ def _readable(source: Source) -> Iterator[None]:
         try:
             yield
         except (UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the system has said this, not Arrow
+            if isinstance(error, OSError) and (
+                type(error) is not OSError or error.errno is not None
+            ):
+                raise  # the system or the storage has said this, not Arrow
             said = str(error).splitlines()[0]
             if isinstance(error, UnicodeDecodeError) or "UTF8" in said:
                 raise _not_utf8(source, "Windows-1252 or Latin-1") from error
