@@ -66,15 +66,21 @@ def _told(item: Any) -> dict[str, Any]:
     """An expectation in words, and the values that do not meet it."""
     config, result = item.expectation_config, item.result
     given = {
-        name: ", ".join(map(str, value)) if isinstance(value, (list, set)) else value
+        name: ", ".join(map(_text, value)) if isinstance(value, (list, set)) else value
         for name, value in config.kwargs.items()
     }
     given["type_"] = {"str": "text", "float": "number"}.get(given.get("type_", ""), "")
     known = WORDS.get(config.type)
-    values = dict.fromkeys(map(str, result.get("partial_unexpected_list") or ()))
+    missing = config.type == "expect_column_values_to_not_be_null"
+    values = [] if missing else result.get("partial_unexpected_list") or []
     return {
         "success": item.success,
         "sentence": known.format_map(given) if known else f"{config.type} {config.kwargs}",
         "unexpected": result.get("unexpected_count"),
-        "values": list(values)[:SHOWN],
+        "values": list(dict.fromkeys(map(_text, values)))[:SHOWN],
     }
+
+
+def _text(value: object) -> str:
+    """A value as people write it: 1 for a float64 of 1."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
