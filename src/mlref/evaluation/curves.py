@@ -13,7 +13,7 @@ from mlref.core import settings
 from mlref.core.contract import Contract
 from mlref.core.rows import Array
 from mlref.core.task import task_of
-from mlref.evaluation.promises import sweep
+from mlref.evaluation.behaviour import sweep
 from mlref.features import MISSING
 from mlref.training.candidates import build
 

@@ -15,12 +15,12 @@ from mlref.core.storage import Project, digest, read_json, rounded, write_json
 from mlref.core.task import digits, show_number, task_of
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
 from mlref.evaluation import curves
+from mlref.evaluation.behaviour import check
 from mlref.evaluation.compare import score_difference
 from mlref.evaluation.draw import draw
 from mlref.evaluation.fairness import fairness
 from mlref.evaluation.importance import leave_one_out
 from mlref.evaluation.metrics import SUMMARY, Interval, bootstrap, errors, share
-from mlref.evaluation.promises import check
 from mlref.evaluation.slices import groups
 from mlref.training.candidates import BASELINES, build
 

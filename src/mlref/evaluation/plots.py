@@ -93,7 +93,7 @@ def residuals(table: Any, target: Column) -> Figure:
     low, high = (
         show_number(left[rows].std(), digits(target)) for rows in (order <= 1 / 3, order > 2 / 3)
     )
-    title = f"Residual spread: {low} in the lowest third of predictions, {high} in the top"
+    title = f"Residual spread: {low} in the lowest third, {high} in the highest"
     figure, (at,) = panels(title, 1, 6.0, 5.0)
     at.axhline(0, color=GREY, linewidth=1)
     at.scatter(table["value"], left, color=BLUE, s=18, alpha=0.75)

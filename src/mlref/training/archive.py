@@ -21,19 +21,20 @@ def dumps(model: Pipeline) -> bytes:
     archive = zipfile.ZipFile(io.BytesIO(skops.io.dumps(model)))
     schema = archive.read("schema.json").decode()
     addresses = dict.fromkeys(re.findall(r'"__id__": (\d+)', schema))
-    number = {address: str(place) for place, address in enumerate(addresses)}
-    schema = re.sub(r"\d{6,}", lambda found: number.get(found[0], found[0]), schema)
-    parts = {"schema.json": schema.encode()}
-    for name in archive.namelist():
-        address, _, suffix = name.partition(".")
-        if suffix == "npy":
-            parts[f"{number[address]}.npy"] = _rounded(archive.read(name))
-        elif name not in parts:
-            parts[f"{number[address]}.{suffix}"] = archive.read(name)
+    numbers = {address: str(place) for place, address in enumerate(addresses)}
+
+    def _renamed(text: str) -> str:
+        return re.sub(r"\d{6,}", lambda found: numbers.get(found[0], found[0]), text)
+
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as target:
-        for name in sorted(parts):
-            target.writestr(zipfile.ZipInfo(name), parts[name])
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name == "schema.json":
+                content = _renamed(schema).encode()
+            elif name.endswith(".npy"):
+                content = _rounded(content)
+            target.writestr(zipfile.ZipInfo(_renamed(name)), content)
     return written.getvalue()
 
 

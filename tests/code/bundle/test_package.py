@@ -15,6 +15,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
+from mlref.bundle import convert as conversion
 from mlref.bundle import package
 from mlref.bundle.convert import convert
 from mlref.bundle.package import TRUSTED, parity
@@ -85,7 +86,7 @@ def test_the_order_in_which_operator_sets_are_listed_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The converter takes them out of a set, so in some processes they come the other way round."""
-    model, plain = fitted(CONTRACT, "ridge"), package.to_onnx
+    model, plain = fitted(CONTRACT, "ridge"), conversion.to_onnx
     expected = convert(model, 4)
 
     def backwards(*given: Any, **options: Any) -> Any:
@@ -96,7 +97,7 @@ def test_the_order_in_which_operator_sets_are_listed_changes_nothing(
         assert list(proto.opset_import) != listed
         return proto
 
-    monkeypatch.setattr(package, "to_onnx", backwards)
+    monkeypatch.setattr(conversion, "to_onnx", backwards)
     assert convert(model, 4) == expected
 
 
@@ -172,7 +173,7 @@ def test_a_scaled_forest_breaks_parity_and_is_refused(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody takes it out of TREES; the earlier bundle stays."""
-    monkeypatch.setattr(package, "TREES", ())
+    monkeypatch.setattr(conversion, "TREES", ())
     forest = around(RandomForestRegressor(20, random_state=0))
     write_bytes(project.model, dumps(forest))
     before = files(project.bundle)

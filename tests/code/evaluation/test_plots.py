@@ -73,7 +73,7 @@ def test_a_funnel_of_residuals_is_said() -> None:
     left = pd.Series([1, -1, 0, 0, 0, 0, 10, -10, 0], dtype=float)
     table = pd.DataFrame({"value": value, "actual": value + left})
     written = texts(plots.residuals(table, TARGET))
-    assert "Residual spread: 1 in the lowest third of predictions, 10 in the top" in written
+    assert "Residual spread: 1 in the lowest third, 10 in the highest" in written
 
 
 def test_the_chosen_candidate_stands_out(trained: Project) -> None:
