@@ -89,8 +89,9 @@ def effect(
         with_copies = make().fit(np.concatenate(more), np.tile(answers, copies + 1))
         predictions[0, test] += with_copies.predict(features[test]) / tune.repeats
         predictions[1, test] += make().fit(known, answers).predict(features[test]) / tune.repeats
-    plain = float(np.sqrt(np.mean((target - predictions[1]) ** 2)))
-    return score_difference(target, predictions[0], predictions[1], knobs), plain
+    task = task_of(contract)
+    plain = float(task.score(task.loss(target, predictions[1]).mean()))
+    return score_difference(target, predictions[0], predictions[1], knobs, task), plain
 
 
 def verdict(found: Interval, plain: float, places: int) -> str:

@@ -14,9 +14,11 @@ from mlref.evaluation.metrics import Interval, bootstrap
 ROUNDING = 1e-9
 """Share of the largest actual value below which two predictions differ by arithmetic alone."""
 
+REGRESSION: Task = Regression()
+
 
 def score_difference(
-    actual: Array, one: Array, other: Array, knobs: settings.Bootstrap, task: Task = Regression()
+    actual: Array, one: Array, other: Array, knobs: settings.Bootstrap, task: Task = REGRESSION
 ) -> Interval:
     """Score of ``one`` minus score of ``other`` on the same rows, by paired bootstrap.
 
@@ -66,7 +68,7 @@ class Comparison(NamedTuple):
 
 def compare(
     actual: Array, challenger: Array, champion: Array, slices: Mapping[str, NDArray[np.bool_]],
-    knobs: settings.Gate, task: Task = Regression(),
+    knobs: settings.Gate, task: Task = REGRESSION,
 ) -> Comparison:  # fmt: skip
     """Compare two models on all rows and on each slice; what differs by rounding alone is the same.
 

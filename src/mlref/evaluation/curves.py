@@ -65,8 +65,8 @@ def path(
     Returns
     -------
     DataFrame
-        ``alpha``, the penalty; ``error``, the cross-validated score, with its ``deviation`` over the folds; ``term``
-        and its ``coefficient`` in target units per standard deviation of a number. Without rows for a
+        ``alpha``, the penalty; ``error``, the cross-validated score, with its ``deviation`` over the
+        folds; ``term`` and its ``coefficient`` in target units per standard deviation of a number. Without rows for a
         model that has no penalty ``alpha``.
     """
     model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)

@@ -54,7 +54,7 @@ def test_of_many_features_the_strongest_are_drawn(monkeypatch: pytest.MonkeyPatc
     assert [at.get_xlabel() for at in figure.axes] == ["Rooms"]
 
 
-@pytest.mark.parametrize(("last", "change"), [(40.0, "-10.0"), (51.5, "+1.5")])
+@pytest.mark.parametrize(("last", "change"), [(40.0, "-10"), (51.5, "+2")])
 def test_the_learning_curve_says_what_the_later_rows_brought(last: float, change: str) -> None:
     """Also when it was nothing."""
     table = pd.DataFrame({
@@ -77,7 +77,7 @@ def test_the_path_names_its_strongest_terms_and_says_what_the_choice_costs() -> 
     )
     figure = model_plots.regularisation_path(table, 1.0, TARGET)
     written = texts(figure)
-    assert "At the chosen penalty the error is 2.0 above the lowest of the path" in written
+    assert "At the chosen penalty the error is 2 above the lowest of the path" in written
     assert {text for text in written if text.startswith("t")} == {f"t{n}" for n in range(3, 9)}
     drawn = [str(line.get_color()) for line in figure.axes[1].lines]
     assert drawn.count(plots.GREY) == 4  # three weak terms and the chosen penalty

@@ -7,7 +7,6 @@ import zipfile
 from io import BytesIO
 from typing import Any
 
-import numpy as np
 import pytest
 import skops.io
 
