@@ -80,4 +80,4 @@ def test_the_path_names_its_strongest_terms_and_says_what_the_choice_costs() -> 
     assert "At the chosen penalty the error is 2 above the lowest of the path" in written
     assert {text for text in written if text.startswith("t")} == {f"t{n}" for n in range(3, 9)}
     drawn = [str(line.get_color()) for line in figure.axes[1].lines]
-    assert drawn.count(plots.GREY) == 4  # three weak terms and the chosen penalty
+    assert drawn.count(plots.GREY) == 5  # three weak terms, the chosen penalty and the zero line
