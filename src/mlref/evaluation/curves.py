@@ -66,6 +66,7 @@ def path(
     -------
     DataFrame
         ``alpha``, the penalty; ``error``, the cross-validated score, with its ``deviation`` over the
+        folds; ``term``
         folds; ``term`` and its ``coefficient`` in target units per standard deviation of a number. Without rows for a
         model that has no penalty ``alpha``.
     """
