@@ -66,9 +66,8 @@ def path(
     -------
     DataFrame
         ``alpha``, the penalty; ``error``, the cross-validated score, with its ``deviation`` over the
-        folds; ``term``
-        folds; ``term`` and its ``coefficient`` in target units per standard deviation of a number. Without rows for a
-        model that has no penalty ``alpha``.
+        folds; ``term`` and its ``coefficient`` in target units per standard deviation of a number.
+        Without rows for a model that has no penalty ``alpha``.
     """
     model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)
     steps = [*model.steps[:-1], *getattr(model[-1], "steps", model.steps[-1:])]  # a nested one too
