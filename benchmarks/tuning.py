@@ -5,7 +5,7 @@
 Compares, in alternation and in one run, each with a new MLflow store:
 
 - `mlref tune` on a grid of 100 settings with 5 folds, three times, nested, then the fit of the best one and
-  the publication, which imports MLflow meanwhile as `mlref pipeline` does, against GridSearchCV on the same
+  the publication, which imports MLflow meanwhile, against GridSearchCV on the same
   Pipeline, grid, rows and numbers of folds under `mlflow.sklearn.autolog` with its default model logging;
   both search in one process, and every trial is a run in MLflow;
 - a search of two CPU-minutes in one process against the same in two.

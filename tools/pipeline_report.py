@@ -35,7 +35,7 @@ def main() -> int:
     sections = {
         "Verdict": verdict(json.loads(gate.read_text(encoding="utf-8")), same),
         "Figures": [output("dvc", "metrics", "diff", "--all", "--md", base)],
-        "Candidates, by cross-validated RMSE": bars(*map(candidates, plot(base, "candidates"))),
+        "Candidates, by cross-validated RMSE": bars(*map(candidates, tuning(base))),
         "Held-out rows, by size of the error": bars(*map(errors, plot(base, "predictions"))),
         "Knobs": [output("dvc", "params", "diff", "--md", base)],
         "Stages": stages(before, after),
@@ -72,9 +72,16 @@ def plot(base: str, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.read_csv(io.StringIO(committed(base, path))), pd.read_csv(path)
 
 
-def candidates(frame: pd.DataFrame) -> "pd.Series[float]":
-    """Return each candidate's RMSE."""
-    return pd.Series(frame["rmse"].to_numpy(), index=frame["model"])
+def tuning(base: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the comparison of candidates before and after the change."""
+    path = "reports/tuning.json"
+    return json.loads(committed(base, path)), json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def candidates(tuning: dict[str, Any]) -> "pd.Series[float]":
+    """Return each candidate's RMSE, in the order of the trials."""
+    found = sorted(tuning["candidates"].items(), key=lambda item: item[1]["trial"])
+    return pd.Series({name: scores["rmse"] for name, scores in found})
 
 
 def errors(frame: pd.DataFrame) -> "pd.Series[float]":

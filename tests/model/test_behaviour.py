@@ -9,7 +9,7 @@ from mlref.core.contract import load
 from mlref.core.rows import Array, generate, validate_records
 from mlref.core.storage import Project, read_json
 from mlref.data.tables import encode, read_parquet
-from mlref.evaluation.promises import check
+from mlref.evaluation.behaviour import check
 from mlref.registry.comparison import judge
 
 

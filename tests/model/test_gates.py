@@ -14,7 +14,7 @@ import pytest
 from mlref.bundle import package
 from mlref.bundle.predictor import Predictor
 from mlref.bundle.store import Store
-from mlref.core import settings
+from mlref.core import settings, task
 from mlref.core.contract import parse
 from mlref.core.errors import BundleError, DataError
 from mlref.core.rows import Array
@@ -274,8 +274,8 @@ def test_intervals_that_are_too_narrow_are_blocked(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They promise what they do not hold."""
-    honest = train.conformal_width
-    monkeypatch.setattr(train, "conformal_width", lambda *given: honest(*given) / 3)
+    honest = task.conformal_width
+    monkeypatch.setattr(task, "conformal_width", lambda *given: honest(*given) / 3)
     train_again(project)
     verdict, reasons = judged(project)
     assert verdict == "block"

@@ -8,32 +8,22 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from mlref.core import contract as contracts
 from mlref.core.errors import BundleError, ContractError, MlrefError
 from mlref.core.rows import Array
 from mlref.core.storage import digest
+from mlref.core.task import Prediction, task_of
+
+__all__ = ["Prediction", "Predictor", "load"]
 
 MANIFEST = "MANIFEST.json"
 AGAIN = "Run `make train` to make it again."
 FILES = ("contract.yaml", "golden.json", "intervals.json", "model.onnx", "profile.json")
-
-
-class Prediction(NamedTuple):
-    """Predictions for n rows: three float64 arrays of shape (n,), in the target's unit."""
-
-    value: Array
-    lower: Array
-    upper: Array
-
-    def holds(self, actual: Array) -> NDArray[np.bool_]:
-        """Whether each interval, ends included, holds the actual value."""
-        return (self.lower <= actual) & (actual <= self.upper)
 
 
 class Predictor:
@@ -69,11 +59,12 @@ class Predictor:
         self.profile = json.loads(contents["profile.json"])
         with _readable("intervals.json"):
             self.intervals = json.loads(contents["intervals.json"])
-            half_width = float(self.intervals["half_width"])
-            self._offsets = np.array([[-half_width], [half_width]])
         self.contract = _contract(contents["contract.yaml"])
-        self._possible = self.contract.target.valid or (-np.inf, np.inf)
-        self._session = _session(contents["model.onnx"], len(self.contract.features))
+        self._task = task_of(self.contract)
+        puts = len(self.contract.features), self._task.outputs(self.contract)
+        self._session = _session(contents["model.onnx"], *puts)
+        with _readable("intervals.json"):
+            self._task.answer(np.zeros((1, puts[1])), self.intervals)
         with _readable("golden.json"):
             golden = json.loads(contents["golden.json"])
             self._check_golden(golden["rows"], golden["values"], float(golden["tolerance"]))
@@ -95,17 +86,18 @@ class Predictor:
             When the model gives something that is no finite number.
         """
         # Where a request has one row each call counts: count_nonzero costs less than .all().
-        value = self.values(rows)
-        if np.count_nonzero(np.isfinite(value)) < value.size:
+        outputs = self._outputs(rows)
+        if np.count_nonzero(np.isfinite(outputs)) < outputs.size:
             raise BundleError("The model gave a value that is not a finite number.")
-        ends = value + self._offsets
-        np.maximum(ends, self._possible[0], out=ends)
-        lower, upper = np.minimum(ends, self._possible[1], out=ends)
-        return Prediction(value, lower, upper)
+        return self._task.answer(outputs, self.intervals)
 
     def values(self, rows: Array) -> Array:
         """Only the predicted values, shape (n,), unchecked."""
-        return self._session.run(["value"], {"rows": rows})[0].ravel()  # type: ignore[no-any-return]
+        return self._outputs(rows).ravel()
+
+    def _outputs(self, rows: Array) -> Array:
+        """The model's output, shape (n, k)."""
+        return self._session.run(["value"], {"rows": rows})[0]  # type: ignore[no-any-return]
 
     def _check_golden(self, rows: list[Any], values: list[float], tolerance: float) -> None:
         wanted = np.array(values, dtype=np.float64)
@@ -172,7 +164,7 @@ def _contract(content: bytes) -> contracts.Contract:
         ) from error
 
 
-def _session(model: bytes, width: int) -> onnxruntime.InferenceSession:
+def _session(model: bytes, width: int, outputs: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # failures are raised; nothing needs printing
@@ -181,11 +173,11 @@ def _session(model: bytes, width: int) -> onnxruntime.InferenceSession:
     except Exception as error:  # onnxruntime has no public root of its errors
         raise BundleError("The bundle's model.onnx is not an ONNX model that runs here.") from error
     puts = [*session.get_inputs(), *session.get_outputs()]
-    wanted = [("rows", "tensor(double)", width), ("value", "tensor(double)", 1)]
+    wanted = [("rows", "tensor(double)", width), ("value", "tensor(double)", outputs)]
     if [(put.name, put.type, put.shape[-1]) for put in puts] != wanted:
         raise BundleError(
             f"The bundle's model.onnx does not take the {width} features of its contract.yaml and give"
-            " one value."
+            f" {outputs} value{'s' * (outputs > 1)}."
         )
     return session
 

@@ -1,7 +1,5 @@
-"""Stage 2: Great Expectations judges the dataset by the contract; bad rows are named one by one."""
+"""Stage 2: validate the dataset against the contract with Great Expectations; every bad cell is named."""
 
-import html
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -17,25 +15,11 @@ from mlref.core.contract import Column, Contract, load
 from mlref.core.errors import DataError, RowsRefused, Violation
 from mlref.core.rows import show
 from mlref.core.storage import Project, write_bytes, write_json
+from mlref.data.data_docs import page
 from mlref.data.tables import FIRST_ROW, decode, encode, read_csv, write_parquet
 
 WHOLE = r"^-?\d+(?:\.0)?$|^-?\d(?:\.\d+)?e\+(?:1[6-9]|[2-9]\d|\d{3})$"
 """A float64 that is a whole number, as Python prints it."""
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 72rem; }
-body { margin: 2rem auto; padding: 0 1rem; }
-.row { display: flex; flex-wrap: wrap; gap: 2rem; }
-.col-lg-2 { width: 14rem; } .col-md-10 { flex: 1; min-width: 20rem; }
-.card.mb-3, .lead, .collapse, a[data-toggle=collapse] { display: none; }
-ul { list-style: none; padding: 0; } a { color: #0072b2; text-decoration: none; }
-h5 { font-size: 1.1rem; margin: 2rem 0 .5rem; } h6 { margin: 1rem 0 .2rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd; }
-.badge { background: #eef6fb; border-radius: .3rem; padding: .1rem .4rem; font-family: monospace; }
-.text-success::before { content: "✔"; color: #0072b2; }
-.text-danger::before { content: "✘ failed"; color: #b34700; }
-"""
 
 
 def suite(contract: Contract) -> "gx.ExpectationSuite":
@@ -65,7 +49,7 @@ def _expectations(column: Column) -> Iterator[Any]:
 
 
 def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Violation], Any]:
-    """Judge a decoded frame.
+    """Validate a decoded frame.
 
     Returns
     -------
@@ -212,27 +196,12 @@ def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
             )
 
 
-def data_docs(title: str, result: Any) -> str:
-    """Render the result as one HTML page that loads nothing: Great Expectations' content, our frame.
-
-    Its own frame takes styles, scripts, fonts and a logo from four addresses on the network.
-    """
-    from great_expectations.render.renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view import DefaultJinjaPageView
-
-    page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))
-    content = page[page.index('<div class="container-fluid') : page.index("<footer>")]
-    content = re.sub(r"<script.*?</script>", "", content, flags=re.DOTALL)
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{content}</body></html>'
-
-
 def run(project: Project) -> str:
     """Validate the raw rows of this clone; nothing is written when a row is refused but the docs."""
     contract, knobs = load(project.contract), settings.load(project.params).validate_
     frame = decode(read_csv(project.raw), contract.columns)
     violations, result = validate(contract, frame)
-    write_bytes(project.data_docs, data_docs(contract.title, result).encode())
+    write_bytes(project.data_docs, page(contract, len(frame), result).encode())
     if violations:
         raise RowsRefused(project.show(project.raw), violations, FIRST_ROW)
     check_leakage(contract, frame, knobs.max_correlation)

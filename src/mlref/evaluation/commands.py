@@ -1,12 +1,11 @@
 """The stage that evaluates a bundle, and the review of labels."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlref.console import say, stage, status, track
+from mlref.console import say, stage, status
 from mlref.core.storage import Project
 
 app = typer.Typer()
@@ -41,16 +40,3 @@ def issues(
     with status("labels"):
         found = review(Project.here(), output, rows)
     say(found)
-
-
-@app.command()
-def augment(
-    copies: Annotated[int, typer.Option(help="Jittered copies of each row.", min=1)] = 5,
-) -> None:
-    """Measure whether training on jittered copies of the rows would help; nothing is changed.
-
-    Example:  mlref augment --copies 10
-    """
-    from mlref.evaluation.augment import run
-
-    say(run(Project.here(), partial(track, "augment"), copies))

@@ -8,61 +8,67 @@ from numpy.typing import NDArray
 
 from mlref.core import settings
 from mlref.core.rows import Array
-from mlref.evaluation.metrics import Interval, bootstrap, errors
+from mlref.core.task import Regression, Task
+from mlref.evaluation.metrics import Interval, bootstrap
 
 ROUNDING = 1e-9
 """Share of the largest actual value below which two predictions differ by arithmetic alone."""
 
+REGRESSION: Task = Regression()
 
-def rmse_difference(actual: Array, one: Array, other: Array, knobs: settings.Bootstrap) -> Interval:
-    """RMSE of ``one`` minus RMSE of ``other`` on the same rows, by paired bootstrap.
+
+def score_difference(
+    actual: Array, one: Array, other: Array, knobs: settings.Bootstrap, task: Task = REGRESSION
+) -> Interval:
+    """Score of ``one`` minus score of ``other`` on the same rows, by paired bootstrap.
 
     Negative: ``one`` is better. An interval that holds zero: these rows cannot tell.
 
     Parameters
     ----------
-    actual, one, other : ndarray of float64, shape (n,)
-        Actual values and the two models' predictions, target units.
+    actual : ndarray of float64, shape (n,)
+    one, other : ndarray of float64, shape (n, k), or (n,) where k is 1
+        The two models' outputs.
 
     Examples
     --------
     >>> knobs = settings.Bootstrap(seed=0, resamples=200, confidence=0.95)
     >>> actual = np.arange(50.0)
-    >>> rmse_difference(actual, actual + 1, actual + 3, knobs)
+    >>> score_difference(actual, actual + 1, actual + 3, knobs)
     {'value': -2.0, 'lower': -2.0, 'upper': -2.0}
     """
 
-    def _difference(actual: Array, one: Array, other: Array) -> dict[str, Array]:
-        first, second = (np.sqrt(((p - actual) ** 2).mean(axis=-1)) for p in (one, other))
-        return {"rmse": first - second}
+    def _difference(one: Array, other: Array) -> dict[str, Array]:
+        return {"score": task.score(one.mean(axis=-1)) - task.score(other.mean(axis=-1))}
 
-    return bootstrap(_difference, (actual, one, other), knobs)["rmse"]
+    losses = task.loss(actual, one), task.loss(actual, other)
+    return bootstrap(_difference, losses, knobs)["score"]
 
 
 class Comparison(NamedTuple):
-    """A challenger and the champion on the same n rows, in target units.
+    """A challenger and the champion on the same n rows, by the task's primary score.
 
     Parameters
     ----------
     rows : int
         The n rows.
-    rmse : Interval
-        RMSE of the challenger minus the champion's.
+    difference : Interval
+        Score of the challenger minus the champion's.
     champion : float
-        RMSE of the champion.
+        Score of the champion.
     slices : dict of str to Interval or None
         The same difference on the rows of a slice; None where they are too few.
     """
 
     rows: int
-    rmse: Interval
+    difference: Interval
     champion: float
     slices: dict[str, Interval | None]
 
 
 def compare(
     actual: Array, challenger: Array, champion: Array, slices: Mapping[str, NDArray[np.bool_]],
-    knobs: settings.Gate,
+    knobs: settings.Gate, task: Task = REGRESSION,
 ) -> Comparison:  # fmt: skip
     """Compare two models on all rows and on each slice; what differs by rounding alone is the same.
 
@@ -71,26 +77,26 @@ def compare(
 
     Parameters
     ----------
-    actual, challenger, champion : ndarray of float64, shape (n,)
-        Actual values and the two models' predictions, target units.
+    actual : ndarray of float64, shape (n,)
+    challenger, champion : ndarray of float64, shape (n, k), or (n,) where k is 1
+        The two models' outputs.
     slices : mapping of str to ndarray of bool, shape (n,)
         The rows of each slice.
     """
     if np.allclose(challenger, champion, rtol=0, atol=ROUNDING * np.abs(actual).max()):
         challenger = champion
+    found = dict[str, Interval | None].fromkeys(slices)
     judged = [name for name, rows in slices.items() if rows.sum() >= knobs.smallest_slice]
     each = 1 - (1 - knobs.confidence) / max(len(judged), 1)
     stricter = knobs.model_copy(update={"confidence": each})
+    for name in judged:
+        rows = slices[name]
+        found[name] = score_difference(
+            actual[rows], challenger[rows], champion[rows], stricter, task
+        )
     return Comparison(
         len(actual),
-        rmse_difference(actual, challenger, champion, knobs),
-        float(errors(actual, champion)["rmse"]),
-        {
-            name: (
-                rmse_difference(actual[rows], challenger[rows], champion[rows], stricter)
-                if name in judged
-                else None
-            )
-            for name, rows in slices.items()
-        },
+        score_difference(actual, challenger, champion, knobs, task),
+        float(task.score(task.loss(actual, champion).mean())),
+        found,
     )

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import make_scorer
 from sklearn.model_selection import KFold, learning_curve, validation_curve
 from sklearn.pipeline import Pipeline
 
 from mlref.core import settings
 from mlref.core.contract import Contract
 from mlref.core.rows import Array
-from mlref.evaluation.promises import sweep
+from mlref.core.task import task_of
+from mlref.evaluation.behaviour import sweep
 from mlref.features import MISSING
 from mlref.training.candidates import build
 
@@ -20,8 +22,6 @@ SHARES = np.linspace(0.2, 1.0, 6)
 
 PENALTIES = np.logspace(-2, 3, 11)
 """Multiples of the chosen penalty for which the path has a point; one is among them."""
-
-SCORING = "neg_root_mean_squared_error"
 
 
 def learning(
@@ -42,13 +42,13 @@ def learning(
     Returns
     -------
     DataFrame
-        ``rows`` that were fitted on; ``fitted`` and ``unseen``, the mean over the folds of the RMSE on
-        these rows and on the fold's own; ``deviation`` of the latter over the folds. Target units.
+        ``rows`` that were fitted on; ``fitted`` and ``unseen``, the mean over the folds of the score on
+        these rows and on the fold's own; ``deviation`` of the latter over the folds.
     """
     model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)
     sizes, fitted, unseen = learning_curve(
-        model, features, target, train_sizes=SHARES, cv=_folds(knobs), scoring=SCORING,
-        shuffle=True, random_state=knobs.seed,
+        model, features, target, train_sizes=SHARES, cv=_folds(knobs),
+        scoring=_scoring(contract), shuffle=True, random_state=knobs.seed,
     )  # fmt: skip
     return pd.DataFrame({
         "rows": sizes, "fitted": -fitted.mean(axis=1), "unseen": -unseen.mean(axis=1),
@@ -65,20 +65,20 @@ def path(
     Returns
     -------
     DataFrame
-        ``alpha``, the penalty; ``rmse``, cross-validated, with its ``deviation`` over the folds; ``term``
-        and its ``coefficient`` in target units per standard deviation of a number. Without rows for a
-        model that has no penalty ``alpha``.
+        ``alpha``, the penalty; ``error``, the cross-validated score, with its ``deviation`` over the
+        folds; ``term`` and its ``coefficient`` in target units per standard deviation of a number.
+        Without rows for a model that has no penalty ``alpha``.
     """
     model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)
     steps = [*model.steps[:-1], *getattr(model[-1], "steps", model.steps[-1:])]  # a nested one too
     model = Pipeline(steps).fit(features, target)
-    columns = ["alpha", "rmse", "deviation", "term", "coefficient"]
+    columns = ["alpha", "error", "deviation", "term", "coefficient"]
     if not hasattr(model[-1], "coef_") or not hasattr(model[-1], "alpha"):
         return pd.DataFrame(columns=columns)
     penalty, alphas = f"{steps[-1][0]}__alpha", model[-1].alpha * PENALTIES
     _, scores = validation_curve(
         model, features, target, param_name=penalty, param_range=alphas,
-        cv=_folds(knobs), scoring=SCORING,
+        cv=_folds(knobs), scoring=_scoring(contract),
     )  # fmt: skip
     terms = [_label(contract, term) for term in model[0].get_feature_names_out(contract.names)]
     for _, step in steps[1:-1]:
@@ -115,6 +115,15 @@ def effects(contract: Contract, predict: Callable[[Array], Array], features: Arr
             value = code if column.allowed is None else str(column.allowed[int(code)])
             lines.append((column.name, value, share, mean))
     return pd.DataFrame(lines, columns=["feature", "value", "share", "prediction"])
+
+
+def _scoring(contract: Contract) -> Any:
+    task = task_of(contract)
+
+    def _score(actual: Array, predicted: Array) -> float:
+        return float(task.score(task.loss(actual, predicted).mean()))
+
+    return make_scorer(_score, greater_is_better=False)
 
 
 def _folds(knobs: settings.Evaluate) -> KFold:

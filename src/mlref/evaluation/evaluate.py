@@ -1,4 +1,4 @@
-"""Stage 7: judge the bundle on the held-out rows, which no earlier stage has used to choose."""
+"""Stage 7: evaluate the bundle on the held-out test set, which no earlier stage has used to choose."""
 
 from typing import Any
 
@@ -12,14 +12,15 @@ from mlref.core.contract import load as load_contract
 from mlref.core.errors import DataError
 from mlref.core.rows import Array
 from mlref.core.storage import Project, digest, read_json, rounded, write_json
+from mlref.core.task import digits, show_number, task_of
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
 from mlref.evaluation import curves
-from mlref.evaluation.compare import rmse_difference
-from mlref.evaluation.coverage import coverage
+from mlref.evaluation.behaviour import check
+from mlref.evaluation.compare import score_difference
+from mlref.evaluation.draw import draw
 from mlref.evaluation.fairness import fairness
 from mlref.evaluation.importance import leave_one_out
-from mlref.evaluation.metrics import Interval, bootstrap, errors
-from mlref.evaluation.promises import check
+from mlref.evaluation.metrics import SUMMARY, Interval, bootstrap, errors, share
 from mlref.evaluation.slices import groups
 from mlref.training.candidates import BASELINES, build
 
@@ -35,7 +36,6 @@ def evaluate(
 
     Parameters
     ----------
-    predictor : Predictor
     baselines : dict of ndarray, each of shape (n,)
         Predictions of simpler models for the same rows.
     features : ndarray of float64, shape (n, features)
@@ -45,7 +45,7 @@ def evaluate(
     Returns
     -------
     dict
-        What metrics.json says of the held-out rows; every figure as value, lower and upper.
+        What metrics.json says of the test set; every metric as value, lower and upper.
 
     Raises
     ------
@@ -57,14 +57,13 @@ def evaluate(
         need = f"At least {knobs.smallest_slice} are needed (evaluate.smallest_slice)."
         raise DataError("data/split/holdout.parquet", problem, need)
     predicted = predictor.predict(features)
+    held = predicted.holds(target)
 
-    def _figures(rows: Any) -> dict[str, Any]:
-        actual, value = target[rows], predicted.value[rows]
-        held = coverage(predicted.holds(target)[rows], knobs.confidence)
-        figures = bootstrap(errors, (actual, value), knobs)
-        return {"rows": len(actual)} | figures | {"coverage": held}
+    def _metrics(rows: Any) -> dict[str, Any]:
+        found = bootstrap(errors, (target[rows], predicted.value[rows]), knobs)
+        return {"rows": len(target[rows]), "coverage": share(held[rows], knobs.confidence)} | found
 
-    contract, whole = predictor.contract, _figures(slice(None))
+    contract, whole = predictor.contract, _metrics(slice(None))
     whole["coverage"]["promised"] = predictor.intervals["coverage"]
     sensitive = {column.name for column in contract.features if column.sensitive}
     parts: dict[str, dict[str, Any]] = {}
@@ -74,7 +73,7 @@ def evaluate(
             count = int(np.count_nonzero(rows))
             judged = count >= knobs.smallest_slice
             parts[name] = about | {"judged": judged, "rows": count}
-            parts[name] |= _figures(rows) if judged else {}
+            parts[name] |= _metrics(rows) if judged else {}
     return whole | {
         "digest": predictor.digest,
         "holdout": fingerprint(features, target),
@@ -85,22 +84,24 @@ def evaluate(
     }
 
 
-def ladder(out_of_fold: pd.DataFrame, model: str, knobs: settings.Bootstrap) -> dict[str, Interval]:
+def ladder(
+    contract: Contract, out_of_fold: pd.DataFrame, model: str, knobs: settings.Bootstrap
+) -> dict[str, Interval]:
     """Compare the model with every simpler candidate on the out-of-fold training rows.
 
     A held-out fifth of 442 rows cannot tell ridge from one feature in a third of the splits; the
     training rows can.
     """
-    simpler = list(out_of_fold.columns[1 : out_of_fold.columns.get_loc(model)])
-    actual, predicted = (out_of_fold[name].to_numpy(np.float64) for name in ("actual", model))
+    task, simpler = task_of(contract), out_of_fold.columns[1 : out_of_fold.columns.get_loc(model)]
+    actual, predicted = (out_of_fold[name].to_numpy() for name in ("actual", model))
     return {
-        name: rmse_difference(actual, predicted, out_of_fold[name].to_numpy(np.float64), knobs)
+        str(name): score_difference(actual, predicted, out_of_fold[name].to_numpy(), knobs, task)
         for name in simpler
     }
 
 
 def check_disjoint(contract: Contract, train: pd.DataFrame, holdout: pd.DataFrame) -> None:
-    """Refuse held-out rows that the model was trained on.
+    """Refuse a test set with rows that the model was trained on.
 
     Raises
     ------
@@ -125,35 +126,27 @@ def baseline_predictions(
     }
 
 
-def summarise(metrics: dict[str, Any]) -> dict[str, float]:
-    """The few figures that fit one line of a table: for `dvc metrics` and the list of runs."""
-    names = ("rmse", "mae", "r2", "median_error", "bias", "coverage")
-    figures = {name: metrics[name]["value"] for name in names}
-    figures |= {f"rmse_{end}": metrics["rmse"][end] for end in ("lower", "upper")}
-    return figures | {
-        f"rmse_of_{name}": found["rmse"]["value"] for name, found in metrics["baselines"].items()
+def summarise(metrics: dict[str, Any], primary: str) -> dict[str, float]:
+    """The few metrics that fit one line of a table: for `dvc metrics` and the list of runs."""
+    found = {name: metrics[name]["value"] for name in SUMMARY}
+    found |= {f"{primary}_{end}": metrics[primary][end] for end in ("lower", "upper")}
+    return found | {
+        f"{primary}_of_{name}": of[primary]["value"] for name, of in metrics["baselines"].items()
     }
 
 
 def worst(predictions: pd.DataFrame) -> Any:
     """The rows with the largest errors, largest first.
 
-    Their features are not among the figures: a report is committed, and people's records are not.
+    Their features are left out: a report is committed, and people's records are not.
     """
     error = (predictions["value"] - predictions["actual"]).abs()
     order = error.sort_values(ascending=False, kind="stable").index[:WORST]
     return predictions.loc[order].to_dict("records")
 
 
-def table(found: dict[str, Interval]) -> pd.DataFrame:
-    """One line for each interval, for a plot."""
-    ends = ("value", "lower", "upper")
-    lines = [(name, *(interval[end] for end in ends)) for name, interval in found.items()]
-    return pd.DataFrame(lines, columns=["name", *ends])
-
-
 def run(project: Project) -> str:
-    """Evaluate the bundle of this clone."""
+    """Evaluate the bundle of this clone, and draw the pictures."""
     contract, knobs = load_contract(project.contract), settings.load(project.params).evaluate
     train, holdout = read_parquet(project.train), read_parquet(project.holdout)
     check_disjoint(contract, train, holdout)
@@ -164,22 +157,22 @@ def run(project: Project) -> str:
     )
     out_of_fold = read_csv(project.out_of_fold).astype(np.float64)
     known = contract, tuning, *encode(contract, train), knobs
-    metrics["ladder"] = ladder(out_of_fold, tuning["model"], knobs)
+    metrics["ladder"] = ladder(contract, out_of_fold, tuning["model"], knobs)
     metrics["features"] = leave_one_out(*known)
     rows = {"row": row_ids(contract, holdout), "actual": target}
-    predictions = pd.DataFrame(rows | predictor.predict(features)._asdict())
-    metrics["worst"] = worst(predictions)
-    write_json(project.metrics, metrics)
-    write_json(project.summary, summarise(metrics))
-    judged = {name: part["rmse"] for name, part in metrics["slices"].items() if part["judged"]}
-    for name, plotted in {
-        "predictions": predictions,
-        "slices": table(judged),
-        "features": table(metrics["features"]),
+    tables = {
+        "predictions": pd.DataFrame(rows | predictor.predict(features).fields()),
         "learning_curve": curves.learning(*known),
         "regularisation_path": curves.path(*known),
         "effects": curves.effects(contract, predictor.values, known[2]),
-    }.items():
-        write_csv(project.plots / f"{name}.csv", pd.DataFrame(rounded(plotted.to_dict("list"))))
-    found = "RMSE {value:.1f} [{lower:.1f}, {upper:.1f}]".format(**metrics["rmse"])
-    return f"{found} on {len(target)} held-out rows"
+    }
+    metrics["worst"] = worst(tables["predictions"])
+    primary = task_of(contract).primary
+    write_json(project.metrics, metrics)
+    write_json(project.summary, summarise(metrics, primary))
+    for name, table in tables.items():
+        write_csv(project.plots / f"{name}.csv", pd.DataFrame(rounded(table.to_dict("list"))))
+    draw(project, contract)
+    places, score = digits(contract.target), metrics[primary]
+    found, *ends = (show_number(score[end], places) for end in ("value", "lower", "upper"))
+    return f"{primary.upper()} {found} [{', '.join(ends)}] on {len(target)} held-out rows"

@@ -1,4 +1,4 @@
-"""What each feature is worth: how much worse the model predicts when it must do without."""
+"""What each feature is worth: how much worse the model predicts without it."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from sklearn.model_selection import KFold, cross_val_predict
 from mlref.core import settings
 from mlref.core.contract import Contract
 from mlref.core.rows import Array
-from mlref.evaluation.compare import rmse_difference
+from mlref.core.task import task_of
+from mlref.evaluation.compare import score_difference
 from mlref.evaluation.metrics import Interval
 from mlref.training.candidates import build
 
@@ -37,21 +38,20 @@ def leave_one_out(
     Returns
     -------
     dict
-        By feature, RMSE without it minus RMSE with it, on the same folds, with a paired bootstrap
-        interval. Empty for a contract of one feature.
+        By feature, the score without it minus the score with it, on the same folds, with a paired
+        bootstrap interval. Empty for a contract of one feature.
     """
     folds = KFold(knobs.folds, shuffle=True, random_state=knobs.seed)
+    task, found = task_of(contract), dict[str, Interval]()
 
     def _out_of_fold(contract: Contract, features: Array) -> Array:
         model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)
         return cross_val_predict(model, features, target, cv=folds)  # type: ignore[no-any-return]
 
     whole = _out_of_fold(contract, features)
-    found = {}
     for place, column in enumerate(contract.features if len(contract.features) > 1 else ()):
         rest = tuple(other for other in contract.features if other is not column)
-        without = _out_of_fold(
-            contract.model_copy(update={"features": rest}), np.delete(features, place, axis=1)
-        )
-        found[column.name] = rmse_difference(target, without, whole, knobs)
+        smaller = contract.model_copy(update={"features": rest})
+        without = _out_of_fold(smaller, np.delete(features, place, axis=1))
+        found[column.name] = score_difference(target, without, whole, knobs, task)
     return found

@@ -1,14 +1,22 @@
-"""Metrics of a regression, each with a bootstrap interval."""
+"""Metrics of a regression for people, and intervals around any figure."""
 
-from collections.abc import Callable, Iterator
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
 from mlref.core import settings
 from mlref.core.rows import Array
 
 Interval = dict[str, float]
-"""``{"value", "lower", "upper"}``: a point and its percentile bootstrap interval."""
+"""``{"value", "lower", "upper"}``: a point and its interval."""
+
+SUMMARY = ("rmse", "mae", "r2", "median_error", "bias", "coverage")
+"""Metrics that fit one line of a table."""
 
 CELLS = 4_000_000
 """Resampled cells held at once: 32 MB an array, whatever the number of rows."""
@@ -35,35 +43,14 @@ def errors(actual: Array, predicted: Array) -> dict[str, Array]:
     {'rmse': 1.732, 'mae': 1.0, 'r2': -3.5, 'median_error': 0.0, 'bias': 1.0}
     """
     error = predicted - actual
-    squared = error**2
-    spread = ((actual - actual.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
-    unexplained = squared.sum(axis=-1)
+    squared, spread = (error**2).mean(axis=-1), actual.var(axis=-1)
     return {
-        "rmse": np.sqrt(squared.mean(axis=-1)),
+        "rmse": np.sqrt(squared),
         "mae": np.abs(error).mean(axis=-1),
-        "r2": np.where(spread > 0, 1 - unexplained / np.where(spread > 0, spread, 1), np.nan),
+        "r2": np.where(spread > 0, 1 - squared / np.where(spread > 0, spread, 1), np.nan),
         "median_error": np.median(np.abs(error), axis=-1),
         "bias": error.mean(axis=-1),
     }
-
-
-def resamples(
-    rows: int, knobs: settings.Bootstrap
-) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
-    """Draw rows with replacement, in blocks of shape (some resamples, rows) that fit the memory."""
-    generator = np.random.default_rng(knobs.seed)
-    block = max(1, CELLS // rows)
-    for start in range(0, knobs.resamples, block):
-        yield generator.integers(rows, size=(min(block, knobs.resamples - start), rows))
-
-
-def shuffles(
-    rows: int, knobs: settings.Bootstrap
-) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
-    """Deal the rows anew, each once, as often and in such blocks as :func:`resamples`."""
-    generator = np.random.default_rng(knobs.seed)
-    for drawn in resamples(rows, knobs):
-        yield generator.permuted(np.broadcast_to(np.arange(rows), drawn.shape), axis=1)
 
 
 def bootstrap(
@@ -73,27 +60,49 @@ def bootstrap(
 ) -> dict[str, Interval]:
     """Put a percentile bootstrap interval around each figure of a statistic (Efron 1979).
 
-    All samples are resampled with the same rows, so paired figures stay paired.
+    All samples are resampled with the same rows, so paired figures stay paired. One row says nothing:
+    its interval is infinite. A figure that a resample leaves undefined has a NaN interval.
 
     Parameters
     ----------
     statistic : callable
         Takes the samples, shape (..., n), and gives figures of shape (...).
     samples : tuple of ndarray, each of shape (n,)
-    knobs : Bootstrap
-        Seed, number of resamples and confidence.
     """
-    point = statistic(*samples)
-    drawn = [statistic(*(s[index] for s in samples)) for index in resamples(len(samples[0]), knobs)]
-    tail = (1 - knobs.confidence) / 2
-    intervals = {}
-    for name, value in point.items():
-        lower, upper = _ends(np.concatenate([d[name] for d in drawn]), tail)
-        intervals[name] = {"value": float(value), "lower": float(lower), "upper": float(upper)}
-    return intervals
+    points, rows = statistic(*samples), len(samples[0])
+    if rows < 2:
+        ends = {"lower": -math.inf, "upper": math.inf}
+        return {name: {"value": float(point)} | ends for name, point in points.items()}
+
+    def _stacked(*drawn: Array, axis: int) -> Array:
+        return np.stack([*statistic(*drawn).values()])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # the NaN says it
+        low, high = stats.bootstrap(
+            samples, _stacked, paired=True, vectorized=True, method="percentile", rng=knobs.seed,
+            n_resamples=knobs.resamples, confidence_level=knobs.confidence,
+            batch=max(1, CELLS // rows),
+        ).confidence_interval  # fmt: skip
+    figures = zip(points.items(), low.tolist(), high.tolist(), strict=True)
+    return {
+        name: {"value": float(point), "lower": lower, "upper": upper}
+        for (name, point), lower, upper in figures
+    }
 
 
-def _ends(drawn: Array, tail: float) -> Array:
-    """The quantiles at both tails; NaN where the figure is not defined in any resample."""
-    known = drawn[~np.isnan(drawn)]
-    return np.quantile(known, [tail, 1 - tail]) if len(known) else np.full(2, np.nan)
+def share(inside: NDArray[np.bool_], confidence: float) -> Interval:
+    """Share of rows, such as those inside their intervals, with its exact interval.
+
+    Clopper and Pearson's (1934). A bootstrap would say [1, 1] where all rows are inside: it cannot
+    draw what was not seen.
+
+    Examples
+    --------
+    >>> found = share(np.array([True] * 9 + [False]), 0.95)
+    >>> {name: round(value, 3) for name, value in found.items()}
+    {'value': 0.9, 'lower': 0.555, 'upper': 0.997}
+    """
+    held: Any = stats.binomtest(int(np.count_nonzero(inside)), len(inside))
+    exact = held.proportion_ci(confidence, method="exact")
+    return {"value": held.statistic, "lower": float(exact.low), "upper": float(exact.high)}

@@ -5,6 +5,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mlref.core.contract import Column
+from mlref.core.task import digits, show_number
 from mlref.evaluation.metrics import Interval
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#777777"
@@ -26,16 +28,15 @@ STYLE: Any = {
 """Matplotlib's settings for all pictures, here and in the notebooks."""
 
 
-def axes(title: str, width: float = 6.0, height: float = 5.0) -> tuple[Figure, Any]:
-    """One empty plot, on a figure that no window knows of."""
-    figure, (only,) = panels(title, 1, width, height)
-    return figure, only
+def label(column: Column) -> str:
+    """A column's title with its unit, for an axis."""
+    return column.title + (f" ({column.unit})" if column.unit else "")
 
 
 def panels(
     title: str, count: int, width: float, height: float, columns: int = 0, **shared: Any
 ) -> tuple[Figure, list[Any]]:
-    """Empty plots side by side, in rows of ``columns``, below one title."""
+    """Empty plots in rows of ``columns`` below one title, on a figure that no window knows of."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.01, ha="left")
@@ -61,49 +62,50 @@ def intervals(at: Any, found: dict[str, Interval], line: float) -> int:
     return off
 
 
-def predicted_vs_actual(table: Any, metrics: dict[str, Any], unit: str) -> Figure:
-    """Each held-out row with its interval; orange where the interval misses the actual value."""
+def predicted_vs_actual(table: Any, metrics: dict[str, Any], target: Column) -> Figure:
+    """Each test row with its interval; orange where the interval misses the actual value."""
     coverage = metrics["coverage"]
-    figure, at = axes(
+    title = (
         f"{coverage['value']:.0%} of {len(table)} held-out values lie in their"
         f" {coverage['promised']:.0%} interval"
     )
-    missed = (table["actual"] < table["lower"]) | (table["actual"] > table["upper"])
-    for rows, colour, marker, label in (
-        (~missed, BLUE, "o", "inside"),
-        (missed, ORANGE, "D", "outside"),
+    figure, (at,) = panels(title, 1, 6.0, 5.0)
+    inside = table["actual"].between(table["lower"], table["upper"])
+    for part, colour, marker, name in (
+        (table[inside], BLUE, "o", "inside"),
+        (table[~inside], ORANGE, "D", "outside"),
     ):
-        part = table[rows]
         at.vlines(part["actual"], part["lower"], part["upper"], color=colour, lw=0.7, alpha=0.75)
         at.plot(
             part["actual"], part["value"], marker, color=colour, alpha=0.75, markersize=4,
-            label=f"{label} ({len(part)})",
+            label=f"{name} ({len(part)})",
         )  # fmt: skip
     ends = [table["actual"].min(), table["actual"].max()]
     at.plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="perfect")
-    at.set(xlabel=f"actual: {unit}", ylabel=f"predicted: {unit}")
+    at.set(xlabel=f"actual: {label(target)}", ylabel=f"predicted: {label(target)}")
     at.legend(loc="upper left")
     return figure
 
 
-def residuals(table: Any, unit: str) -> Figure:
+def residuals(table: Any, target: Column) -> Figure:
     """Residuals against the prediction: a slope or a funnel is something the model has missed."""
     left, order = table["actual"] - table["value"], table["value"].rank(pct=True)
-    spread = [left[rows].std() for rows in (order <= 1 / 3, order > 2 / 3)]
-    figure, at = axes(
-        f"Residual spread: {spread[0]:.0f} in the lowest third of predictions, {spread[1]:.0f} in the top"
+    low, high = (
+        show_number(left[rows].std(), digits(target)) for rows in (order <= 1 / 3, order > 2 / 3)
     )
+    title = f"Residual spread: {low} in the lowest third, {high} in the highest"
+    figure, (at,) = panels(title, 1, 6.0, 5.0)
     at.axhline(0, color=GREY, linewidth=1)
     at.scatter(table["value"], left, color=BLUE, s=18, alpha=0.75)
-    at.set(xlabel=f"predicted: {unit}", ylabel=f"actual − predicted: {unit}")
+    at.set(xlabel=f"predicted: {label(target)}", ylabel=f"actual − predicted: {label(target)}")
     return figure
 
 
-def candidates(tuning: dict[str, Any], unit: str) -> Figure:
-    """The ladder: nested cross-validated RMSE of each candidate, and the rule's limit."""
+def candidates(tuning: dict[str, Any], target: Column) -> Figure:
+    """Nested cross-validated RMSE of each candidate, and the limit of the rule."""
     found = tuning["candidates"]
     names = sorted(found, key=lambda name: found[name]["trial"], reverse=True)
-    figure, at = axes("Cross-validated candidates, the chosen one in orange", width=7.5, height=3.2)
+    figure, (at,) = panels("Cross-validated candidates, the chosen one in orange", 1, 7.5, 3.2)
     for place, name in enumerate(names):
         colour = ORANGE if name == tuning["model"] else BLUE
         rmse, deviation = found[name]["rmse"], found[name]["rmse_std"]
@@ -114,28 +116,29 @@ def candidates(tuning: dict[str, Any], unit: str) -> Figure:
         fontsize=8, color=GREY,
     )  # fmt: skip
     at.set_yticks(range(len(names)), names)
-    at.set(xlabel=f"RMSE ± deviation over folds: {unit}", ylim=(-0.6, len(names) - 0.3))
+    at.set(xlabel=f"RMSE ± deviation over folds: {label(target)}", ylim=(-0.6, len(names) - 0.3))
     return figure
 
 
-def slices(metrics: dict[str, Any], unit: str) -> Figure:
+def slices(metrics: dict[str, Any], target: Column) -> Figure:
     """Error, bias and coverage of each slice that was judged, against what they should be."""
     judged = {name: found for name, found in metrics["slices"].items() if found["judged"]}
     named = {f"{name} (n = {found['rows']})": found for name, found in judged.items()}
-    figure, (rmse, bias, coverage) = panels("", 3, 9.5, 1.4 + 0.3 * len(judged), sharey=True)
-    promised = metrics["coverage"]["promised"]
+    figure, plots = panels("", 3, 9.5, 1.4 + 0.3 * len(judged), sharey=True)
+    lines = {
+        "rmse": (metrics["rmse"]["value"], f"RMSE: {label(target)}\ndashed: all rows"),
+        "bias": (0.0, f"bias: {label(target)}\ndashed: none"),
+        "coverage": (
+            metrics["coverage"]["promised"],
+            "share inside the interval\ndashed: promised",
+        ),
+    }
     off = 0
-    for at, metric, line, label in (
-        (rmse, "rmse", metrics["rmse"]["value"], f"RMSE: {unit}\ndashed: all rows"),
-        (bias, "bias", 0.0, f"bias: {unit}\ndashed: none"),
-        (coverage, "coverage", promised, "share inside the interval\ndashed: promised"),
-    ):
+    for at, (metric, (line, text)) in zip(plots, lines.items(), strict=True):
         off += intervals(at, {name: found[metric] for name, found in named.items()}, line)
-        at.set_xlabel(label)
+        at.set_xlabel(text)
     small = len(metrics["slices"]) - len(judged)
-    figure.suptitle(
-        f"Intervals of slices that exclude their line: {off} of {3 * len(judged)}"
-        + f"; slices too small to judge: {small}" * bool(small),
-        x=0.01, ha="left",
-    )  # fmt: skip
+    title = f"Intervals of slices that exclude their line: {off} of {3 * len(judged)}"
+    title += f"; slices too small to judge: {small}" * bool(small)
+    figure.suptitle(title, x=0.01, ha="left")
     return figure

@@ -14,7 +14,7 @@ from mlref.core import settings
 from mlref.core.contract import load
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project, replacing
-from mlref.evaluation.compare import rmse_difference
+from mlref.evaluation.compare import score_difference
 from mlref.evaluation.metrics import Interval
 from mlref.evaluation.plots import BLUE, GREY, ORANGE, STYLE
 from mlref.registry.runs import Table, opened, resolve, text
@@ -70,7 +70,7 @@ def compare(
             sentences.append(f"{pair} cannot be told: they have {few}.")
             continue
         actual, one, other = (rows[key].to_numpy() for key in ("actual", "value", "value_other"))
-        differences[place] = rmse_difference(actual, other, one, knobs)
+        differences[place] = score_difference(actual, other, one, knobs)
         said = _verdict(differences[place], label, labels[0])
         sentences.append(f"{pair}, on the {len(rows)} held-out rows of both: {said}")
     if picture:

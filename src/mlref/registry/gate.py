@@ -189,7 +189,7 @@ def _champion(found: Comparison | Incomparable | None, knobs: settings.Gate) -> 
         return Check(name, "promote", "There is no champion yet.", {})
     if isinstance(found, Incomparable):
         return Check(name, found.verdict, found.reason, {})
-    difference, least = found.rmse, knobs.smallest_gain * found.champion
+    difference, least = found.difference, knobs.smallest_gain * found.champion
     figures = {**difference, "rows": found.rows, "smallest_gain": least}
     where = f"on {found.rows} rows that neither has trained on"
     if difference["upper"] < 0 and -difference["value"] >= least:
@@ -224,7 +224,7 @@ def _rows_needed(found: Comparison, least: float, confidence: float) -> int:
     """
     normal = NormalDist()
     seen = normal.inv_cdf(0.5 + confidence / 2)
-    error = (found.rmse["upper"] - found.rmse["lower"]) / 2 / seen
+    error = (found.difference["upper"] - found.difference["lower"]) / 2 / seen
     return round(float(f"{found.rows * ((seen + normal.inv_cdf(POWER)) * error / least) ** 2:.2g}"))
 
 
@@ -246,7 +246,7 @@ def _slices(found: Comparison, knobs: settings.Gate) -> Check:
 
 
 def _too_good(found: Comparison, knobs: settings.Gate) -> Check:
-    name, gain = "too_good", -found.rmse["value"] / found.champion if found.champion else 0.0
+    name, gain = "too_good", -found.difference["value"] / found.champion if found.champion else 0.0
     figures = {"gain": gain, "largest": knobs.largest_gain}
     if gain <= knobs.largest_gain:
         where = f"{abs(gain):.0%} {'below' if gain > 0 else 'above'} the champion's"

@@ -13,7 +13,6 @@ from mlref.core.contract import load as load_contract
 from mlref.core.rows import validate_records
 from mlref.core.storage import Project, digest, read_json
 from mlref.data.tables import read_parquet
-from mlref.evaluation.draw import draw
 from mlref.registry.cards import brief, write
 
 
@@ -23,7 +22,7 @@ def publish(
     """Send the model and everything about it to MLflow; returns run id and version."""
     contract, tuning = load_contract(project.contract), read_json(project.tuning)
     metrics = read_json(project.metrics)
-    pictures = draw(project, contract)
+    pictures = sorted(project.pictures.glob("*.png"))
     name = digest(project.bundle / "MANIFEST.json")
     made = {"digest": name, "commit": commit, "gate": gate, "libraries": tracking.libraries()}
     write(project, made)

@@ -1,9 +1,10 @@
-"""Nested cross-validation: judge the settings of a candidate, and the choice among them.
+"""Nested cross-validation: score the settings of a candidate, and the choice among them.
 
-In each round the rows are dealt into K folds. Models that have not seen fold k judge a setting on it.
-Which setting a candidate predicts fold k with is chosen without fold k: by models that have seen neither
-k nor j, judged on j, for each other fold j. So what a candidate is quoted with is out of fold in every
-respect. A pair of folds serves both ways: nesting takes K · (K − 1) / 2 fits more a round.
+In each round the rows are dealt into K folds. A setting is scored on fold k by models that have not seen
+it. The setting that predicts fold k is chosen without fold k: by models that have seen neither k nor j,
+scored on j, for each other fold j. So a candidate's score is out of fold in every respect. A pair of
+folds serves both ways: nesting takes K · (K − 1) / 2 fits more a round, a quarter of what
+scikit-learn's GridSearchCV inside cross_val_predict takes, for the same choice.
 """
 
 import itertools
@@ -18,6 +19,7 @@ from sklearn.model_selection import KFold
 from mlref.core.contract import Contract
 from mlref.core.rows import Array
 from mlref.core.settings import Tune
+from mlref.core.task import task_of
 from mlref.training.candidates import build, estimator
 
 Folds = npt.NDArray[np.int64]
@@ -34,20 +36,15 @@ class Part(NamedTuple):
     """The one or two folds that the models do not see."""
 
 
-class Found(NamedTuple):
-    """What a part finds out."""
-
-    errors: list[list[float]]
-    """RMSE of each setting on each fold that was held out, target units."""
-    predictions: list[list[float]]
-    """Of each setting for the rows held out, in their order; empty where two folds are."""
+Found = tuple[Array, Array]
+"""Scores, shape (settings, folds held out), and predictions, shape (settings, rows held out)."""
 
 
 class Scores(NamedTuple):
     """What is known about the settings of one candidate."""
 
     errors: Array
-    """RMSE on fold k of the models that saw neither k nor j, shape (settings, repeats, K, K)."""
+    """Score on fold k of the models that saw neither k nor j, shape (settings, repeats, K, K)."""
     predictions: Array
     """Shape (settings, repeats, n): out of fold, target units."""
 
@@ -56,11 +53,11 @@ class Nested(NamedTuple):
     """What is known about a candidate that chooses its setting by itself."""
 
     errors: Array
-    """RMSE on each fold, with the setting chosen without it, shape (repeats, K)."""
+    """Score on each fold, with the setting chosen without it, shape (repeats, K)."""
     predictions: Array
     """Shape (n,): out of fold, averaged over the repeats."""
     chosen: Folds
-    """Place of the setting that was chosen, shape (repeats, K)."""
+    """Index of the setting that was chosen, shape (repeats, K)."""
 
 
 def deal(knobs: Tune, rows: int) -> Folds:
@@ -86,47 +83,47 @@ def parts(model: str, settings: list[dict[str, Any]], knobs: Tune, choice: bool)
 def fit(
     part: Part, contract: Contract, seed: int, features: Array, target: Array, folds: Folds
 ) -> Found:
-    """Fit each setting to the rows outside of the folds held out, and judge it on these.
+    """Fit each setting to the rows outside of the folds held out, and score it on these.
 
     Raises
     ------
     ValueError
         scikit-learn's word for a value that it does not take, with the setting that has it.
     """
-    fold = folds[part.repeat]
+    fold, task = folds[part.repeat], task_of(contract)
     held = np.isin(fold, part.held)
     known, actual = target[~held], target[held]
     errors, predictions = [], []
     prepare = build(contract, part.model, part.settings[0], seed)["prepare"]
     seen, unseen = prepare.fit_transform(features[~held], known), prepare.transform(features[held])
-    # What scikit-learn would ask of a setting it has asked in the first round, and of the rows the contract.
+    # The first round has validated each setting, and the contract the rows.
     with sklearn.config_context(skip_parameter_validation=part.repeat > 0, assume_finite=True):
         for setting in part.settings:
             try:
                 predicted = estimator(part.model, setting, seed).fit(seen, known).predict(unseen)
             except ValueError as error:
                 raise ValueError(f"{part.model}: {setting}: {error}") from error
-            squares = (actual - predicted) ** 2
-            errors.append([float(np.sqrt(squares[fold[held] == k].mean())) for k in part.held])
-            predictions.append(predicted.tolist() if len(part.held) == 1 else [])
-    return Found(errors, predictions)
+            losses = task.loss(actual, predicted)
+            errors.append([task.score(losses[fold[held] == k].mean()) for k in part.held])
+            predictions.append(predicted)
+    return np.array(errors), np.array(predictions)
 
 
 def gather(found: Iterable[tuple[Part, Found]], settings: int, folds: Folds) -> Scores:
-    """Put what the parts found out into one place; without pairs of folds their errors are zero."""
+    """Put the results of all parts into one place; without pairs of folds their errors are zero."""
     repeats, rows, size = *folds.shape, int(folds.max()) + 1
     scores = Scores(np.zeros((settings, repeats, size, size)), np.empty((settings, repeats, rows)))
     for part, (errors, predictions) in found:
         one, other = part.held[0], part.held[-1]
-        scores.errors[:, part.repeat, one, other] = np.array(errors)[:, 0]
-        scores.errors[:, part.repeat, other, one] = np.array(errors)[:, -1]
+        scores.errors[:, part.repeat, one, other] = errors[:, 0]
+        scores.errors[:, part.repeat, other, one] = errors[:, -1]
         if one == other:
             scores.predictions[:, part.repeat, folds[part.repeat] == one] = predictions
     return scores
 
 
 def plain(scores: Scores) -> Array:
-    """RMSE of each setting on each fold, shape (settings, repeats, folds): not nested."""
+    """Score of each setting on each fold, shape (settings, repeats, folds): not nested."""
     return np.diagonal(scores.errors, axis1=2, axis2=3)
 
 

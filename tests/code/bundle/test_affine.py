@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 
 from mlref.bundle.affine import fold
-from mlref.bundle.package import convert
+from mlref.bundle.convert import convert
 from mlref.core.contract import Contract, parse
 from mlref.core.rows import generate
 from mlref.features import preprocessing

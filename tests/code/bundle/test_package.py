@@ -15,16 +15,18 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
+from mlref.bundle import convert as conversion
 from mlref.bundle import package
-from mlref.bundle.package import TRUSTED, convert, parity
+from mlref.bundle.convert import convert
+from mlref.bundle.package import TRUSTED, parity
 from mlref.bundle.predictor import FILES, MANIFEST, Predictor
 from mlref.core.contract import Contract, parse
 from mlref.core.errors import BundleError
 from mlref.core.rows import Array, generate
 from mlref.core.storage import Project, digest, read_json, write_bytes
 from mlref.features import preprocessing
+from mlref.training.archive import dumps
 from mlref.training.candidates import ESTIMATORS, build
-from mlref.training.train import canonical
 from tests.fakes import CONTRACT, linear
 from tests.projects import NULLABLE_TEXT, retrain
 
@@ -84,7 +86,7 @@ def test_the_order_in_which_operator_sets_are_listed_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The converter takes them out of a set, so in some processes they come the other way round."""
-    model, plain = fitted(CONTRACT, "ridge"), package.to_onnx
+    model, plain = fitted(CONTRACT, "ridge"), conversion.to_onnx
     expected = convert(model, 4)
 
     def backwards(*given: Any, **options: Any) -> Any:
@@ -95,7 +97,7 @@ def test_the_order_in_which_operator_sets_are_listed_changes_nothing(
         assert list(proto.opset_import) != listed
         return proto
 
-    monkeypatch.setattr(package, "to_onnx", backwards)
+    monkeypatch.setattr(conversion, "to_onnx", backwards)
     assert convert(model, 4) == expected
 
 
@@ -171,9 +173,9 @@ def test_a_scaled_forest_breaks_parity_and_is_refused(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody takes it out of TREES; the earlier bundle stays."""
-    monkeypatch.setattr(package, "TREES", ())
+    monkeypatch.setattr(conversion, "TREES", ())
     forest = around(RandomForestRegressor(20, random_state=0))
-    write_bytes(project.model, canonical(forest))
+    write_bytes(project.model, dumps(forest))
     before = files(project.bundle)
     with pytest.raises(BundleError, match=r"differs from .* by up to .*package\.tolerance.*TREES"):
         package.run(project)
@@ -214,7 +216,7 @@ def test_a_type_that_is_not_known_to_be_safe_is_refused(project: Project) -> Non
 
 def test_an_estimator_without_a_converter_leaves_the_earlier_bundle(project: Project) -> None:
     """It is refused before anything is written."""
-    write_bytes(project.model, canonical(around(KernelRidge())))
+    write_bytes(project.model, dumps(around(KernelRidge())))
     before = files(project.bundle)
     with pytest.raises(BundleError, match="KernelRidge cannot be converted"):
         package.run(project)

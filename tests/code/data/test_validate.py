@@ -273,15 +273,22 @@ def test_some_unusual_values_are_no_wrong_unit(unusual: int, refused: bool) -> N
         validate.check_usual(contract, frame, 0.3)
 
 
-def test_data_docs_load_nothing(rents: MakeProject) -> None:
-    """One file, readable without a network; the contract's title is text, not markup."""
-    project = rents(CONTRACT_TEXT.replace("Monthly rents", "Rents <b> & more"))
+def test_data_docs_show_what_failed_first_and_load_nothing(rents: MakeProject) -> None:
+    """Columns stand in the contract's order, with titles and units; a title is text, not markup."""
+    bad = ("tall,3,oil,4,900", "70,,oil,4,-1")
+    contract = CONTRACT_TEXT.replace("Monthly rents", "Rents <b> & more")
+    project = rents(contract, csv(*LINES, *bad))
     ingest.run(project)
-    validate.run(project)
+    with pytest.raises(RowsRefused):
+        validate.run(project)
     page = project.data_docs.read_text()
-    assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
-    assert "<script" not in page
-    assert "<title>Rents &lt;b&gt; &amp; more</title>" in page
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", page) and "<script" not in page
+    assert "<title>Rents &lt;b&gt; &amp; more: data validation</title>" in page
+    assert "10 rows, " in page and "<code>tall</code>" in page and "<code>-1</code>" in page
+    sections = re.findall(r"<h2>([^<]*)", page)
+    assert [text.strip() for text in sections] == [
+        "Failed", "The table", "Area (m²)", "Rooms", "Heating", "Balcony", "Rent (euro)",
+    ]  # fmt: skip
 
 
 def test_an_allowed_value_with_an_exponent_is_whole() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlref.core.settings import Bootstrap, Gate
-from mlref.evaluation.compare import compare, rmse_difference
+from mlref.evaluation.compare import compare, score_difference
 from tests.projects import PARAMS
 
 KNOBS = Bootstrap(seed=0, resamples=500, confidence=0.95)
@@ -15,35 +15,35 @@ NOISE = GENERATOR.normal(0, 10, 80)
 
 def test_a_clearly_better_model_has_an_interval_below_zero() -> None:
     """Negative: the first is better."""
-    found = rmse_difference(ACTUAL, ACTUAL + NOISE / 2, ACTUAL + NOISE, KNOBS)
+    found = score_difference(ACTUAL, ACTUAL + NOISE / 2, ACTUAL + NOISE, KNOBS)
     assert found["lower"] < found["value"] < found["upper"] < 0
 
 
 def test_the_difference_turns_with_the_models() -> None:
     """The same figures with the other sign."""
     one, other = ACTUAL + NOISE / 2, ACTUAL + NOISE
-    forth = rmse_difference(ACTUAL, one, other, KNOBS)
-    back = rmse_difference(ACTUAL, other, one, KNOBS)
+    forth = score_difference(ACTUAL, one, other, KNOBS)
+    back = score_difference(ACTUAL, other, one, KNOBS)
     assert back["value"] == -forth["value"]
     assert back["lower"] == pytest.approx(-forth["upper"])
 
 
 def test_a_model_equals_itself() -> None:
     """Without any uncertainty."""
-    found = rmse_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + NOISE, KNOBS)
+    found = score_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + NOISE, KNOBS)
     assert found == {"value": 0, "lower": 0, "upper": 0}
 
 
 def test_two_models_of_equal_quality_cannot_be_told_apart() -> None:
     """The interval holds zero."""
     other = np.random.default_rng(1).normal(0, 10, 80)
-    found = rmse_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + other, KNOBS)
+    found = score_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + other, KNOBS)
     assert found["lower"] < 0 < found["upper"]
 
 
 def test_pairing_tells_what_separate_intervals_cannot() -> None:
     """Two models that err on the same rows differ by little and surely."""
-    found = rmse_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + 1.05 * NOISE, KNOBS)
+    found = score_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + 1.05 * NOISE, KNOBS)
     assert found["upper"] < 0
     assert found["value"] == pytest.approx(-0.05 * np.sqrt(np.mean(NOISE**2)))
 
@@ -60,7 +60,7 @@ def test_two_models_are_compared_on_all_rows_and_on_each_slice() -> None:
     first, second = found.slices["first"], found.slices["second"]
     assert found.rows == 80
     assert found.champion == pytest.approx(np.sqrt(np.mean(NOISE**2)))
-    assert found.rmse == rmse_difference(ACTUAL, worse_on_first, ACTUAL + NOISE, GATE)
+    assert found.difference == score_difference(ACTUAL, worse_on_first, ACTUAL + NOISE, GATE)
     assert first and first["lower"] > 0
     assert second and second["upper"] < 0
     assert found.slices["rare"] is None
@@ -86,6 +86,6 @@ def test_without_slices_only_all_rows_are_compared() -> None:
 def test_what_differs_by_rounding_alone_is_the_same(off: float, same: bool) -> None:
     """Else a model that was packaged in another way would be worse, by nothing and with certainty."""
     found = compare(ACTUAL, ACTUAL + NOISE * (1 + off), ACTUAL + NOISE, SLICES, GATE)
-    assert (found.rmse == {"value": 0.0, "lower": 0.0, "upper": 0.0}) == same
+    assert (found.difference == {"value": 0.0, "lower": 0.0, "upper": 0.0}) == same
     first = found.slices["first"]
     assert first and (first["lower"] > 0) != same

@@ -44,7 +44,7 @@ def test_a_penalty_shrinks_the_coefficients_and_at_last_harms() -> None:
     area = found[found["term"] == "area"]
     assert area["alpha"].is_monotonic_increasing
     assert area["coefficient"].is_monotonic_decreasing and area["coefficient"].iloc[-1] > 0
-    assert area["rmse"].iloc[-1] > 2 * area["rmse"].min()
+    assert area["error"].iloc[-1] > 2 * area["error"].min()
 
 
 def test_a_null_category_has_a_name_on_the_path() -> None:

@@ -31,19 +31,19 @@ def out_of_fold(**models: float) -> pd.DataFrame:
 
 def test_the_ladder_compares_with_every_simpler_candidate() -> None:
     """Those to the left in the table, and no others."""
-    found = ladder(out_of_fold(mean=30, line=10, chosen=2, trees=1), "chosen", KNOBS)
+    found = ladder(CONTRACT, out_of_fold(mean=30, line=10, chosen=2, trees=1), "chosen", KNOBS)
     assert list(found) == ["mean", "line"]
     assert all(interval["upper"] < 0 for interval in found.values())
 
 
 def test_the_simplest_candidate_has_nothing_below_it() -> None:
     """The gate sees that from the empty ladder."""
-    assert ladder(out_of_fold(mean=30, line=10), "mean", KNOBS) == {}
+    assert ladder(CONTRACT, out_of_fold(mean=30, line=10), "mean", KNOBS) == {}
 
 
 def test_the_ladder_says_when_it_cannot_tell() -> None:
     """Equal quality: the interval holds zero."""
-    found = ladder(out_of_fold(one=10, other=10), "other", KNOBS)
+    found = ladder(CONTRACT, out_of_fold(one=10, other=10), "other", KNOBS)
     assert found["one"]["lower"] < 0 < found["one"]["upper"]
 
 
@@ -86,7 +86,7 @@ def test_baselines_are_fitted_on_the_training_rows() -> None:
 def test_evaluating_twice_gives_equal_files(project: Project) -> None:
     """To the byte."""
     paths = [project.metrics, project.summary, *project.plots.iterdir()]
-    assert {path.stem for path in paths[2:]} >= {"predictions", "slices", "features", "effects"}
+    assert {path.stem for path in paths[2:]} >= {"predictions", "learning_curve", "effects"}
     before = [path.read_bytes() for path in paths]
     assert evaluate.run(project).endswith("on 30 held-out rows")
     assert [path.read_bytes() for path in paths] == before

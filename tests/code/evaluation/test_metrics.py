@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.special import betaincinv
 from sklearn import metrics as reference
 
 from mlref.core.rows import Array
 from mlref.core.settings import Bootstrap
 from mlref.evaluation import metrics
-from mlref.evaluation.metrics import bootstrap, errors, resamples, shuffles
+from mlref.evaluation.metrics import bootstrap, errors, share
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda value: round(value, 3))
 PAIRS = st.integers(2, 30).flatmap(
@@ -123,25 +124,31 @@ def test_paired_samples_are_resampled_with_the_same_rows() -> None:
     assert found["mean"] == pytest.approx({"value": 2, "lower": 2, "upper": 2})
 
 
-@pytest.mark.parametrize("rows", [1, 7, 40])
-@pytest.mark.parametrize("cells", [1, 100, 1_000])
-def test_blocks_of_resamples_are_those_drawn_at_once(
-    rows: int, cells: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cells", [1, 1_000])
+def test_how_many_resamples_are_held_at_once_changes_no_figure(
+    cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How much memory there is changes no figure."""
-    whole = np.concatenate(list(resamples(rows, knobs())))
+    values = np.random.default_rng(5).normal(size=30)
+    whole = bootstrap(mean, (values,), knobs())
     monkeypatch.setattr(metrics, "CELLS", cells)
-    blocks = list(resamples(rows, knobs()))
-    assert max(block.size for block in blocks) <= max(cells, rows)
-    assert np.concatenate(blocks).tolist() == whole.tolist()
-    assert whole.shape == (200, rows)
-    assert whole.min() == 0 and whole.max() == rows - 1
+    assert bootstrap(mean, (values,), knobs()) == whole
 
 
-def test_shuffles_deal_each_row_once() -> None:
-    """As often as there are resamples, in the order that the seed decides."""
-    dealt = np.concatenate(list(shuffles(9, knobs())))
-    assert dealt.shape == (200, 9)
-    assert (np.sort(dealt, axis=1) == np.arange(9)).all()
-    assert len({tuple(order) for order in dealt.tolist()}) > 190
-    assert np.concatenate(list(shuffles(9, knobs()))).tolist() == dealt.tolist()
+def test_one_row_says_nothing() -> None:
+    found = bootstrap(mean, (np.ones(1),), knobs())["mean"]
+    assert found == {"value": 1, "lower": -np.inf, "upper": np.inf}
+
+
+@pytest.mark.parametrize("held", [0, 1, 19, 20])
+def test_an_exact_interval_of_a_share_is_that_of_the_beta_distribution(held: int) -> None:
+    found = share(np.arange(20) < held, 0.95)
+    assert found["value"] == held / 20
+    lower = betaincinv(held, 21 - held, 0.025) if held else 0
+    upper = betaincinv(held + 1, 20 - held, 0.975) if held < 20 else 1
+    assert (found["lower"], found["upper"]) == pytest.approx((lower, upper))
+
+
+def test_an_exact_interval_holds_the_truth_at_least_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    found = [share(generator.random(40) < 0.9, 0.95) for _ in range(300)]
+    assert np.mean([one["lower"] <= 0.9 <= one["upper"] for one in found]) >= 0.95

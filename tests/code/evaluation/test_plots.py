@@ -7,7 +7,10 @@ import pytest
 
 from mlref.core.storage import Project, read_json
 from mlref.evaluation import evaluate, plots
+from tests.fakes import CONTRACT
 from tests.projects import set_params
+
+TARGET = CONTRACT.target
 
 
 def texts(figure: Any) -> set[str]:
@@ -30,7 +33,7 @@ def interval(value: float, reach: float) -> dict[str, float]:
 
 def test_an_interval_that_excludes_the_line_stands_out() -> None:
     """By colour and by marker; how many do is counted."""
-    figure, at = plots.axes("")
+    figure, (at,) = plots.panels("", 1, 6, 5)
     found = {"holds": interval(1, 2), "excludes": interval(5, 2), "touches": interval(2, 2)}
     assert plots.intervals(at, found, 0.0) == 1
     assert colours(at) == [plots.BLUE, plots.ORANGE, plots.BLUE]
@@ -52,16 +55,16 @@ def test_values_outside_their_interval_are_counted() -> None:
         "lower": [0.0, 4.0, 2.0], "upper": [2.0, 6.0, 4.0],
     })  # fmt: skip
     metrics = {"coverage": {"value": 2 / 3, "promised": 0.9}}
-    written = texts(plots.predicted_vs_actual(table, metrics, "Rent"))
+    written = texts(plots.predicted_vs_actual(table, metrics, TARGET))
     assert "67% of 3 held-out values lie in their 90% interval" in written
-    assert {"inside (2)", "outside (1)", "actual: Rent"} <= written
+    assert {"inside (2)", "outside (1)", "actual: Rent (euro)"} <= written
 
 
 def test_a_value_beyond_the_possible_is_drawn_outside_its_interval() -> None:
     """The interval ends where the possible does; the value is what the model gave."""
     table = pd.DataFrame({"actual": [1.0], "value": [-5.0], "lower": [0.0], "upper": [4.0]})
     metrics = {"coverage": {"value": 1.0, "promised": 0.9}}
-    assert "inside (1)" in texts(plots.predicted_vs_actual(table, metrics, "Rent"))
+    assert "inside (1)" in texts(plots.predicted_vs_actual(table, metrics, TARGET))
 
 
 def test_a_funnel_of_residuals_is_said() -> None:
@@ -69,13 +72,13 @@ def test_a_funnel_of_residuals_is_said() -> None:
     value = pd.Series(range(9), dtype=float)
     left = pd.Series([1, -1, 0, 0, 0, 0, 10, -10, 0], dtype=float)
     table = pd.DataFrame({"value": value, "actual": value + left})
-    written = texts(plots.residuals(table, "Rent"))
-    assert "Residual spread: 1 in the lowest third of predictions, 10 in the top" in written
+    written = texts(plots.residuals(table, TARGET))
+    assert "Residual spread: 1 in the lowest third, 10 in the highest" in written
 
 
 def test_the_chosen_candidate_stands_out(trained: Project) -> None:
     """Its colour is orange; every candidate has its name."""
-    figure = plots.candidates(read_json(trained.tuning), "Rent")
+    figure = plots.candidates(read_json(trained.tuning), TARGET)
     assert {"mean", "single_feature", "elastic_net"} <= texts(figure)
     drawn = {str(line.get_color()) for line in figure.axes[0].lines}
     assert plots.ORANGE in drawn and plots.BLUE in drawn
@@ -84,7 +87,7 @@ def test_the_chosen_candidate_stands_out(trained: Project) -> None:
 def test_slices_that_were_not_judged_are_counted_and_not_drawn(trained: Project) -> None:
     """Each that was has its number of rows in its name."""
     metrics = read_json(trained.metrics)
-    written = texts(plots.slices(metrics, "Rent (euro)"))
+    written = texts(plots.slices(metrics, TARGET))
     judged = {n: f["rows"] for n, f in metrics["slices"].items() if f["judged"]}
     assert {f"{name} (n = {rows})" for name, rows in judged.items()} <= written
     small = set(metrics["slices"]) - set(judged)
@@ -99,7 +102,7 @@ def test_a_slice_that_stands_out_is_counted(trained: Project) -> None:
     right = {"rmse": metrics["rmse"], "bias": interval(0, 10), "coverage": interval(0.9, 0.05)}
     slices = {"a": right, "b": right | wrong}
     metrics["slices"] = {name: s | {"judged": True, "rows": 20} for name, s in slices.items()}
-    figure = plots.slices(metrics, "Rent")
+    figure = plots.slices(metrics, TARGET)
     assert "Intervals of slices that exclude their line: 2 of 6" in texts(figure)
     both = [plots.BLUE, plots.BLUE]
     assert [colours(at) for at in figure.axes] == [both, *2 * [[plots.BLUE, plots.ORANGE]]]
@@ -109,7 +112,7 @@ def test_a_contract_without_slices_still_has_its_picture(trained: Project) -> No
     """An empty one."""
     metrics = read_json(trained.metrics) | {"slices": {}}
     assert "Intervals of slices that exclude their line: 0 of 0" in texts(
-        plots.slices(metrics, "Rent")
+        plots.slices(metrics, TARGET)
     )
 
 
@@ -117,7 +120,7 @@ def test_the_picture_of_slices_does_not_claim_another_confidence(project: Projec
     """Its title names the confidence that the intervals were computed with, or none."""
     set_params(project, evaluate={"confidence": 0.8})
     evaluate.run(project)
-    written = " ".join(texts(plots.slices(read_json(project.metrics), "Rent")))
+    written = " ".join(texts(plots.slices(read_json(project.metrics), TARGET)))
     assert "Intervals of slices" in written and "95" not in written
 
 
@@ -125,4 +128,4 @@ def test_the_picture_of_slices_does_not_claim_another_confidence(project: Projec
 def test_residuals_of_few_rows_are_drawn_too(rows: int) -> None:
     """Without a warning."""
     values = pd.Series(range(rows), dtype=float)
-    plots.residuals(pd.DataFrame({"value": values, "actual": values + 1}), "Rent")
+    plots.residuals(pd.DataFrame({"value": values, "actual": values + 1}), TARGET)

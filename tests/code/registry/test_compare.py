@@ -15,7 +15,7 @@ from mlref.core import settings
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project
 from mlref.data.tables import read_csv
-from mlref.evaluation.compare import rmse_difference
+from mlref.evaluation.compare import score_difference
 from mlref.registry import compare as module
 from mlref.registry.compare import compare
 from mlref.registry.runs import opened
@@ -50,7 +50,7 @@ def test_the_paired_difference_is_that_of_the_rows_of_both(two: Project) -> None
         texts = [runs.text(runs.find(r["run_id"]), "predictions.csv") for r in (first, second)]
     tables = [pd.read_csv(io.StringIO(text or "")) for text in texts]
     knobs = settings.load(two.params).evaluate
-    expected = rmse_difference(
+    expected = score_difference(
         tables[0]["actual"].to_numpy(), tables[1]["value"].to_numpy(), tables[0]["value"].to_numpy(), knobs
     )  # fmt: skip
     sentence = compare(two, ["1", "2"])[1][-1]

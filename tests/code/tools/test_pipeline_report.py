@@ -97,10 +97,9 @@ def test_bars_are_as_long_as_their_figures() -> None:
     ]
 
 
-def test_candidates_are_read_from_their_plot() -> None:
-    """Name and figure."""
-    frame = pd.DataFrame({"model": ["mean", "ridge"], "rmse": [80.0, 50.0]})
-    assert candidates(frame).to_dict() == {"mean": 80.0, "ridge": 50.0}
+def test_candidates_are_in_the_order_of_the_trials() -> None:
+    found = {"ridge": {"trial": 1, "rmse": 50.0}, "mean": {"trial": 0, "rmse": 80.0}}
+    assert list(candidates({"candidates": found}).items()) == [("mean", 80.0), ("ridge", 50.0)]
 
 
 def test_errors_are_counted_by_size() -> None:

@@ -7,7 +7,6 @@ import zipfile
 from io import BytesIO
 from typing import Any
 
-import numpy as np
 import pytest
 import skops.io
 
@@ -17,8 +16,8 @@ from mlref.core.errors import DataError
 from mlref.core.rows import generate
 from mlref.core.storage import Project, digest, read_json
 from mlref.training import train
+from mlref.training.archive import dumps
 from mlref.training.candidates import build
-from mlref.training.train import canonical, conformal_width
 from tests.fakes import linear
 from tests.projects import NULLABLE_TEXT, set_params
 
@@ -38,49 +37,7 @@ def fitted(name: str) -> Any:
 
 def digests() -> list[str]:
     """Digest of each model's archive; printed when this file is run."""
-    return [digest(canonical(fitted(name))) for name in MODELS]
-
-
-@pytest.mark.parametrize(
-    ("residuals", "coverage", "width"),
-    [
-        ([3.0, -1.0, 2.0, -4.0], 0.6, 3.0),  # rank ceil(5 · 0.6) = 3
-        ([3.0, -1.0, 2.0, -4.0], 0.8, 4.0),  # rank 4, the largest
-        ([3.0, -1.0, 2.0, -4.0], 0.61, 4.0),  # rank ceil(3.05) = 4
-        ([0.0] * 9, 0.9, 0.0),
-        ([float(n) for n in range(1, 10)], 0.9, 9.0),
-        ([float(n) for n in range(1, 20)], 0.9, 18.0),
-    ],
-)
-def test_the_width_is_an_order_statistic_of_the_residuals(
-    residuals: list[float], coverage: float, width: float
-) -> None:
-    """The ceil((n + 1) · coverage)-th smallest absolute one."""
-    assert conformal_width(np.array(residuals), coverage) == width
-
-
-@pytest.mark.parametrize(("rows", "coverage", "need"), [(8, 0.9, 9), (4, 0.9, 9), (18, 0.95, 19)])
-def test_too_few_rows_for_the_coverage_are_refused(rows: int, coverage: float, need: int) -> None:
-    """The message says how many are needed, and that many are enough."""
-    with pytest.raises(
-        DataError, match=f"{rows} rows are too few(?s:.*)At least {need} are needed"
-    ):
-        conformal_width(np.ones(rows), coverage)
-    assert conformal_width(np.ones(need), coverage) == 1.0
-
-
-@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
-def test_intervals_hold_about_the_promised_share_of_new_values(coverage: float) -> None:
-    """Over 400 simulated data sets of 50 rows each; the theory says at least the promise."""
-    generator = np.random.default_rng(0)
-    held = [
-        (
-            np.abs(generator.standard_t(3, 200))
-            <= conformal_width(generator.standard_t(3, 50), coverage)
-        ).mean()
-        for _ in range(400)
-    ]
-    assert coverage - 0.01 <= np.mean(held) <= coverage + 1 / 51 + 0.01
+    return [digest(dumps(fitted(name))) for name in MODELS]
 
 
 def test_equal_models_give_equal_archives_in_any_process() -> None:
@@ -97,13 +54,13 @@ def test_equal_models_give_equal_archives_in_any_process() -> None:
 def test_a_canonical_archive_loads_back_to_the_same_model(name: str) -> None:
     """To seven digits, with the types that package trusts and no others."""
     model, rows = fitted(name), generate(parse(NULLABLE_TEXT), 40, seed=9)
-    loaded = skops.io.loads(canonical(model), trusted=TRUSTED)
+    loaded = skops.io.loads(dumps(model), trusted=TRUSTED)
     assert loaded.predict(rows) == pytest.approx(model.predict(rows), rel=1e-6)
 
 
 def test_the_archive_holds_no_time() -> None:
     """Every entry is of the zip epoch."""
-    archive = zipfile.ZipFile(BytesIO(canonical(fitted("elastic_net"))))
+    archive = zipfile.ZipFile(BytesIO(dumps(fitted("elastic_net"))))
     assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 

@@ -1,4 +1,4 @@
-"""Behaviour that the contract promises of every model: monotone, invariant, bounded."""
+"""Behavioural checks that the contract asks of every model: monotone, invariant, bounded."""
 
 from collections.abc import Callable
 from typing import Any

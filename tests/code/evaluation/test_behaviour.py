@@ -8,7 +8,7 @@ import pytest
 
 from mlref.core.contract import Contract, parse
 from mlref.core.rows import Array, generate
-from mlref.evaluation.promises import check, sweep
+from mlref.evaluation.behaviour import check, sweep
 from tests.fakes import CONTRACT, CONTRACT_TEXT, WEIGHTS, linear
 
 ROWS = generate(CONTRACT, 20, seed=1)

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import augmentation
+from examples.augmentation import effect, jitter, verdict
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -13,8 +15,6 @@ from mlref.core.contract import parse
 from mlref.core.errors import MlrefError
 from mlref.core.rows import generate
 from mlref.core.storage import Project
-from mlref.evaluation import augment
-from mlref.evaluation.augment import effect, jitter, verdict
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import PARAMS, RENTS_TEXT
 
@@ -118,14 +118,14 @@ def test_a_curve_that_follows_the_noise_is_helped() -> None:
 
     found, plain = effect(with_error(60), curve, *straight(60), 20, TUNE, KNOBS)
     assert found["upper"] < 0
-    assert verdict(found, plain).startswith("Augmentation helps: RMSE ")
+    assert verdict(found, plain, 2).startswith("Augmentation helps: the score ")
 
 
 def test_an_error_that_drowns_the_column_makes_a_model_worse() -> None:
     """It learns that the column says little, but in the rows to predict the column is good."""
     found, plain = effect(with_error(900), LinearRegression, *straight(150), 5, TUNE, KNOBS)
     assert found["lower"] > 0
-    assert verdict(found, plain).startswith("Augmentation makes the model worse: RMSE ")
+    assert verdict(found, plain, 2).startswith("Augmentation makes the model worse: the score ")
 
 
 def test_no_copies_make_no_difference() -> None:
@@ -146,22 +146,16 @@ def test_no_copies_make_no_difference() -> None:
 def test_the_verdict_says_plainly_whether_it_helps(lower: float, upper: float, words: str) -> None:
     """An interval that holds zero is no help."""
     found = {"value": (lower + upper) / 2, "lower": lower, "upper": upper}
-    said = verdict(found, 50.0)
+    said = verdict(found, 50.0, 2)
     assert said.startswith(f"Augmentation {words}")
     assert said.endswith(f"[{lower:+.2f}, {upper:+.2f}].")
 
 
 def test_the_effect_is_measured_on_the_training_rows_and_changes_nothing(project: Project) -> None:
-    """The same figures each time, and someone who looks sees each fold counted."""
+
     project.contract.write_text(with_errors(RENTS_TEXT))
     before = {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()}
-    counted: list[int] = []
-
-    def track(work: list[Any]) -> Any:
-        counted.append(len(work))
-        return work
-
-    said = augment.run(project, track, copies=2)
+    said = augmentation.run(project, copies=2)
     first, second = said.splitlines()
     count = first.split(" on ")[1].split()[0]
     assert (
@@ -169,8 +163,7 @@ def test_the_effect_is_measured_on_the_training_rows_and_changes_nothing(project
         == f"elastic_net on {count} training rows; copies of each: 2, jittered in area, rooms, balcony."
     )
     assert second.startswith("Augmentation ")
-    assert counted == [3 * 2]
-    assert augment.run(project, copies=2) == said
+    assert augmentation.run(project, copies=2) == said
     assert {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()} == before
 
 
@@ -179,4 +172,4 @@ def test_a_contract_without_errors_has_nothing_to_jitter(project: Project) -> No
     with pytest.raises(
         MlrefError, match=r"No feature .* declares an `error`.*\n.*standard deviation"
     ):
-        augment.run(project)
+        augmentation.run(project)

@@ -1,6 +1,13 @@
-"""Does it help to train on jittered copies of the rows? Measured, not assumed."""
+"""Augmentation: does it help to train on jittered copies of the rows? Measured, not assumed.
 
-from collections.abc import Callable, Iterable
+    python examples/augmentation.py [--copies 5]
+
+Works on the training set of the clone around the current folder, after `make train`; nothing is changed.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,8 +19,9 @@ from mlref.core.contract import Contract, load
 from mlref.core.errors import MlrefError
 from mlref.core.rows import Array
 from mlref.core.storage import Project, read_json
+from mlref.core.task import digits, show_number, task_of
 from mlref.data.tables import encode, read_parquet
-from mlref.evaluation.compare import rmse_difference
+from mlref.evaluation.compare import score_difference
 from mlref.evaluation.metrics import Interval
 from mlref.training.candidates import build
 
@@ -47,7 +55,6 @@ def jitter(contract: Contract, features: Array, generator: np.random.Generator) 
 def effect(
     contract: Contract, make: Callable[[], Any], features: Array, target: Array, copies: int,
     tune: settings.Tune, knobs: settings.Bootstrap,
-    track: Callable[[list[Any]], Iterable[Any]] = iter,
 ) -> tuple[Interval, float]:  # fmt: skip
     """Compare training with and without jittered copies, by paired cross-validation.
 
@@ -65,9 +72,9 @@ def effect(
     Returns
     -------
     difference : Interval
-        RMSE with copies minus RMSE without, target units; negative where they help.
+        Score with copies minus score without, negative where they help.
     plain : float
-        RMSE without.
+        Score without.
     """
     predictions = np.zeros((2, len(target)))
     folds = [
@@ -76,20 +83,48 @@ def effect(
         for fold in KFold(tune.folds, shuffle=True, random_state=tune.seed + repeat).split(features)
     ]
     generator = np.random.default_rng(tune.seed)
-    for train, test in track(folds):
+    for train, test in folds:
         known, answers = features[train], target[train]
         more = [known, *(jitter(contract, known, generator) for _ in range(copies))]
         with_copies = make().fit(np.concatenate(more), np.tile(answers, copies + 1))
         predictions[0, test] += with_copies.predict(features[test]) / tune.repeats
         predictions[1, test] += make().fit(known, answers).predict(features[test]) / tune.repeats
-    plain = float(np.sqrt(np.mean((target - predictions[1]) ** 2)))
-    return rmse_difference(target, predictions[0], predictions[1], knobs), plain
+    task = task_of(contract)
+    plain = float(task.score(task.loss(target, predictions[1]).mean()))
+    return score_difference(target, predictions[0], predictions[1], knobs, task), plain
 
 
-def run(
-    project: Project, track: Callable[[list[Any]], Iterable[Any]] = iter, copies: int = 5
-) -> str:
-    """Measure the effect on the training split of this clone; nothing is changed."""
+def verdict(found: Interval, plain: float, places: int) -> str:
+    """Say in words what a difference in the score means.
+
+    Examples
+    --------
+    >>> verdict({"value": 0.25, "lower": -0.5, "upper": 1.0}, 54.0, 2)
+    'Augmentation does not help: the score 54.00 becomes 54.25, a difference of +0.25 [-0.50, +1.00].'
+    """
+    word = "does not help"
+    if found["upper"] < 0:
+        word = "helps"
+    elif found["lower"] > 0:
+        word = "makes the model worse"
+    before, after = (show_number(score, places) for score in (plain, plain + found["value"]))
+    difference, lower, upper = (
+        show_number(found[end], places, "+") for end in ("value", "lower", "upper")
+    )
+    return (
+        f"Augmentation {word}: the score {before} becomes {after}, a difference of {difference}"
+        f" [{lower}, {upper}]."
+    )
+
+
+def run(project: Project, copies: int = 5) -> str:
+    """Measure the effect on the training set of a clone.
+
+    Raises
+    ------
+    MlrefError
+        For a contract without a measurement error, and where nothing was trained.
+    """
     contract, params = load(project.contract), settings.load(project.params)
     varied = [column.name for column in contract.features if column.error is not None]
     if not varied:
@@ -100,29 +135,24 @@ def run(
     features, target = encode(contract, read_parquet(project.train))
     tuning = read_json(project.tuning)
     make = partial(build, contract, tuning["model"], tuning["parameters"], params.train.seed)
-    found, plain = effect(
-        contract, make, features, target, copies, params.tune, params.evaluate, track
-    )
+    found, plain = effect(contract, make, features, target, copies, params.tune, params.evaluate)
     return (
         f"{tuning['model']} on {len(target)} training rows; copies of each: {copies}, jittered in"
-        f" {', '.join(varied)}.\n{verdict(found, plain)}"
+        f" {', '.join(varied)}.\n{verdict(found, plain, digits(contract.target) + 1)}"
     )
 
 
-def verdict(found: Interval, plain: float) -> str:
-    """Say in words what a difference in RMSE means.
+def main() -> int:
+    """Print the effect."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--copies", type=int, default=5, help="jittered copies of each row")
+    try:
+        print(run(Project.here(), parser.parse_args().copies))
+    except MlrefError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
-    Examples
-    --------
-    >>> verdict({"value": 0.25, "lower": -0.5, "upper": 1.0}, 54.0)
-    'Augmentation does not help: RMSE 54.00 becomes 54.25, a difference of +0.25 [-0.50, +1.00].'
-    """
-    word = "does not help"
-    if found["upper"] < 0:
-        word = "helps"
-    elif found["lower"] > 0:
-        word = "makes the model worse"
-    return (
-        f"Augmentation {word}: RMSE {plain:.2f} becomes {plain + found['value']:.2f}, a difference of"
-        " {value:+.2f} [{lower:+.2f}, {upper:+.2f}].".format(**found)
-    )
+
+if __name__ == "__main__":
+    sys.exit(main())
