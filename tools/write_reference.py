@@ -179,8 +179,8 @@ def http_page() -> str:
     schema = document(contract.load(ROOT / "config" / "dataset.yaml"), 1)
     parts = ["""# HTTP API
 
-The routes of `mlref serve`, from its OpenAPI document: `/openapi.json`, and `/docs` to try them. Bodies follow
-from the contract. Each answer carries `x-request-id`, the one that was sent or a new one. Where the service
+The routes of `mlref serve`, from its OpenAPI document: `/openapi.json`, and `/docs` to try them. Bodies
+follow from the contract. Each answer carries `x-request-id`, the one that was sent or a new one. Where the service
 has keys, send `Authorization: Bearer KEY`; health, `/ping` and the documentation need none.
 """]
     for path, methods in schema["paths"].items():

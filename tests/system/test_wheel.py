@@ -93,7 +93,7 @@ def use(
     environment_folder: Path, command: str, *arguments: str, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of an environment, without the source on its path."""
-    plain = environment(Path()) | {"PYTHONPATH": ""}
+    plain = environment(environment_folder) | {"PYTHONPATH": ""}
     return subprocess.run(
         [environment_folder / "bin" / command, *arguments],
         cwd=cwd or environment_folder, env=plain, capture_output=True, text=True, timeout=300,
