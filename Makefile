@@ -130,14 +130,16 @@ bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quic
 
 # The engine that answers: a command without its daemon does not count.
 ENGINE ?= $(firstword $(foreach name,docker podman,$(shell $(name) info >/dev/null 2>&1 && echo $(name))))
+NEEDED = [ -n "$(ENGINE)" ] || { echo "Neither Docker nor Podman answers on this machine; make serve needs none." >&2; exit 1; }
 VERSION = $(shell hatchling version)
 
 image: $(READY) ## Build the image of the service, the champion inside, with Docker or Podman
-	@[ -n "$(ENGINE)" ] || { echo "Neither Docker nor Podman answers on this machine; make serve needs none." >&2; exit 1; }
+	@$(NEEDED)
 	@BUILDAH_FORMAT=docker $(ENGINE) build --tag mlref:$(VERSION) --tag mlref:latest --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) .
 
 probe: $(READY) ## Start the image, check what its users rely on, stop it
+	@$(NEEDED)
 	@python tools/probe.py $(ENGINE) mlref:latest
 
 sbom: $(READY) ## List what the image holds, in CycloneDX: dist/sbom.cdx.json

@@ -87,7 +87,7 @@ def command_line() -> str:
     command = get_command(cli.build())
     context = Context(command, info_name="mlref")
     page = get_docs_for_click(obj=command, ctx=context, name="mlref", title="Command line")
-    return page.replace("```console", "```text") + "\n"  # usage, not a session to be run
+    return page.replace("```console", "```text").rstrip() + "\n"  # usage, not a session to be run
 
 
 def config_page(title: str, name: str, schema: Schema) -> str:
