@@ -30,8 +30,8 @@ ifeq ($(origin PYTHON),command line)
 .PHONY: $(READY)
 endif
 
-.PHONY: help setup lock train serve test test-docs test-load lint hooks types format docs reference notebooks ui bench image \
-	probe sbom ci ci-full clean
+.PHONY: help setup lock train serve test test-docs test-load lint hooks types format docs reference notebooks ui bench \
+	ci ci-full image probe sbom clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -17,7 +17,7 @@ from tests.fakes import write_store
 from tests.system.test_service import service
 
 ROOT = Path(__file__).parents[2]
-DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+DOCKERFILE = re.sub(r"(?m)\\\n\s*|^#.*\n", "", (ROOT / "Dockerfile").read_text())
 STAGES = {text.split("\n")[0].split()[-1]: text for text in DOCKERFILE.split("\nFROM ")[1:]}
 
 
