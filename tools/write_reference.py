@@ -180,8 +180,8 @@ def http_page() -> str:
     parts = ["""# HTTP API
 
 The routes of `mlref serve`, from its OpenAPI document: `/openapi.json`, and `/docs` to try them. Bodies
-follow from the contract. Each answer carries `x-request-id`, the one that was sent or a new one. Where the service
-has keys, send `Authorization: Bearer KEY`; health, `/ping` and the documentation need none.
+follow from the contract. Each answer carries `x-request-id`, the one that was sent or a new one. Where the
+service has keys, send `Authorization: Bearer KEY`; health, `/ping` and the documentation need none.
 """]
     for path, methods in schema["paths"].items():
         for method, route in methods.items():
