@@ -5,7 +5,6 @@ is written, and a file that differs from its source is an error.
 """
 
 import importlib
-import importlib.util
 import inspect
 import json
 import re
@@ -60,7 +59,7 @@ def files() -> dict[str, str]:
         "make": make_page(),
         "params": config_page("The settings", "params", params),
     }
-    if importlib.util.find_spec("mlref.serving"):
+    if (ROOT / "src/mlref/serving/__init__.py").exists():
         pages["http-api"] = http_page()
     pages |= {name.removesuffix(".md"): text for name, text in cards(Project(ROOT)).items()}
     return {
