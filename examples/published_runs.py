@@ -19,7 +19,7 @@ import yaml
 from sklearn.model_selection import train_test_split
 
 from mlref.console import show, table
-from mlref.core.config import read_text, read_yaml
+from mlref.core import config
 from mlref.core.contract import load, parse
 from mlref.core.errors import MlrefError, SettingsError
 from mlref.core.storage import Project
@@ -79,8 +79,7 @@ def label(published: dict[str, Any], run: Run) -> str:
 def main() -> int:
     """Print every metric beside the published one and how many agree; 1 when not all do."""
     project = Project.here()
-    name = project.show(project.published_runs)
-    published = read_yaml(read_text(project.published_runs, SettingsError), name, SettingsError)
+    published = config.read(project.published_runs, SettingsError)
     contract = load(project.contract)
     about = yaml.safe_load(project.contract.read_text()) | {"source": published["source"]}
     rows = decode(ingest(parse(yaml.safe_dump(about)), project.root), contract.columns)

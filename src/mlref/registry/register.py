@@ -9,8 +9,7 @@ import datetime
 from typing import Any
 
 from mlref.bundle.store import Store
-from mlref.core import contract, settings
-from mlref.core.config import read_text, read_yaml
+from mlref.core import config, contract, settings
 from mlref.core.errors import GateBlocked, SettingsError
 from mlref.core.storage import Project, digest, locked, read_json, to_json, write_json
 from mlref.registry import audit, git
@@ -142,7 +141,7 @@ def _register(project: Project) -> dict[str, Any]:
         "data": manifest["data"],
         "model": tuning["model"],
         "parameters": tuning["parameters"],
-        "params": read_yaml(read_text(project.params, SettingsError), "params.yaml", SettingsError),
+        "params": config.read(project.params, SettingsError),
         "metrics": read_json(project.metrics),
         "gate": gate,
         "fingerprint": mark,
