@@ -78,6 +78,7 @@ lock: $(READY) ## Write requirements/*.txt from pyproject.toml (UPGRADE=1 takes 
 	done
 
 train: $(READY) ## Run the stages that are out of date, then register the model
+	@test -e .git || python -m mlref.registry.git # an unpacked archive: says how to make it a repository
 	@dvc repro || { $(TORN_LOCK) && rm dvc.lock && dvc repro; }
 	@mlref register
 
@@ -122,7 +123,7 @@ notebooks: $(READY) ## Execute the notebooks and store their outputs
 	@python tools/run_notebooks.py
 
 ui: $(READY) ## Show the runs in MLflow on 127.0.0.1:5000 (PORT=5001)
-	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+	@python -m mlref.tracking.ui $(PORT)
 
 bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quick)
 	@test -f models/store/champion || $(MAKE) train

@@ -87,7 +87,7 @@ def _render(name: str, known: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"interval": interval, "number": number, "cell": _cell}
+    environment.filters |= {"interval": interval, "number": number, "percent": _percent, "cell": _cell}
     environment.globals |= {"titles": TITLES, "warning": warning}
     try:
         return environment.get_template(f"{name}.jinja").render(known)
@@ -95,6 +95,10 @@ def _render(name: str, known: dict[str, Any]) -> str:
         raise MlrefError(
             f"{name} cannot be written, since a report lacks a value: {error}. Run `make train`."
         ) from error
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{float(share):.{digits}%}"
 
 
 def _cell(text: str) -> str:

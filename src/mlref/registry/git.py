@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from mlref.core.errors import EnvironmentFault, MlrefError
@@ -66,3 +67,10 @@ def warning(record: dict[str, object]) -> str:
             " and run `make train`: it then records that commit."
         )
     return ""
+
+
+if __name__ == "__main__":  # before the stages, which DVC would refuse to run for a reason of its own
+    try:
+        check_repository(Project.here())
+    except MlrefError as refusal:
+        sys.exit(f"Error: {refusal}")
