@@ -390,7 +390,7 @@ def test_a_worse_model_with_a_lucky_split_is_hardly_ever_promoted(
         return worse.fit(features, target), better.fit(features, target)
 
     found = list(duels(100, fit))
-    lucky = sum(comparison.rmse["value"] < 0 for comparison, _ in found)
+    lucky = sum(comparison.difference["value"] < 0 for comparison, _ in found)
     promoted = sum(verdict == "promote" for _, verdict in found)
     record_property("splits_in_which_a_worse_model_has_the_lower_error", lucky)
     record_property("splits_in_which_a_worse_model_is_promoted", promoted)
@@ -410,7 +410,7 @@ def test_two_equal_models_do_not_take_turns(
         return challenger, present
 
     for comparison, verdict in duels(100, fit):
-        lower += comparison.rmse["value"] < 0
+        lower += comparison.difference["value"] < 0
         if verdict == "promote":
             champion, turns = 1 - champion, turns + 1
     record_property("rounds_in_which_the_equal_challenger_has_the_lower_error", lower)
@@ -425,7 +425,7 @@ def test_a_model_that_is_better_on_average_and_worse_on_one_slice_is_blocked() -
     challenger = target + noise / 6 + 80 * (frame["heating"] == "wood").to_numpy()
     parts = dict(slices(CONTRACT, features))
     found = compare(target, challenger, target + noise, parts, LIMITS)
-    assert found.rmse["upper"] < 0, "better on average"
+    assert found.difference["upper"] < 0, "better on average"
     decision = verdict_on(SOUND, found)
     assert decision.verdict == "block"
     assert "worse than the champion on a part of the rows: heating = wood by" in decision.reasons[0]

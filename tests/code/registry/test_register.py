@@ -124,7 +124,6 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
     ("where", "call"),
     [
         ("mlref.registry.comparison.judge", 1),
-        ("mlref.registry.publish.draw", 1),
         ("mlref.registry.cards.cards", 1),
         ("mlflow.MlflowClient.create_run", 2),  # the parent is there, no trial
         ("mlflow.MlflowClient.log_batch", 4),  # one trial is finished, the second is empty
