@@ -48,8 +48,9 @@ LIMITS = settings.Gate(**PARAMS["register"])
 
 @pytest.fixture(autouse=True)
 def nothing_for_the_eye(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate reads neither what a feature is worth nor a curve; both take many fits."""
+    """The gate reads neither what a feature is worth nor a curve or a picture, which take many fits."""
     monkeypatch.setattr(evaluate, "leave_one_out", lambda *_: {})
+    monkeypatch.setattr(evaluate, "draw", lambda *_: [])
     for curve in ("learning", "path", "effects"):
         monkeypatch.setattr(evaluate.curves, curve, lambda *_: pd.DataFrame({"rows": []}))
 
