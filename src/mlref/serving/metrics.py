@@ -69,6 +69,7 @@ class Metrics:
         )
         for outcome in ("answered", "refused", "failed"):  # from 0, so that rates are right
             self.predictions.labels(outcome)
+        self._answered = self.predictions.labels("answered")
         for reason in ("queue", "uploads", "labels"):
             self.shed.labels(reason)
         self._info = Gauge(
@@ -102,7 +103,7 @@ class Metrics:
 
     def answered(self, rows: Array, values: Array) -> None:
         """Count rows, shape (n, features), and their predictions, shape (n,)."""
-        self.predictions.labels("answered").inc(len(rows))
+        self._answered.inc(len(rows))
         self._features.add(rows)
         self._values.add(values[:, None])
 
@@ -127,29 +128,27 @@ class ColumnHistograms(Collector):
     ) -> None:
         self.name, self.help, self.label = name, help, label
         self._ends = {key: sorted(set(each)) for key, each in bounds.items()}
-        most = max(len(ends) for ends in self._ends.values())
+        most = 1 + max(map(len, self._ends.values()))  # the last ones are infinite: they count all
         padded = [ends + [np.inf] * (most - len(ends)) for ends in self._ends.values()]
         self._bounds = np.array(padded, dtype=np.float64)
-        self._counts = np.zeros(self._bounds.shape)
-        self._totals, self._sums = np.zeros(len(padded)), np.zeros(len(padded))
+        self._counts, self._sums = np.zeros(self._bounds.shape), np.zeros(len(padded))
 
     def add(self, rows: Array) -> None:
         """Count rows, shape (n, columns); null is not counted."""
         for start in range(0, len(rows), PART):
             part = rows[start : start + PART]
-            known = part == part  # noqa: PLR0124 - false for null
-            self._counts += np.count_nonzero(part[:, :, None] <= self._bounds, axis=0)
-            self._totals += np.count_nonzero(known, axis=0)
-            self._sums += part.sum(axis=0, where=known)
+            below = part[:, :, None] <= self._bounds
+            # as bytes they are summed several times faster than as truth values
+            self._counts += np.add.reduce(below.view(np.uint8), axis=0, dtype=np.uint32)
+            self._sums += np.add.reduce(part, axis=0, where=below[:, :, -1])
 
     def collect(self) -> Iterator[Metric]:
         """Give Prometheus the series."""
         labels = [self.label] if self.label else []
         family = HistogramMetricFamily(self.name, self.help, labels=labels)
         for place, (key, ends) in enumerate(self._ends.items()):
-            counts = [*self._counts[place, : len(ends)].tolist(), float(self._totals[place])]
             names = [*(f"{end:.6g}" for end in ends), "+Inf"]
-            buckets = list(zip(names, counts, strict=True))
+            buckets = list(zip(names, self._counts[place].tolist(), strict=False))
             family.add_metric([key] if labels else [], buckets, float(self._sums[place]))
         yield family
 

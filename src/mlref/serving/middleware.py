@@ -78,10 +78,10 @@ class Middleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = {b"x-request-id": request_id.encode(), **HEADERS}
+                own = {**HEADERS, **dict(message["headers"]), b"x-request-id": request_id.encode()}
                 if self.service.draining:
                     own[b"connection"] = b"close"
-                message["headers"] = [*(own | dict(message["headers"])).items()]
+                message["headers"] = [*own.items()]
             await send(message)
 
         try:

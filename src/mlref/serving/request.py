@@ -210,11 +210,11 @@ def fields(value: object, needed: Sequence[str], also: Sequence[str] = ()) -> di
     known = [*needed, *also]
     unknown = (key for key in value if key not in known)
     only = f"only {', '.join(known)}"
-    violations = [
+    missing = [key for key in needed if key not in value]
+    violations = [Violation(None, key, "nothing", f"the key {key}") for key in missing]
+    violations += [
         Violation(None, shown(key), "an unknown key", only) for key in islice(unknown, LISTED)
     ]
-    missing = [key for key in needed if key not in value]
-    violations += [Violation(None, key, "nothing", f"the key {key}") for key in missing]
     if violations:
         raise RequestRefused(violations)
     return value
