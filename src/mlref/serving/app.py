@@ -94,8 +94,11 @@ def _document(app: FastAPI, service: Service) -> dict[str, Any]:
     document["components"]["schemas"] |= requests(contract, limits)
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{}, {"key": []}]
-    for path in filter(OPEN, document["paths"]):
-        document["paths"][path]["get"]["security"] = []
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["summary"] = operation.pop("description").rstrip(".")
+            if OPEN(path):
+                operation["security"] = []
     app.openapi_schema = document
     return document
 

@@ -71,7 +71,7 @@ def row(contract: Contract) -> type[BaseModel]:
         f"c{place}": (cell(column), Field(alias=column.name))
         for place, column in enumerate(contract.features)
     }
-    return closed("Row", contract.example, **cells)
+    return closed("Row", **cells)
 
 
 def cell(column: Column) -> Any:
@@ -106,15 +106,15 @@ def requests(contract: Contract, limits: Limits) -> Json:
         observed_at=(datetime.datetime | None, Field(None, description="When it was measured.")),
         source=(word | None, Field(None, description="Who says so.")),
     )
-    example = {"instances": [contract.example]}
     one = row(contract)
-    predict = closed("PredictRequest", example, instances=(list[one], some))  # type: ignore[valid-type]
+    predict = closed("PredictRequest", instances=(list[one], some))  # type: ignore[valid-type]
     feedback = closed("FeedbackRequest", labels=(list[label], some))  # type: ignore[valid-type]
     _, found = models_json_schema(
         [(predict, "validation"), (feedback, "validation")],
         ref_template="#/components/schemas/{model}",
     )
     schemas: Json = found["$defs"]
+    schemas["PredictRequest"]["examples"] = [{"instances": [contract.example]}]
     return schemas
 
 
@@ -133,11 +133,9 @@ def predict_response(contract: Contract) -> type[BaseModel]:
     return create_model("PredictResponse", model=(ModelName, ...), predictions=(rows, ...))
 
 
-def closed(name: str, example: object = None, /, **keys: Any) -> type[BaseModel]:
+def closed(name: str, /, **keys: Any) -> type[BaseModel]:
     """Make a model without other keys."""
-    extra: Json | None = None if example is None else {"examples": [example]}
-    config = ConfigDict(extra="forbid", json_schema_extra=extra)
-    return create_model(name, __config__=config, **keys)
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **keys)
 
 
 def takes(schema: Json) -> Json:
