@@ -94,8 +94,8 @@ def _document(app: FastAPI, service: Service) -> dict[str, Any]:
     document["components"]["schemas"] |= requests(contract, limits)
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{}, {"key": []}]
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
             operation["summary"] = operation.pop("description").rstrip(".")
             if OPEN(path):
                 operation["security"] = []
