@@ -130,8 +130,9 @@ def serve(
 def config(app: FastAPI, behind_proxy: bool) -> uvicorn.Config:
     """Options of uvicorn: by default the parser that bounds what a client may send.
 
-    With httptools one client can make the process grow to a gigabyte. It takes about a third off a request's
-    cost, so it is right where a proxy bounds clients; then the proxy's headers are trusted from the addresses in FORWARDED_ALLOW_IPS.
+    With httptools one client can make the process grow to a gigabyte. It takes about a third off a
+    request's cost, so it is right where a proxy bounds clients. The proxy's headers are then trusted
+    from the addresses in FORWARDED_ALLOW_IPS.
     """
     return uvicorn.Config(
         app,
