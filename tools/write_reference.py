@@ -138,15 +138,10 @@ def type_of(schema: Schema) -> str:
 
 
 def error_page() -> str:
-    """List every class of refusal with its exit code, HTTP status and remedy."""
-    statuses: dict[type, tuple[int, str]] = {}
-    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
-    if importlib.util.find_spec("mlref.serving"):
-        from mlref.serving.errors import STATUS
-        from mlref.serving.keys import OpenDoor
-
-        statuses = {kind: (status, code) for kind, status, code in STATUS}
-        kinds += [kind for kind in (*statuses, OpenDoor) if kind not in kinds]
+    """List every class of error with its exit code, HTTP status and remedy."""
+    names = sorted(path.parent.name for path in ROOT.glob("src/mlref/*/errors.py"))
+    modules = [importlib.import_module(f"mlref.{name}.errors") for name in names]
+    statuses = {line[0]: line[1:] for module in modules for line in getattr(module, "STATUS", ())}
     rows = []
     for name, kind in (pair for each in modules for pair in inspect.getmembers(each, is_error)):
         meaning, _, remedy = inspect.cleandoc(kind.__doc__ or "").partition("Remedy: ")
@@ -178,56 +173,32 @@ Each target that runs code sets up `.venv` first when it is missing or older tha
 
 
 def http_page() -> str:
-    """Describe the routes of the service and their bodies, as its OpenAPI document does."""
+    """Describe the routes of the service from its OpenAPI document."""
     from mlref.serving.app import create_app
     from mlref.serving.model import Model, Service
     from mlref.serving.request import Limits
-    from mlref.serving.schemas import REFUSALS
 
     columns = contract.load(ROOT / "config" / "dataset.yaml")
     bundle: Any = SimpleNamespace(contract=columns, digest="", profile={"columns": {}})
-    document = create_app(Service(Model(bundle, {"version": 1}, Limits()))).openapi()
-    parts = ["""
-# HTTP API
+    schema = create_app(Service(Model(bundle, {"version": 1}, Limits()))).openapi()
+    parts = ["""# HTTP API
 
-The routes of `mlref serve`. The running service shows the same at `/docs`, where requests can be
-tried, and as OpenAPI at `/openapi.json`; `/` is a page with a form. Bodies and errors follow from the
-contract: another contract, another API. Each answer carries `x-request-id`, the one that was sent or a
-new one. Where the service has keys, a request carries one as `Authorization: Bearer KEY`; health, `/ping`
-and the pages need none. Of two equal keys in a JSON object the last one counts, as for most JSON readers.
+The routes of `mlref serve`, from its OpenAPI document: `/openapi.json`, and `/docs` to try them; `/` is a
+page with a form. Bodies follow from the contract; of two equal keys in a JSON object the last one counts.
+Each answer carries `x-request-id`, the one that was sent or a new one. Where the service has keys, send `Authorization: Bearer KEY`; health, `/ping` and the documentation need none.
 """]
-    schemas = document["components"]["schemas"]
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            parts.append(f"\n## {method.upper()} {path}\n\n{operation['summary']}.\n")
-            if "requestBody" in operation:
-                parts.append("\nRequest." + _body(operation["requestBody"], schemas))
-            parts.append("\n200: The answer." + _body(operation["responses"]["200"], schemas))
-    parts.append(
-        "\n## Refusals\n\nThe body is [Error](#error), under `/v2` [InferError](#infererror).\n\n"
-    )
-    rows = ((str(status), word) for status, word in REFUSALS.items())
-    parts.append(table(("status", "meaning"), rows))
-    parts.append("\n## Schemas\n")
-    for name, definition in schemas.items():
-        keys = (
-            (f"`{key}`", _type(value), value.get("description", ""))
-            for key, value in definition["properties"].items()
-        )
-        parts.append(f"\n### {name}\n\n{table(('key', 'type', 'meaning'), keys)}")
+    for path, methods in schema["paths"].items():
+        for method, route in methods.items():
+            about = f"{route['summary']}\n\n{route.get('description', '')}".strip()
+            responses = {
+                (status, response["description"]) for status, response in route["responses"].items()
+            }
+            parts.append(f"\n## {method.upper()} {path}\n\n{about}\n\n")
+            parts.append(table(("status", "meaning"), sorted(responses)))
+    for name, definition in schema["components"]["schemas"].items():
+        forms = [form for form in definition.get("anyOf", [definition]) if "properties" in form]
+        parts.append(f"\n## {name}\n\n" + "\nor\n\n".join(map(keys, forms)))
     return "".join(parts)
-
-
-def _body(part: dict[str, Any], schemas: dict[str, Any]) -> str:
-    """Name a body's schema, and show its example."""
-    media = part["content"].get("application/json")
-    if media is None:
-        return " Plain text.\n"
-    schema = media["schema"]
-    name = schema.get("$ref", "").rpartition("/")[2]
-    text = f" Body: [{name}](#{name.lower()}).\n" if name else f" Body: {_type(schema)}.\n"
-    [example] = schemas.get(name, schema).get("examples", [None])
-    return text + (f"\n```json\n{to_json(example)}```\n" if example else "")
 
 
 if __name__ == "__main__":

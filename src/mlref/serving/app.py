@@ -22,7 +22,7 @@ from mlref.serving.keys import OPEN, ApiKeys
 from mlref.serving.middleware import Middleware
 from mlref.serving.model import Service
 from mlref.serving.open_inference import InferError
-from mlref.serving.schemas import described, refusals, requests
+from mlref.serving.schemas import OF_BODIES, described, refusals, requests
 
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
@@ -95,8 +95,11 @@ def _document(app: FastAPI, service: Service) -> dict[str, Any]:
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{}, {"key": []}]
     for path, methods in document["paths"].items():
-        for operation in methods.values():
+        for method, operation in methods.items():
             operation["summary"] = operation.pop("description").rstrip(".")
+            if method == "get":
+                for status in OF_BODIES:
+                    del operation["responses"][status]
             if OPEN(path):
                 operation["security"] = []
     app.openapi_schema = document

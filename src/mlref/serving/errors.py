@@ -37,6 +37,14 @@ class InvalidHeader(MlrefError):
     """
 
 
+class OpenDoor(MlrefError):
+    """The service would be open to other machines without asking for a key.
+
+    Remedy: set MLREF_API_KEYS, listen on 127.0.0.1, or pass `--insecure` where a proxy in front of the
+    service asks for keys.
+    """
+
+
 class Unauthorized(MlrefError):
     """The request carries no key that the service knows.
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 
 from mlref.core.errors import EnvironmentFault
-from mlref.prediction_log import labels
-from mlref.prediction_log.labels import Label
+from mlref.prediction_log import ground_truth
+from mlref.prediction_log.ground_truth import Label
 from mlref.serving.errors import LogAway
 from mlref.serving.model import Service
 from mlref.serving.request import decode, fields, items
@@ -36,7 +36,7 @@ def router(service: Service, store: Store | None) -> APIRouter:
             raise HTTPException(404)
         document = fields(decode(await request.body()), ("labels",))
         records = items(document["labels"], "labels", limits.rows)
-        given = labels.read(service.model.contract.target, records)
+        given = ground_truth.read(service.model.contract.target, records)
         if service.draining or len(storing) >= limits.labels:
             service.metrics.shed.labels("labels").inc()
             raise LogAway("Labels cannot be stored now. Send them again.")

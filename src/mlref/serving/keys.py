@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 
 from mlref.core.errors import MlrefError, SettingsError
-from mlref.serving.errors import Forbidden, Unauthorized
+from mlref.serving.errors import Forbidden, OpenDoor, Unauthorized
 
 VARIABLE = "MLREF_API_KEYS"
 ROLES = ("predict", "admin")
@@ -20,14 +20,6 @@ OPEN = re.compile(
     r"/|/page/.*|/health/(live|ready)|/ping|/v2/health/(live|ready)|/docs|/openapi\.json|/swagger/.*"
 ).fullmatch
 """Paths that need no key: balancers have none, and pages and documentation hold no secret."""
-
-
-class OpenDoor(MlrefError):
-    """The service would be open to other machines without asking for a key.
-
-    Remedy: set MLREF_API_KEYS, listen on 127.0.0.1, or pass `--insecure` where a proxy in front of the
-    service asks for keys.
-    """
 
 
 class ApiKeys:

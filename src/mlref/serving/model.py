@@ -13,9 +13,8 @@ from mlref.bundle.predictor import Prediction, Predictor
 from mlref.bundle.store import ALIASES, Store
 from mlref.core.errors import BundleError, RowsRefused
 from mlref.core.rows import Mask, ValidationResult, warning
-from mlref.prediction_log import records
 from mlref.prediction_log.ids import new_ids
-from mlref.prediction_log.records import NoLog, Predicted, PredictionLog, Refused
+from mlref.prediction_log.records import LoggedModel, NoLog, Predicted, PredictionLog, Refused
 from mlref.serving.metrics import Metrics
 from mlref.serving.request import REASONS, Limits, Reader, RequestContext
 
@@ -52,7 +51,7 @@ class Model:
         self.warnings: dict[str | None, str] = {
             column.name: warning(column) for column in self.contract.features
         }
-        self.logged = records.Model(self.version, self.digest, self.contract)
+        self.logged = LoggedModel(self.version, self.digest, self.contract)
         self.reader = Reader(self.contract, limits.rows)
         self.loaded = time.time()
 

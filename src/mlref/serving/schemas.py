@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import models_json_schema
 
 from mlref.core.contract import Column, Contract
-from mlref.prediction_log.labels import LONGEST
+from mlref.prediction_log.ground_truth import LONGEST
 from mlref.serving.request import Limits
 
 Json = dict[str, Any]
@@ -57,7 +57,7 @@ class Error(BaseModel):
 
 
 class FeedbackResponse(BaseModel):
-    """Labels by what became of them; `unknown` are ids that the log does not have."""
+    """Labels by what became of them; `conflicting` are corrections, `unknown` ids are not in the log."""
 
     accepted: int
     duplicate: int
@@ -170,6 +170,8 @@ REFUSALS = {
     500: "The service failed.",
     503: "Too many requests wait, or the service is stopping; ask again after `retry-after` seconds.",
 }
+OF_BODIES = ("408", "413", "415")
+"""Refusals of requests with a body alone."""
 
 
 def refusals(model: type[BaseModel] = Error) -> dict[int | str, Json]:

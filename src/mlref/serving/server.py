@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from mlref.bundle.store import Store
 from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import Project
-from mlref.prediction_log.labels import Label
+from mlref.prediction_log.ground_truth import Label
 from mlref.serving import feedback, logs
 from mlref.serving.app import create_app
 from mlref.serving.keys import ApiKeys, check_door
@@ -169,7 +169,7 @@ def drain_first(service: Service, seconds: float) -> None:
 def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, feedback.Store]":
     """Open the log, also while its database is away, and what stores labels beside it."""
     # SQLAlchemy, which a service without a log can spare
-    from mlref.prediction_log import feedback as ground_truth
+    from mlref.prediction_log import ground_truth
     from mlref.prediction_log.database import Database
     from mlref.prediction_log.open import open_log
 

@@ -8,7 +8,8 @@ from fastapi.testclient import TestClient
 from mlref.bundle.predictor import Predictor
 from mlref.core.errors import MlrefError, SettingsError
 from mlref.serving.app import create_app
-from mlref.serving.keys import ApiKeys, OpenDoor, check_door, is_loopback, new
+from mlref.serving.errors import OpenDoor
+from mlref.serving.keys import ApiKeys, check_door, is_loopback, new
 from mlref.serving.model import Model, Service
 from mlref.serving.request import Limits
 from tests.fakes import CONTRACT

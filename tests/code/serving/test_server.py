@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 
 from mlref.core.errors import EnvironmentFault, ModelNotFound
 from mlref.serving import server
-from mlref.serving.keys import OpenDoor, new
+from mlref.serving.errors import OpenDoor
+from mlref.serving.keys import new
 from tests.fakes import write_store
 
 FORBIDDEN = (
