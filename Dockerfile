@@ -84,6 +84,8 @@ ENTRYPOINT ["tini", "--", "mlref"]
 # A read-only container has no room for the prediction log: it keeps one when it is run with MLREF_NO_LOG=0, the
 # URL of a database in MLREF_LOG_URL, and a folder for outages in MLREF_LOG_SPOOL.
 ENV MLREF_NO_LOG=1
+# A balancer or ingress bounds clients; without one, run it with MLREF_BEHIND_PROXY=0.
+ENV MLREF_BEHIND_PROXY=1
 # On all addresses it starts only with MLREF_API_KEYS, which are given when it is run and not in the image.
 CMD ["serve", "--host", "0.0.0.0"]
 ARG VERSION=unknown

@@ -6,8 +6,8 @@ Each server is a process on a free loopback port and on one core; the load is ei
 kept alive, from this process, on another core where there is one. A figure is the CPU time of the server
 and its children for each answer, so that the client's speed hardly matters. Compared are, for one row:
 
-- `mlref serve` with its log and its metrics, and with `--no-log`;
-- a FastAPI application whose only route returns `{}`;
+- `mlref serve` with its log and its metrics: by default, and with `--behind-proxy`, which takes httptools;
+- a FastAPI application whose only route returns `{}`, on uvicorn with httptools;
 - the usual service: FastAPI, a pydantic model, a pandas frame, scikit-learn;
 - the server behind `mlflow models serve`, in this process's environment, on uvicorn's fastest settings;
 - with `--peers`, BentoML and MLServer, which are installed into environments of their own for it.
@@ -49,7 +49,7 @@ from mlref.bundle.store import Store
 from mlref.core.contract import load
 from mlref.core.rows import validate
 from mlref.core.storage import Project
-from mlref.serving.reader import Reader
+from mlref.serving.request import Reader
 
 PROJECT = Project(ROOT)
 CONTRACT = load(PROJECT.contract)
@@ -77,7 +77,7 @@ from pydantic import create_model
 from mlref.bundle.package import TRUSTED
 from mlref.core.contract import load
 from mlref.core.rows import validate
-from mlref.serving.reader import Reader
+from mlref.serving.request import Reader
 from mlref.core.storage import Project
 project = Project.here()
 features = load(project.contract).features
@@ -368,6 +368,7 @@ def main() -> None:
         (folder / "usual_service.py").write_text(USUAL)
         start = {
             "ours": (OURS, one),
+            "behind_proxy": (f"{OURS} --behind-proxy", one),
             "no_log": (f"{OURS} --no-log", one),
             "fastapi_empty": (f"{UVICORN} empty_route:app", post("/", {})),
             "pandas_service": (f"{UVICORN} usual_service:app", post("/", ROW)),
@@ -390,7 +391,11 @@ def main() -> None:
         )
         figures = {"ready_seconds": statistics.median(ready)}
         figures |= memory(servers["ours"], requests)
-        tails: dict[str, list[dict[str, float]]] = {"ours": [], "no_log": [], "fastapi_empty": []}
+        tails: dict[str, list[dict[str, float]]] = {
+            "ours": [],
+            "behind_proxy": [],
+            "fastapi_empty": [],
+        }
         for _ in track(range(rounds), "latencies", console=Console(stderr=True), transient=True):
             for name, each in tails.items():
                 each.append(latencies(servers[name], seconds / 2))
@@ -405,15 +410,16 @@ def main() -> None:
         return statistics.median(a / b for a, b in zip(found[top], found[bottom], strict=True))
 
     ratios = {
-        f"cpu_vs_{name}": ratio("ours", name) for name in start if name not in ("ours", "no_log")
-    }
-    ratios |= {
-        "cpu_vs_no_log": ratio("ours", "no_log"),
-        "thousand_rows_throughput_vs_decode_and_onnx": ratio("decode_and_onnx", "thousand"),
+        "cpu_vs_fastapi_empty": ratio("behind_proxy", "fastapi_empty"),
+        "cpu_vs_fastapi_empty_default": ratio("ours", "fastapi_empty"),
         "thousand_rows_no_log_throughput_vs_decode_and_onnx": ratio(
             "decode_and_onnx", "thousand_no_log"
         ),
     }
+    others = [
+        name for name in start if name not in ("ours", "behind_proxy", "no_log", "fastapi_empty")
+    ]
+    ratios |= {f"cpu_vs_{name}": ratio("ours", name) for name in others}
     figures = {
         f"{name}_us": statistics.median(each) * 1e6 for name, each in found.items()
     } | figures

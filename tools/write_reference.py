@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from typer import Context
@@ -173,14 +174,18 @@ Each target that runs code sets up `.venv` first when it is missing or older tha
 
 def http_page() -> str:
     """Describe the routes of the service from its OpenAPI document."""
-    from mlref.serving.openapi import document
+    from mlref.serving.app import create_app
+    from mlref.serving.model import Model, Service
+    from mlref.serving.request import Limits
 
-    schema = document(contract.load(ROOT / "config" / "dataset.yaml"), 1)
+    columns = contract.load(ROOT / "config" / "dataset.yaml")
+    bundle: Any = SimpleNamespace(contract=columns, digest="", profile={"columns": {}})
+    schema = create_app(Service(Model(bundle, {"version": 1}, Limits()))).openapi()
     parts = ["""# HTTP API
 
-The routes of `mlref serve`, from its OpenAPI document: `/openapi.json`, and `/docs` to try them. Bodies
-follow from the contract. Each answer carries `x-request-id`, the one that was sent or a new one. Where the
-service has keys, send `Authorization: Bearer KEY`; health, `/ping` and the documentation need none.
+The routes of `mlref serve`, from its OpenAPI document: `/openapi.json`, and `/docs` to try them; `/` is a
+page with a form. Bodies follow from the contract; of two equal keys in a JSON object the last one counts.
+Each answer carries `x-request-id`, the one that was sent or a new one. Where the service has keys, send `Authorization: Bearer KEY`; health, `/ping` and the documentation need none.
 """]
     for path, methods in schema["paths"].items():
         for method, route in methods.items():

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 ALIASES = ("champion", "challenger")
 
+POINTER = 200
+"""Characters that are read of a pointer file; it holds 64."""
+
 
 class Store:
     """The bundles under one folder."""
@@ -43,7 +46,10 @@ class Store:
     def alias(self, name: str) -> str | None:
         """The digest that an alias points to."""
         path = self.folder / name
-        return path.read_text().strip() if path.is_file() else None
+        if not path.is_file():
+            return None
+        with path.open(encoding="utf-8", errors="replace") as pointer:
+            return pointer.read(POINTER).strip()
 
     def point(self, name: str, digest: str) -> None:
         """Point an alias to a digest, at once."""

@@ -1,42 +1,58 @@
-"""The application: one place that puts the routes together."""
+"""The application factory: routes, the middleware, exception handlers and pages."""
 
 import html
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import exposition
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse
 
 from mlref import __version__
-from mlref.serving import openinference
-from mlref.serving.feedback import Store, add_feedback
-from mlref.serving.front import Front
-from mlref.serving.invocations import invoke
-from mlref.serving.keys import Keys
-from mlref.serving.predict import predict
-from mlref.serving.routes import add, answer
-from mlref.serving.service import Service
+from mlref.core.errors import MlrefError
+from mlref.serving import feedback, mlflow_protocol, open_inference, operations, predict
+from mlref.serving.errors import respond
+from mlref.serving.keys import OPEN, ApiKeys
+from mlref.serving.middleware import Middleware
+from mlref.serving.model import Service
+from mlref.serving.open_inference import InferError
+from mlref.serving.schemas import OF_BODIES, described, refusals, requests
 
-PAGE = (
+PAGE = Path(__file__).parent / "page"
+PAGE_POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
+DOCS_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; frame-ancestors 'none'"
 )
-"""What the documentation's page may load: its own files, the script inside it, and drawn pictures."""
+"""What the pages may load; Swagger's has a script inside."""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(service: Service, keys: Keys | None = None, store: Store | None = None) -> Front:
-    """Put the service together.
+def create_app(
+    service: Service,
+    keys: ApiKeys | None = None,
+    store: feedback.Store | None = None,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """Put the application together.
 
     Parameters
     ----------
     service : Service
         The model in use, with its log and metrics.
-    keys : Keys, optional
-        Who may ask; nobody is asked for a key without them.
-    store : Store, optional
-        Where labels go; without one there is no feedback.
+    keys : ApiKeys, optional
+        The known keys; without any, no request needs one.
+    store : callable, optional
+        Stores labels; without it there is no feedback.
+    lifespan : callable, optional
+        What runs beside the requests.
     """
     app = FastAPI(
         title=service.model.contract.title,
@@ -44,73 +60,65 @@ def create_app(service: Service, keys: Keys | None = None, store: Store | None =
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
-        exception_handlers={HTTPException: _pass_on, Exception: _pass_on},
+        lifespan=lifespan,
     )
-    app.openapi = lambda: service.model.schema  # type: ignore[method-assign] # as FastAPI's manual does it
-    _add_about(app, service)
-    add_feedback(app, service, store)
-    openinference.add_routes(app, service)
-    _add_docs(app)
-    handlers = {"/v1/predict": predict, "/invocations": invoke}
-    return Front(service, handlers, app, keys or Keys(), openinference.error_body)
+    answer = partial(respond, forms={"/v2": open_inference.error_body})
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        return answer(error, request.url.path, request.state.context.id)
+
+    app.add_middleware(Middleware, service=service, keys=keys or ApiKeys(), respond=answer)
+    app.add_exception_handler(MlrefError, on_error)
+    app.add_exception_handler(HTTPException, on_error)
+    app.include_router(predict.router(service), responses=refusals())
+    app.include_router(feedback.router(service, store), responses=refusals())
+    app.include_router(operations.router(service), responses=refusals())
+    app.include_router(mlflow_protocol.router(service), responses=refusals())
+    app.include_router(open_inference.router(service), responses=refusals(InferError))
+    _add_pages(app)
+    app.openapi = lambda: app.openapi_schema or _document(app, service)  # type: ignore[method-assign]
+    return app
 
 
-async def _pass_on(request: Request, error: Exception) -> Response:
-    """Leave every error to the front, which has the one form of it."""
-    raise error
+def _document(app: FastAPI, service: Service) -> dict[str, Any]:
+    """Write the OpenAPI document once; what FastAPI cannot see are keys and bodies read by hand."""
+    contract, limits = service.model.contract, service.model.limits
+    document = get_openapi(
+        title=app.title,
+        version=__version__,
+        description=f"The model `{contract.name}` predicts: {described(contract.target)} A request has up"
+        f" to {limits.rows} rows and {limits.body(contract)} bytes. Of two equal keys in an object the last"
+        " one counts.",
+        routes=app.routes,
+    )
+    document["components"]["schemas"] |= requests(contract, limits)
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{}, {"key": []}]
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            operation["summary"] = operation.pop("description").rstrip(".")
+            if method == "get":
+                for status in OF_BODIES:
+                    del operation["responses"][status]
+            if OPEN(path):
+                operation["security"] = []
+    app.openapi_schema = document
+    return document
 
 
-def _add_about(app: FastAPI, service: Service) -> None:
-    """Add what can be asked about the service itself."""
+def _add_pages(app: FastAPI) -> None:
+    """Serve the page for people at / and Swagger UI at /docs, with no file from another host."""
+    app.mount("/page", StaticFiles(directory=PAGE))
+    app.mount("/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))
 
-    async def show_model(request: Request) -> Response:
-        """Tell which model answers, and what it takes."""
-        model = service.model
-        about = {"model": model.named, "record": model.record}
-        return answer({**about, "contract": model.contract.model_dump(mode="json")})
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        """A form that asks for a prediction."""
+        return FileResponse(PAGE / "index.html", headers={"content-security-policy": PAGE_POLICY})
 
-    async def live(request: Request) -> Response:
-        """Say that the process runs."""
-        return answer({"status": "live"})
-
-    async def ready(request: Request) -> Response:
-        """Say that predictions are answered; not any more once the service is about to stop."""
-        if service.draining:
-            return answer({"status": "draining"}, 503)
-        return answer({"status": "ready"})
-
-    async def ping(request: Request) -> Response:
-        """Say to a client of MLflow that predictions are answered."""
-        return Response("\n", 503 if service.draining else 200, media_type="text/plain")
-
-    async def version(request: Request) -> Response:
-        """Say to a client of MLflow what serves."""
-        return Response(__version__, media_type="text/plain")
-
-    async def metrics(request: Request) -> Response:
-        """Give Prometheus what it asks for."""
-        encode, media = exposition.choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(service.metrics.registry), media_type=media)
-
-    add(app, "GET", "/v1/model", show_model)
-    add(app, "GET", "/health/live", live)
-    add(app, "GET", "/health/ready", ready)
-    add(app, "GET", "/ping", ping)
-    add(app, "GET", "/version", version)
-    add(app, "GET", "/metrics", metrics)
-
-
-def _add_docs(app: FastAPI) -> None:
-    """Serve Swagger UI at /docs from the fastapi_swagger package, which has its files.
-
-    Its own ``patch_fastapi`` writes absolute addresses into the page, which break behind a proxy
-    that speaks HTTPS, and reads its files by a function that Python 3.11 and 3.12 warn of.
-    """
-    assets = StaticFiles(packages=[("fastapi_swagger", "resources")])
-
-    async def docs(request: Request) -> Response:
-        """Show the page."""
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """Swagger UI, with relative addresses, which work behind a proxy."""
         page = get_swagger_ui_html(
             openapi_url="openapi.json",
             title=html.escape(app.title),
@@ -120,13 +128,5 @@ def _add_docs(app: FastAPI) -> None:
             # validatorUrl: without it the page may send the schema to a public validator
             swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None},
         )
-        page.headers["content-security-policy"] = PAGE
+        page.headers["content-security-policy"] = DOCS_POLICY
         return page
-
-    async def root(request: Request) -> Response:
-        """Lead a browser to the page."""
-        return RedirectResponse("docs")
-
-    app.mount("/swagger", assets)
-    add(app, "GET", "/docs", docs)
-    add(app, "GET", "/", root)

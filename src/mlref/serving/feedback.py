@@ -1,50 +1,53 @@
-"""`POST /v1/feedback`: what turned out true, by the id of the prediction."""
+"""``POST /v1/feedback``: ground truth, by the id of the prediction."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 
-from mlref.core.errors import EnvironmentFault, RowsRefused
+from mlref.core.errors import EnvironmentFault
 from mlref.prediction_log import ground_truth
 from mlref.prediction_log.ground_truth import Label
-from mlref.serving.boundary import LogAway, refuse
-from mlref.serving.decode import decode, envelope, listed
-from mlref.serving.routes import add, answer
-from mlref.serving.service import Service
+from mlref.serving.errors import LogAway
+from mlref.serving.model import Service
+from mlref.serving.request import decode, fields, items
+from mlref.serving.schemas import FeedbackResponse, ref, takes
 
-ENVELOPE = "labels"
+PATIENCE = 2.0
+"""Seconds that a request waits for the database; shorter than the drain, so a stop need not wait for it."""
 
 Store = Callable[[Sequence[Label]], dict[str, list[str]]]
 """Stores labels, and gives the ids of those accepted, duplicate, conflicting and unknown."""
 
 
-def add_feedback(app: FastAPI, service: Service, store: Store | None) -> None:
-    """Add the route; without a log there is nothing that a label could belong to.
+def router(service: Service, store: Store | None) -> APIRouter:
+    """Make the route; without a log there is nothing that a label could belong to."""
+    router, limits, storing = APIRouter(tags=["model"]), service.model.limits, set[object]()
 
-    A refusal is answered here: it is of labels, and no input of the model that the metrics should count.
-    """
-
-    async def feedback(request: Request) -> Response:
-        """Store labels; sending them twice changes nothing."""
+    @router.post(
+        "/v1/feedback",
+        response_model=FeedbackResponse,
+        openapi_extra=takes(ref("FeedbackRequest")),
+    )
+    async def feedback(request: Request) -> dict[str, int]:
+        """Store true outcomes by the ids of predictions; sending them twice changes nothing."""
         if store is None:
             raise HTTPException(404)
-        document = decode(await request.body())
+        document = fields(decode(await request.body()), ("labels",))
+        records = items(document["labels"], "labels", limits.rows)
+        given = ground_truth.read(service.model.contract.target, records)
+        if service.draining or len(storing) >= limits.labels:
+            service.metrics.shed.labels("labels").inc()
+            raise LogAway("Labels cannot be stored now. Send them again.")
+        task = asyncio.create_task(asyncio.to_thread(store, given))
+        storing.add(task)
+        task.add_done_callback(storing.discard)
         try:
-            most = service.model.limits.rows
-            records = listed(envelope(document, (ENVELOPE,))[ENVELOPE], ENVELOPE, most)
-            given = ground_truth.read(service.model.contract.target, records)
-        except RowsRefused as error:
-            asked = request.scope["state"]["asked"].id
-            refusal = refuse(error, asked)
-            return Response(refusal.body(asked), refusal.status, media_type="application/json")
-        try:
-            became = await asyncio.to_thread(store, given)
-        except EnvironmentFault as error:
-            raise LogAway(
-                "The prediction log cannot be reached now. Send the labels again."
-            ) from error
-        return answer({name: len(ids) for name, ids in became.items()})
+            # the thread goes on after a timeout; a label that is then sent again counts as duplicate
+            became = await asyncio.wait_for(asyncio.shield(task), PATIENCE)
+        except (EnvironmentFault, TimeoutError) as error:
+            raise LogAway("The prediction log cannot be reached. Send the labels again.") from error
+        return {name: len(ids) for name, ids in became.items()}
 
-    add(app, "POST", "/v1/feedback", feedback)
+    return router

@@ -1,4 +1,4 @@
-"""API keys: who may ask what. The service knows only their hashes."""
+"""API keys and their roles. The service knows only their hashes."""
 
 import hashlib
 import hmac
@@ -8,42 +8,21 @@ import secrets
 from collections.abc import Mapping
 
 from mlref.core.errors import MlrefError, SettingsError
+from mlref.serving.errors import Forbidden, OpenDoor, Unauthorized
 
 VARIABLE = "MLREF_API_KEYS"
 ROLES = ("predict", "admin")
-"""`predict` asks for predictions and about the model; `admin` may also read the metrics."""
+"""`predict` may ask for predictions and about the model; `admin` may also read the metrics."""
 
 _ENTRY = re.compile(rf"({'|'.join(ROLES)}):([0-9a-f]{{64}})")
 
 OPEN = re.compile(
-    r"/|/health/(live|ready)|/ping|/v2/health/(live|ready)|/docs|/openapi\.json|/swagger/.*"
+    r"/|/page/.*|/health/(live|ready)|/ping|/v2/health/(live|ready)|/docs|/openapi\.json|/swagger/.*"
 ).fullmatch
-"""Paths that ask for no key: balancers have none, and the documentation holds no secret."""
+"""Paths that need no key: balancers have none, and pages and documentation hold no secret."""
 
 
-class Unauthorized(MlrefError):
-    """The request carries no key that the service knows.
-
-    Remedy: send `Authorization: Bearer KEY`; who runs the service makes keys with `mlref keys new predict`.
-    """
-
-
-class Forbidden(MlrefError):
-    """The key is known, but its role may not do this.
-
-    Remedy: ask with a key of the role that the sentence names.
-    """
-
-
-class OpenDoor(MlrefError):
-    """The service would be open to other machines without asking for a key.
-
-    Remedy: set MLREF_API_KEYS, listen on 127.0.0.1, or say `--insecure` where something in front of it
-    asks for keys.
-    """
-
-
-class Keys:
+class ApiKeys:
     """The known keys.
 
     A key is 32 random bytes, so a plain SHA-256 keeps it: there is nothing to guess, unlike a password.
@@ -62,7 +41,7 @@ class Keys:
         return bool(self._entries)
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "Keys":
+    def read(cls, environment: Mapping[str, str]) -> "ApiKeys":
         """Read ``MLREF_API_KEYS``: ``role:sha256-hex-of-the-key``, with commas between.
 
         Raises
@@ -117,8 +96,8 @@ def new(role: str) -> tuple[str, str]:
     return key, f"{role}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def check_door(host: str, keys: Keys, insecure: bool) -> None:
-    """Refuse to listen where other machines reach the service and nobody is asked for a key.
+def check_door(host: str, keys: ApiKeys, insecure: bool) -> None:
+    """Refuse to listen where other machines reach the service and no key is needed.
 
     Raises
     ------
@@ -128,8 +107,8 @@ def check_door(host: str, keys: Keys, insecure: bool) -> None:
     if not (keys or insecure or is_loopback(host)):
         raise OpenDoor(
             f"Other machines reach {host}, and {VARIABLE} is not set, so anybody could ask.\n"
-            f"  Make a key with `mlref keys new predict` and set {VARIABLE}, listen on 127.0.0.1, or say"
-            " --insecure where something in front of the service asks for keys."
+            f"  Make a key with `mlref keys new predict` and set {VARIABLE}, listen on 127.0.0.1, or pass"
+            " --insecure where a proxy in front of the service asks for keys."
         )
 
 

@@ -1,9 +1,6 @@
-"""What Prometheus may ask for at ``/metrics``.
+"""Prometheus metrics of the service, read at ``/metrics``."""
 
-Values are kept as they come, whole arrays, and counted in bulk when enough have gathered or somebody looks.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +8,20 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    Histogram,
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from mlref.core.contract import Column, Contract
 from mlref.core.rows import Array
-from mlref.serving.histogram import Histogram
 
 if TYPE_CHECKING:
     from mlref.prediction_log.writer import Writer
@@ -28,13 +30,13 @@ SECONDS = (
     *(50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
     *(1.0, 2.0, 5.0, 10.0),
 )
-"""Buckets of a request's duration: an answer takes 100 µs, and the usual first bucket ends at 5 ms."""
+"""Buckets of a request's duration: an answer takes 0.2 ms, and the library's first bucket ends at 5 ms."""
 
-WAITING = 200
-"""Values that may wait to be counted."""
+PART = 1000
+"""Rows that are counted at once; this bounds memory."""
 
 
-class Metrics(Collector):
+class Metrics:
     """All metrics of one service.
 
     Parameters
@@ -42,116 +44,117 @@ class Metrics(Collector):
     contract : Contract
         Names the features.
     profile : mapping
-        The training rows' profile, whose quantiles become buckets.
+        Profile of the training rows, whose quantiles become buckets.
 
     Attributes
     ----------
     registry : CollectorRegistry
-        What is shown; whoever else has something to count registers it here.
+        What `/metrics` shows.
     """
 
     def __init__(self, contract: Contract, profile: Mapping[str, Any]) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # twice as many series, for nothing
-        self.registry = CollectorRegistry(auto_describe=False)
+        disable_created_metrics()  # type: ignore[no-untyped-call] # twice as many series, for nothing
+        registry = self.registry = CollectorRegistry(auto_describe=False)
         self.predictions = Counter(
-            "model_predictions_total", "Rows by outcome.", ["outcome"], registry=self.registry
+            "model_predictions_total", "Rows by outcome.", ["outcome"], registry=registry
         )
-        self._answered = self.predictions.labels("answered")
         self.invalid = Counter(
-            "model_input_invalid_total",
-            "Refused values.",
-            ["feature", "reason"],
-            registry=self.registry,
+            "model_input_invalid_total", "Refused values.", ["feature", "reason"], registry=registry
         )
         self.shed = Counter(
             "requests_shed_total",
             "Requests refused for want of room.",
             ["reason"],
-            registry=self.registry,
+            registry=registry,
         )
         for outcome in ("answered", "refused", "failed"):  # from 0, so that rates are right
             self.predictions.labels(outcome)
-        for reason in ("queue", "uploads"):
+        self._answered = self.predictions.labels("answered")
+        for reason in ("queue", "uploads", "labels"):
             self.shed.labels(reason)
-        self.info = Gauge(
-            "model_info", "The model in use.", ["name", "version", "digest"], registry=self.registry
+        self._info = Gauge(
+            "model_info", "The model in use.", ["name", "version", "digest"], registry=registry
         )
-        self.loaded = Gauge(
-            "model_loaded_timestamp_seconds",
-            "When the model in use was loaded.",
-            registry=self.registry,
+        self._loaded = Gauge(
+            "model_loaded_timestamp_seconds", "When the model in use was loaded.", registry=registry
         )
-        self._requests = Histogram(
+        self.requests = Histogram(
             "http_server_request_duration_seconds", "From the head of a request to its answer.",
             ["http_request_method", "http_route", "http_response_status_code"],
+            buckets=SECONDS, registry=registry,
         )  # fmt: skip
-        self._features = Histogram(
+        self._features = ColumnHistograms(
             "model_feature_value", "Encoded values of a feature; buckets at training quantiles.",
-            ["feature"],
+            {column.name: _buckets(column, profile) for column in contract.features}, "feature",
         )  # fmt: skip
-        self._values = Histogram(
-            "model_prediction_value", "Predicted values; buckets at training quantiles."
-        )
-        self._names = contract.names
-        for column in contract.features:
-            self._features.open((column.name,), _buckets(column, profile))
-        self._values.open((), _buckets(contract.target, profile))
-        self._rows: list[Array] = []
-        self._predicted: list[Array] = []
-        self._waiting = 0
-        self._durations: dict[tuple[str, ...], list[float]] = {}
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
+        self._values = ColumnHistograms(
+            "model_prediction_value", "Predicted values; buckets at training quantiles.",
+            {"": _buckets(contract.target, profile)},
+        )  # fmt: skip
+        registry.register(self._features)
+        registry.register(self._values)
+        ProcessCollector(registry=registry)
 
     def serves(self, model: Mapping[str, Any], moment: float) -> None:
         """Note which model answers from now on."""
-        self.info.clear()
-        self.info.labels(**model).set(1)
-        self.loaded.set(moment)
+        self._info.clear()
+        self._info.labels(**model).set(1)
+        self._loaded.set(moment)
 
-    def predicted(self, rows: Array, values: Array) -> None:
-        """Note rows, shape (n, features), and their predictions, shape (n,)."""
+    def answered(self, rows: Array, values: Array) -> None:
+        """Count rows, shape (n, features), and their predictions, shape (n,)."""
         self._answered.inc(len(rows))
-        self._rows.append(rows)
-        self._predicted.append(values)
-        self._waiting += len(rows)
-        if self._waiting >= WAITING:
-            self.count_rows()
+        self._features.add(rows)
+        self._values.add(values[:, None])
 
-    def answered(self, labels: tuple[str, str, str], seconds: float) -> None:
-        """Note a request's method, route and status, and how long it took."""
-        durations = self._durations.setdefault(labels, [])
-        durations.append(seconds)
-        if len(durations) >= WAITING:
-            self.count_requests()
 
-    def count_rows(self) -> None:
-        """Count the rows that wait."""
-        if self._waiting:
-            rows, self._rows = np.concatenate(self._rows), []
-            values, self._predicted = np.concatenate(self._predicted), []
-            self._waiting = 0
-            for name, column in zip(self._names, rows.T, strict=True):
-                self._features.add((name,), column)
-            self._values.add((), values)
+class ColumnHistograms(Collector):
+    """A histogram for each column of an array, counted for all cells at once.
 
-    def count_requests(self) -> None:
-        """Count the durations that wait."""
-        waiting, self._durations = self._durations, {}
-        for labels, seconds in waiting.items():
-            self._requests.open(labels, SECONDS)
-            self._requests.add(labels, np.array(seconds))
+    The client library's histogram takes one value at a time, 2 µs each, which is too slow for 10,000 rows.
+
+    Parameters
+    ----------
+    name, help : str
+        As Prometheus shows them.
+    bounds : mapping of str to sequence of float
+        Upper bounds of the buckets for each column.
+    label : str, optional
+        The label that holds the column's name.
+    """
+
+    def __init__(
+        self, name: str, help: str, bounds: Mapping[str, Sequence[float]], label: str = ""
+    ) -> None:
+        self.name, self.help, self.label = name, help, label
+        self._ends = {key: sorted(set(each)) for key, each in bounds.items()}
+        most = 1 + max(map(len, self._ends.values()))  # the last ones are infinite: they count all
+        padded = [ends + [np.inf] * (most - len(ends)) for ends in self._ends.values()]
+        self._bounds = np.array(padded, dtype=np.float64)
+        self._counts, self._sums = np.zeros(self._bounds.shape), np.zeros(len(padded))
+
+    def add(self, rows: Array) -> None:
+        """Count rows, shape (n, columns); null is not counted."""
+        for start in range(0, len(rows), PART):
+            part = rows[start : start + PART]
+            below = part[:, :, None] <= self._bounds
+            # as bytes they are summed several times faster than as truth values
+            self._counts += np.add.reduce(below.view(np.uint8), axis=0, dtype=np.uint32)
+            self._sums += np.add.reduce(part, axis=0, where=below[:, :, -1])
 
     def collect(self) -> Iterator[Metric]:
-        """Give Prometheus what is counted here."""
-        self.count_rows()
-        self.count_requests()
-        for histogram in (self._requests, self._features, self._values):
-            yield from histogram.collect()
+        """Give Prometheus the series."""
+        labels = [self.label] if self.label else []
+        family = HistogramMetricFamily(self.name, self.help, labels=labels)
+        for place, (key, ends) in enumerate(self._ends.items()):
+            names = [*(f"{end:.6g}" for end in ends), "+Inf"]
+            buckets = list(zip(names, self._counts[place].tolist(), strict=False))
+            family.add_metric([key] if labels else [], buckets, float(self._sums[place]))
+        yield family
 
 
 class LogMetrics(Collector):
-    """How the prediction log fares, read when somebody looks."""
+    """Counts of the prediction log, read when somebody asks."""
 
     def __init__(self, log: "Writer") -> None:
         self._log = log
@@ -174,4 +177,5 @@ def _buckets(column: Column, profile: Mapping[str, Any]) -> list[float]:
     if column.allowed is not None:
         return [float(code) for code in range(len(column.allowed))]
     measured = profile["columns"].get(column.name, {}).get("quantiles", {})
-    return list(measured.values()) or [float(end) for end in column.expected or column.valid or ()]
+    ends = list(measured.values()) or column.expected or column.valid or ()
+    return [float(end) for end in ends]

@@ -8,38 +8,44 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING
+
+import uvicorn
+from fastapi import FastAPI
 
 from mlref.bundle.store import Store
 from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import Project
 from mlref.prediction_log.ground_truth import Label
-from mlref.serving import logs
+from mlref.serving import feedback, logs
 from mlref.serving.app import create_app
-from mlref.serving.feedback import Store as Labels
-from mlref.serving.keys import Keys, check_door
-from mlref.serving.limits import Limits
+from mlref.serving.keys import ApiKeys, check_door
 from mlref.serving.metrics import LogMetrics
-from mlref.serving.service import Model, Service
+from mlref.serving.model import Model, Service, Watch, check_contract
+from mlref.serving.request import Limits
 from mlref.serving.shadow import Shadow
-from mlref.serving.watch import Watch, check_contract
-from mlref.serving.wire import Server
 
 if TYPE_CHECKING:
     from mlref.prediction_log.writer import Writer
+
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than balancers do (mostly 60), so that they end it."""
+
+GRACE = 15
+"""Seconds that requests in flight have at the end; longer than a body may take to arrive."""
 
 CONNECTIONS = 65_536
 """File descriptors that the process asks for: an idle client costs one, and 4 kB."""
 
 FLUSH = 1.0
-"""Seconds that feedback waits for the predictions before it to be written."""
+"""Seconds that feedback waits until earlier predictions are written."""
 
 
 def serve(
     host: str, port: int, reference: str, insecure: bool = False, drain: float = 0.0,
-    logged: bool = True, shadow: str | None = None,
+    logged: bool = True, shadow: str | None = None, behind_proxy: bool = False,
 ) -> None:  # fmt: skip
     """Serve one model until the process is told to stop.
 
@@ -59,6 +65,8 @@ def serve(
         Whether predictions go to the prediction log.
     shadow : str, optional
         Version, alias or digest of a model that scores the same rows, for the log alone.
+    behind_proxy : bool
+        Whether a proxy bounds clients, so that the quicker parser is safe, and its headers are trusted.
 
     Raises
     ------
@@ -75,11 +83,11 @@ def serve(
     EnvironmentFault
         When the port is busy, the address is not ours, or nothing can be written for the log.
     """
-    # uvicorn drains on SIGTERM and then raises the signal again, for the handler that it found:
+    # uvicorn stops on SIGTERM and then raises the signal again, for the handler that it found:
     # with this one a wanted stop ends with exit code 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logs.configure()
-    keys = Keys.read(os.environ)
+    keys = ApiKeys.read(os.environ)
     check_door(host, keys, insecure)
     project = Project.here()
     store = Store(project.store)
@@ -105,21 +113,63 @@ def serve(
             f" answers at {url} · docs: {url}/docs",
             flush=True,
         )
-        app = create_app(service, keys, labels)
+
+        @contextlib.asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            drain_first(service, drain)
+            tasks = [asyncio.create_task(watch.run()) for watch in watches]
+            yield
+            for task in tasks:
+                task.cancel()
+
+        app = create_app(service, keys, labels, lifespan)
         with contextlib.suppress(KeyboardInterrupt):
-            Server(app, drain, partial(_follow, watches)).run(sockets=[listener])
+            uvicorn.Server(config(app, behind_proxy)).run(sockets=[listener])
 
 
-async def _follow(watches: Sequence[Watch]) -> None:
-    """Follow all aliases."""
-    await asyncio.gather(*(watch.run() for watch in watches))
+def config(app: FastAPI, behind_proxy: bool) -> uvicorn.Config:
+    """Options of uvicorn: by default the parser that bounds what a client may send.
 
-
-def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, Labels]":
-    """Open the log, also while its database is away, and what stores labels beside it."""
-    from mlref.prediction_log import (  # SQLAlchemy, which a service without a log can spare
-        ground_truth,
+    With httptools one client can make the process grow to a gigabyte. It takes about a third off a
+    request's cost, so it is right where a proxy bounds clients. The proxy's headers are then trusted
+    from the addresses in FORWARDED_ALLOW_IPS.
+    """
+    return uvicorn.Config(
+        app,
+        http="httptools" if behind_proxy else "h11",
+        h11_max_incomplete_event_size=16 * 1024,
+        ws="none",
+        proxy_headers=behind_proxy,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
     )
+
+
+def drain_first(service: Service, seconds: float) -> None:
+    """On SIGTERM let readiness change first, and stop after so many seconds or at a second SIGTERM.
+
+    Called while the application starts: the handler that is there is uvicorn's own, which stops.
+    """
+    stop, loop = signal.getsignal(signal.SIGTERM), asyncio.get_running_loop()
+    assert callable(stop), "uvicorn has set its handler"
+
+    def begin(number: int, frame: FrameType | None) -> None:
+        if service.draining or not seconds:
+            stop(number, frame)
+        else:
+            loop.call_soon_threadsafe(loop.call_later, seconds, stop, number, None)
+        service.draining = True
+
+    signal.signal(signal.SIGTERM, begin)
+
+
+def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, feedback.Store]":
+    """Open the log, also while its database is away, and what stores labels beside it."""
+    # SQLAlchemy, which a service without a log can spare
+    from mlref.prediction_log import ground_truth
     from mlref.prediction_log.database import Database
     from mlref.prediction_log.open import open_log
 

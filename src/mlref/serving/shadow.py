@@ -1,4 +1,4 @@
-"""A second model that scores the same rows and answers nobody: its predictions go to the log alone."""
+"""The shadow: a second model that scores the same rows, for the prediction log alone."""
 
 import queue
 import threading
@@ -7,19 +7,19 @@ from typing import Self
 import structlog
 
 from mlref.prediction_log.records import Predicted, PredictionLog, Refused
-from mlref.serving.service import Model
+from mlref.serving.model import Model
 
 CAPACITY = 50_000
-"""Rows that may wait; those that come while so many do are not scored by the shadow."""
+"""Rows that may wait; the shadow skips rows that arrive while so many do."""
 
 _LOG = structlog.get_logger("mlref.serving")
 
 
 class Shadow:
-    """The prediction log with a model in front of it; ends with :meth:`close`, or as a context manager.
+    """The prediction log with a model in front of it; a context manager that is closed at the end.
 
-    Each answer is handed on, and scored once more in a thread of its own, so that nobody waits for it. The
-    ids are those of the answers: one label judges both.
+    A thread of its own scores each answered row once more and logs it under the same id, so that one label
+    judges both models.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Shadow:
         while (predicted := self._queue.get()) is not None:
             try:
                 self._score(predicted, self.model)
-            except Exception as error:  # the shadow answers nobody, so nobody may suffer from it
+            except Exception as error:  # a failing shadow must not disturb the service
                 _LOG.error("the shadow failed", exc_info=error)
             with self._lock:
                 self._waiting -= len(predicted.ids)

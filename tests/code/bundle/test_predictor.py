@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -331,3 +332,23 @@ def test_the_stages_load_only_a_bundle_of_the_contract_in_use(bundle: Path) -> N
         MlrefError, match="another contract .* than config/dataset.yaml.*make train"
     ):
         load(bundle, digest(b"another"))
+
+
+def test_weights_outside_of_the_model_are_refused(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the file is in the working folder, where onnxruntime would look: no digest covers it."""
+    model = onnx.load_from_string((bundle / "model.onnx").read_bytes())
+    onnx.save_model(
+        model,
+        str(tmp_path / "outside.onnx"),
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    (bundle / "model.onnx").write_bytes((tmp_path / "outside.onnx").read_bytes())
+    reseal(bundle)
+    monkeypatch.chdir(tmp_path)
+    assert (tmp_path / "weights.bin").stat().st_size > 0
+    with pytest.raises(BundleError, match="model.onnx is not an ONNX model that runs here"):
+        Predictor(bundle)

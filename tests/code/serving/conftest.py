@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
 from mlref.prediction_log.records import Predicted, Refused
 from mlref.serving.app import create_app
-from mlref.serving.front import Front
-from mlref.serving.limits import Limits
-from mlref.serving.service import Model, Service
+from mlref.serving.model import Model, Service
+from mlref.serving.request import Limits
 from tests.fakes import write_bundle
 
 RECORD = {"version": 7, "digest": "…", "metrics": {"rmse": {"value": 54.1}}}
@@ -58,12 +58,12 @@ def service(model: Model) -> Service:
 
 
 @pytest.fixture
-def app(service: Service) -> Front:
+def app(service: Service) -> FastAPI:
     """The application around it."""
     return create_app(service)
 
 
 @pytest.fixture
-def client(app: Front) -> TestClient:
+def client(app: FastAPI) -> TestClient:
     """A client that shows what a user of the service would get, also of our own mistakes."""
     return TestClient(app, raise_server_exceptions=False)

@@ -1,5 +1,6 @@
 """`POST /v1/feedback`: what turned out true, by the id of the prediction."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from mlref.core.storage import Project
 from mlref.prediction_log import ground_truth
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.open import open_log
+from mlref.serving import feedback as feedback_route
 from mlref.serving.app import create_app
 from mlref.serving.metrics import LogMetrics
-from mlref.serving.service import Model, Service
+from mlref.serving.model import Model, Service
 from tests.fakes import CONTRACT
 
 ROW = {"instances": [CONTRACT.example]}
@@ -43,7 +45,6 @@ def send(client: TestClient, *labels: Any) -> Any:
 
 
 def test_each_label_is_counted_once(logged: TestClient) -> None:
-    """Accepted, then duplicate; another value conflicts, and an id that nobody knows is unknown."""
     [one] = logged.post("/v1/predict", json=ROW).json()["predictions"]
     label = {"id": one["id"], "value": 850, "observed_at": "2026-11-24T12:00:00Z", "source": "deed"}
     nobody = {"id": "01a20d6d-5a00-7000-8000-000000000000", "value": 1}
@@ -68,7 +69,6 @@ def test_each_label_is_counted_once(logged: TestClient) -> None:
 def test_a_label_that_breaks_the_contract_is_refused(
     logged: TestClient, label: Any, column: str | None
 ) -> None:
-    """As a whole request, with its place; it is no input of the model, and not counted as one."""
     error = send(logged, label)["error"]
     assert error["code"] == "rows_refused"
     assert [(one["instance"], one["column"]) for one in error["details"]] == [(0, column)]
@@ -79,19 +79,16 @@ def test_a_label_that_breaks_the_contract_is_refused(
     "body", [b"{}", b"[]", b'{"labels": []}', b'{"labels": [1], "more": 1}', b"{"]
 )
 def test_another_form_is_refused(logged: TestClient, body: bytes) -> None:
-    """With the one error body."""
     answer = logged.post("/v1/feedback", content=body)
     assert answer.status_code in (400, 422) and answer.json()["error"]["message"]
 
 
 def test_without_a_log_there_is_no_feedback(client: TestClient) -> None:
-    """404, as documented."""
     answer = client.post("/v1/feedback", json={"labels": [{"id": "a", "value": 850}]})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_a_log_that_is_away_asks_to_send_the_labels_again(model: Model) -> None:
-    """503 with the seconds to wait; nothing of the database is told."""
 
     def store(labels: Any) -> dict[str, list[str]]:
         raise EnvironmentFault("the database db.example.org", OSError("refused"))
@@ -103,8 +100,39 @@ def test_a_log_that_is_away_asks_to_send_the_labels_again(model: Model) -> None:
     assert "example" not in answer.text
 
 
+def test_feedback_has_a_bound_of_its_own_and_predictions_go_on(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback_route, "PATIENCE", 0.05)
+    go = threading.Event()
+
+    def hang(labels: Any) -> dict[str, list[str]]:
+        go.wait(30)
+        return {"accepted": [], "duplicate": [], "conflicting": [], "unknown": []}
+
+    body = {"labels": [{"id": "a", "value": 850}]}
+    with TestClient(create_app(Service(model), store=hang)) as client:
+        try:
+            answers = [
+                client.post("/v1/feedback", json=body) for _ in range(model.limits.labels + 1)
+            ]
+            assert [one.status_code for one in answers] == [503] * len(answers)
+            assert answers[0].json()["error"]["code"] == "log_away"
+            assert 'requests_shed_total{reason="labels"} 1.0' in client.get("/metrics").text
+            assert client.post("/v1/predict", json=ROW).status_code == 200
+        finally:
+            go.set()
+
+
+def test_a_service_that_stops_takes_no_labels(model: Model) -> None:
+    service = Service(model)
+    service.draining = True
+    client = TestClient(create_app(service, store=lambda labels: {}))
+    body = {"labels": [{"id": "a", "value": 850}]}
+    assert client.post("/v1/feedback", json=body).status_code == 503
+
+
 def test_prometheus_sees_how_the_log_fares(logged: TestClient) -> None:
-    """What is written, dropped and waits."""
     logged.post("/v1/predict", json=ROW)
     send(logged, {"id": "a", "value": 850})  # waits until the prediction is written
     text = logged.get("/metrics").text

@@ -1,20 +1,22 @@
 """Who may ask."""
 
 import hashlib
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from mlref.bundle.predictor import Predictor
 from mlref.core.errors import MlrefError, SettingsError
 from mlref.serving.app import create_app
-from mlref.serving.keys import Keys, OpenDoor, check_door, is_loopback, new
-from mlref.serving.service import Service
+from mlref.serving.errors import OpenDoor
+from mlref.serving.keys import ApiKeys, check_door, is_loopback, new
+from mlref.serving.model import Model, Service
+from mlref.serving.request import Limits
 from tests.fakes import CONTRACT
 
 PREDICT, PREDICT_ENTRY = new("predict")
 ADMIN, ADMIN_ENTRY = new("admin")
-KEYS = Keys.read({"MLREF_API_KEYS": f"{PREDICT_ENTRY}, {ADMIN_ENTRY}"})
+KEYS = ApiKeys.read({"MLREF_API_KEYS": f"{PREDICT_ENTRY}, {ADMIN_ENTRY}"})
 REQUEST = {"instances": [CONTRACT.example]}
 
 
@@ -43,7 +45,6 @@ def closed(service: Service) -> TestClient:
 def test_a_key_opens_what_its_role_may(
     closed: TestClient, header: str | None, predicts: int, scrapes: int
 ) -> None:
-    """Predictions for both roles, metrics for the admin; nothing that is stored opens anything."""
     headers = {"authorization": header} if header else {}
     response = closed.post("/v1/predict", json=REQUEST, headers=headers)
     assert response.status_code == predicts
@@ -62,7 +63,6 @@ def test_a_key_opens_what_its_role_may(
 def test_a_refusal_says_what_is_needed(
     closed: TestClient, key: str, path: str, code: str, message: str
 ) -> None:
-    """In the one error body, and without the key that was sent."""
     response = closed.get(path, headers={"authorization": f"Bearer {key}"})
     error = response.json()["error"]
     assert (error["code"], error["message"], error["details"]) == (code, message, [])
@@ -73,11 +73,10 @@ def test_a_refusal_says_what_is_needed(
     "path",
     [
         *("/health/live", "/health/ready", "/ping", "/v2/health/live", "/v2/health/ready"),
-        *("/", "/docs", "/openapi.json", "/swagger/swagger-ui.css"),
+        *("/", "/page/page.js", "/docs", "/openapi.json", "/swagger/swagger-ui.css"),
     ],
 )
 def test_a_balancer_and_a_browser_need_none(closed: TestClient, path: str) -> None:
-    """They have no key to send, and nothing of value comes back."""
     assert closed.get(path).status_code == 200
 
 
@@ -97,33 +96,25 @@ def test_a_balancer_and_a_browser_need_none(closed: TestClient, path: str) -> No
     ],
 )
 def test_everything_else_is_closed(closed: TestClient, path: str) -> None:
-    """Also what there is not: which addresses there are is not told either."""
     assert closed.get(path).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/v1/predict", "/invocations", "/v2/models/rents/infer"])
 def test_no_protocol_predicts_without_a_key(closed: TestClient, path: str) -> None:
-    """Nor reads a body: what is asked for comes before what is sent."""
     assert closed.post(path, content=b"{").status_code == 401
     headers = {"authorization": f"Bearer {PREDICT}"}
     assert closed.post(path, content=b"{", headers=headers).status_code == 400
 
 
-def test_nobody_without_a_key_takes_a_place(service: Service) -> None:
-    """Of an overloaded service too, whoever has none learns only that it needs a key."""
-    front = create_app(service, KEYS)
-
-    async def busy(scope: Any, receive: Any, send: Any) -> None:
-        await front({**scope, "state": {"before": 1000}}, receive, send)
-
-    client = TestClient(busy)
+def test_nobody_without_a_key_takes_a_place(predictor: Predictor) -> None:
+    full = Service(Model(predictor, {"version": 7}, Limits(queue=0)))
+    client = TestClient(create_app(full, KEYS))
     assert client.post("/v1/predict", json=REQUEST).status_code == 401
     headers = {"authorization": f"Bearer {PREDICT}"}
     assert client.post("/v1/predict", json=REQUEST, headers=headers).status_code == 503
 
 
 def test_without_keys_everybody_may_ask(client: TestClient) -> None:
-    """As on loopback by default."""
     assert client.get("/metrics").status_code == client.get("/v1/model").status_code == 200
 
 
@@ -133,22 +124,19 @@ def test_without_keys_everybody_may_ask(client: TestClient) -> None:
     ids=["role", "key", "another role", "no hash", "short hash", "capital"],
 )
 def test_an_entry_that_is_none_is_refused_by_its_place(entry: str) -> None:
-    """Never by what it holds: somebody may have pasted the key itself."""
     with pytest.raises(
         SettingsError, match="MLREF_API_KEYS has 1 mistake:\n  entry 2: not ROLE:HASH"
     ) as refusal:
-        Keys.read({"MLREF_API_KEYS": f"{PREDICT_ENTRY},{entry}"})
+        ApiKeys.read({"MLREF_API_KEYS": f"{PREDICT_ENTRY},{entry}"})
     assert entry == "predict" or entry not in str(refusal.value)
 
 
 @pytest.mark.parametrize("value", ["", " ", ","])
 def test_an_empty_variable_is_none(value: str) -> None:
-    """Then the address decides whether the service starts."""
-    assert not Keys.read({"MLREF_API_KEYS": value})
+    assert not ApiKeys.read({"MLREF_API_KEYS": value})
 
 
 def test_a_new_key_is_printed_with_its_hash() -> None:
-    """The entry is the SHA-256 of the key; two keys differ."""
     key, entry = new("admin")
     assert entry == f"admin:{hashlib.sha256(key.encode()).hexdigest()}"
     assert len(key) == 43 and key != new("admin")[0]
@@ -158,19 +146,17 @@ def test_a_new_key_is_printed_with_its_hash() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
 def test_an_open_door_is_refused(host: str) -> None:
-    """Where other machines reach it and nobody is asked for a key; the message says the ways out."""
     with pytest.raises(OpenDoor) as refusal:
-        check_door(host, Keys(), insecure=False)
+        check_door(host, ApiKeys(), insecure=False)
     for way in ("mlref keys new predict", "MLREF_API_KEYS", "127.0.0.1", "--insecure"):
         assert way in str(refusal.value)
     assert refusal.value.exit_code == 1
 
 
 def test_a_door_with_a_lock_or_a_reason_is_fine() -> None:
-    """Keys, loopback, or `--insecure`."""
     check_door("0.0.0.0", KEYS, insecure=False)
-    check_door("0.0.0.0", Keys(), insecure=True)
-    check_door("127.0.0.1", Keys(), insecure=False)
+    check_door("0.0.0.0", ApiKeys(), insecure=True)
+    check_door("127.0.0.1", ApiKeys(), insecure=False)
 
 
 @pytest.mark.parametrize(
@@ -181,5 +167,4 @@ def test_a_door_with_a_lock_or_a_reason_is_fine() -> None:
     ],
 )  # fmt: skip
 def test_loopback_is_told_from_the_rest(host: str, only_here: bool) -> None:
-    """No name is looked up."""
     assert is_loopback(host) == only_here

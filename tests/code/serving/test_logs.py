@@ -41,7 +41,6 @@ def fail(row: dict[str, float]) -> None:
 
 
 def test_a_machine_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One object a line: level, time, what the event tells, and the trace of an error."""
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
     configure()
     fail({"area": 987654.25})
@@ -57,7 +56,6 @@ def test_a_machine_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_person_gets_lines_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal; a trace without local variables, which hold rows."""
     monkeypatch.setattr(sys, "stderr", stream := Terminal())
     configure()
     fail({"area": 987654.25})
@@ -67,7 +65,6 @@ def test_a_person_gets_lines_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_libraries_log_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their warnings; what is less than that is not shown."""
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
     configure()
     logging.getLogger("uvicorn.error").info("started")

@@ -7,9 +7,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from mlref.bundle.predictor import Predictor
-from mlref.serving.histogram import Histogram
-from mlref.serving.metrics import WAITING, Metrics
-from mlref.serving.service import Service
+from mlref.serving.metrics import ColumnHistograms, Metrics
+from mlref.serving.model import Service
 from tests.fakes import CONTRACT
 
 ROW = CONTRACT.example
@@ -38,7 +37,6 @@ def scrape(client: TestClient) -> Samples:
 
 
 def test_the_names_are_those_of_the_dashboards(client: TestClient) -> None:
-    """Each with its type, from the start; beside them only those of the process."""
     lines = client.get("/metrics").text.splitlines()
     types = dict(line.split()[2:] for line in lines if line.startswith("# TYPE"))
     ours = {name: kind for name, kind in types.items() if not name.startswith("process_")}
@@ -47,7 +45,6 @@ def test_the_names_are_those_of_the_dashboards(client: TestClient) -> None:
 
 
 def test_rows_are_counted_by_outcome(client: TestClient) -> None:
-    """Answered or refused; all three outcomes are there from the start, so that a rate is right."""
     outcomes = {
         outcome: ("model_predictions_total", (("outcome", outcome),))
         for outcome in ("answered", "refused", "failed")
@@ -62,7 +59,6 @@ def test_rows_are_counted_by_outcome(client: TestClient) -> None:
 
 
 def test_a_failure_of_ours_is_counted(service: Service, client: TestClient) -> None:
-    """Apart from refusals, which are the client's."""
     service.model.predictor = None  # type: ignore[assignment]
     assert client.post("/v1/predict", json={"instances": [ROW]}).status_code == 500
     assert scrape(client)["model_predictions_total", (("outcome", "failed"),)] == 1
@@ -84,14 +80,12 @@ def test_a_failure_of_ours_is_counted(service: Service, client: TestClient) -> N
 def test_refused_values_are_counted_by_column_and_reason(
     client: TestClient, change: dict[str, object], feature: str, reason: str
 ) -> None:
-    """What a client makes up becomes no label, so that it cannot fill the memory of Prometheus."""
     client.post("/v1/predict", json={"instances": [{**ROW, **change}, {**ROW, **change}]})
     found = {key[1]: value for key, value in scrape(client).items() if "invalid" in key[0]}
     assert found == {(("feature", feature), ("reason", reason)): 2}
 
 
 def test_a_missing_column_and_a_wrong_envelope_are_counted(client: TestClient) -> None:
-    """`other` is what belongs to no column."""
     client.post("/v1/predict", json={"instances": [{}]})
     client.post("/v1/predict", json={"instances": []})
     found = {key[1]: value for key, value in scrape(client).items() if "invalid" in key[0]}
@@ -113,7 +107,6 @@ def test_a_missing_column_and_a_wrong_envelope_are_counted(client: TestClient) -
 def test_requests_are_timed_by_route_and_status(
     client: TestClient, method: str, path: str, route: str, status: str
 ) -> None:
-    """The route, not the path, which a client can make up."""
     client.request(method, path, json={})
     labels = (
         ("http_request_method", method),
@@ -127,7 +120,6 @@ def test_requests_are_timed_by_route_and_status(
 
 
 def test_the_model_in_use_is_told(client: TestClient, predictor: Predictor) -> None:
-    """With a time, so that a change can be drawn into every chart."""
     found = scrape(client)
     assert (
         found["model_info", (("digest", predictor.digest), ("name", "rents"), ("version", "7"))]
@@ -137,7 +129,6 @@ def test_the_model_in_use_is_told(client: TestClient, predictor: Predictor) -> N
 
 
 def test_values_fall_into_buckets(client: TestClient) -> None:
-    """A category by its index, a null nowhere."""
     rows = [{**ROW, "heating": "gas"}, {**ROW, "heating": "wood", "balcony": None}]
     client.post("/v1/predict", json={"instances": rows})
     found = scrape(client)
@@ -152,11 +143,10 @@ def test_values_fall_into_buckets(client: TestClient) -> None:
 
 
 def test_buckets_are_the_training_quantiles() -> None:
-    """As the profile measured them; where it did not, what is usual by the contract."""
     profile = {"columns": {"area": {"quantiles": {"0.05": 30.5, "0.5": 70, "0.95": 150}}}}
     [family] = [
         family
-        for family in Metrics(CONTRACT, profile).collect()
+        for family in Metrics(CONTRACT, profile).registry.collect()
         if family.name == "model_feature_value"
     ]
     ends: dict[str, list[str]] = {}
@@ -167,29 +157,25 @@ def test_buckets_are_the_training_quantiles() -> None:
     assert ends["rooms"] == ["1", "8", "+Inf"]
 
 
-def test_a_bucket_holds_its_upper_end() -> None:
-    """As Prometheus defines `le`; counts run up, and null is not counted."""
-    histogram = Histogram("x", "…")
-    histogram.open((), [1.0, 2.0])
-    histogram.open((), [9.0])  # it is there already
-    histogram.add((), np.array([0.5, 1.0, 1.5, 9.0, np.nan]))
-    [family] = histogram.collect()
-    counts = {s.labels["le"]: s.value for s in family.samples if s.name == "x_bucket"}
-    assert counts == {"1": 2, "2": 3, "+Inf": 4}
-
-
-def test_what_waits_is_counted_when_it_is_much(service: Service) -> None:
-    """So memory does not grow where nobody scrapes."""
-    rows = np.full((10, len(CONTRACT.names)), 5.0)
-    for _ in range(WAITING // 10):
-        service.metrics.predicted(rows, rows[:, 0])
-        for _ in range(10):
-            service.metrics.answered(("GET", "/", "200"), 0.001)
-    assert service.metrics._rows == [] and service.metrics._durations == {}
+@pytest.mark.parametrize("times", [1, 600])
+def test_a_bucket_holds_its_upper_end_and_null_is_not_counted(times: int) -> None:
+    histograms = ColumnHistograms("x", "…", {"a": [1.0, 2.0, 2.0], "b": [0.0]}, "feature")
+    rows = np.array([[0.5, 0], [1.0, 1], [1.5, np.nan], [9.0, 0], [np.nan, 0]])
+    histograms.add(np.tile(rows, (times, 1)))
+    [family] = histograms.collect()
+    counts = {
+        (s.labels["feature"], s.labels["le"]): s.value / times
+        for s in family.samples
+        if s.name == "x_bucket"
+    }
+    assert counts == {
+        ("a", "1"): 2, ("a", "2"): 3, ("a", "+Inf"): 4, ("b", "0"): 3, ("b", "+Inf"): 4,
+    }  # fmt: skip
+    sums = [s.value / times for s in family.samples if s.name == "x_sum"]
+    assert sums == [12, 1]
 
 
 def test_openmetrics_is_given_to_who_asks(client: TestClient) -> None:
-    """As newer versions of Prometheus do; it parses strictly."""
     client.post("/v1/predict", json={"instances": [ROW]})
     response = client.get(
         "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}

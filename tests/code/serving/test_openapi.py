@@ -13,10 +13,9 @@ from jsonschema import Draft202012Validator
 from mlref.core.contract import Column, Contract, load
 from mlref.core.errors import RowsRefused
 from mlref.serving.app import create_app
-from mlref.serving.openapi import document
-from mlref.serving.reader import Reader
-from mlref.serving.schemas import column_schema
-from mlref.serving.service import Service
+from mlref.serving.model import Service
+from mlref.serving.request import Limits, Reader
+from mlref.serving.schemas import requests
 from tests.fakes import CONTRACT
 
 OWN = load(Path(__file__).parents[3] / "config" / "dataset.yaml")
@@ -81,15 +80,14 @@ def bodies(draw: st.DrawFn, contract: Contract) -> Any:
 
 def validator(contract: Contract) -> Draft202012Validator:
     """The documented schema of a request."""
-    schema = document(contract, "1")
+    schemas = {"schemas": requests(contract, Limits())}
     return Draft202012Validator(
-        {"$ref": "#/components/schemas/PredictRequest", "components": schema["components"]}
+        {"$ref": "#/components/schemas/PredictRequest", "components": schemas}
     )
 
 
 @pytest.mark.parametrize("name", sorted(CONTRACTS))
 def test_schema_and_service_give_the_same_verdict(name: str) -> None:
-    """Whatever is sent, the schema accepts it exactly when the service does."""
     contract = CONTRACTS[name]
     check = validator(contract)
     reader = Reader(contract, 10_000)
@@ -109,9 +107,8 @@ def test_schema_and_service_give_the_same_verdict(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(CONTRACTS))
 def test_the_schema_is_valid_and_accepts_its_own_example(name: str) -> None:
-    """What /docs fills in can be sent as it is."""
     contract = CONTRACTS[name]
-    schemas = document(contract, "1")["components"]["schemas"]
+    schemas = requests(contract, Limits())
     for schema in schemas.values():
         Draft202012Validator.check_schema(schema)
     [example] = schemas["PredictRequest"]["examples"]
@@ -119,10 +116,9 @@ def test_the_schema_is_valid_and_accepts_its_own_example(name: str) -> None:
     validator(contract).validate(example)
 
 
-def test_a_column_is_described_as_the_contract_declares_it() -> None:
-    """Type, range, meaning, unit and example."""
-    schema = column_schema(CONTRACT.features[0])
-    assert schema == {
+def test_columns_are_described_as_the_contract_declares_them() -> None:
+    row = requests(CONTRACT, Limits())["Row"]["properties"]
+    assert row["area"] == {
         "title": "Area",
         "description": "Living area. Unit: m². Usually from 20 to 300.",
         "examples": [70.5],
@@ -130,55 +126,27 @@ def test_a_column_is_described_as_the_contract_declares_it() -> None:
         "maximum": 1000,
         "type": "number",
     }
+    assert row["rooms"]["type"] == "integer"
+    assert row["heating"]["enum"] == ["gas", "oil", "wood"]
+    assert [one["type"] for one in row["balcony"]["anyOf"]] == ["number", "null"]
 
 
-def test_categories_and_null_are_listed() -> None:
-    """A nullable category lists null among its values."""
-    heating = CONTRACT.features[2]
-    assert column_schema(heating)["enum"] == ["gas", "oil", "wood"]
-    nullable = column_schema(heating.model_copy(update={"nullable": True}))
-    assert nullable["enum"] == ["gas", "oil", "wood", None]
-    assert nullable["type"] == ["string", "null"]
-
-
-@pytest.mark.parametrize("name", sorted(CONTRACTS))
-def test_the_documented_examples_keep_their_own_schema(name: str) -> None:
-    """An example that the schema refuses would teach something wrong."""
-    schema = document(CONTRACTS[name], "1")
-    known = schema["components"]
-    bodies = [
-        response["content"]["application/json"]
-        for response in schema["paths"]["/v1/predict"]["post"]["responses"].values()
-    ]
-    shown = [(body["schema"], body["example"]) for body in bodies if "example" in body]
-    shown += [
-        (one, example) for one in known["schemas"].values() for example in one.get("examples", ())
-    ]
-    assert len(shown) > 6
-    for one, example in shown:
-        Draft202012Validator({**one, "components": known}).validate(example)
-
-
-@pytest.mark.parametrize(("status", "sent"), [(400, "{"), (422, "{}")])
-def test_the_documented_codes_are_those_of_the_service(
-    client: TestClient, status: int, sent: str
-) -> None:
-    """Clients branch on the code, so the documented one must be the real one."""
-    response = client.post("/v1/predict", content=sent)
-    documented = document(CONTRACT, "1")["paths"]["/v1/predict"]["post"]["responses"][str(status)]
-    example = documented["content"]["application/json"]["example"]
-    assert response.status_code == status
-    assert response.json()["error"]["code"] == example["error"]["code"]
+def test_documented_examples_of_other_protocols_can_be_sent(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in ("/invocations", "/v2/models/{name}/infer"):
+        body = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        [example] = body["examples"]
+        assert client.post(path.format(name="rents"), json=example).status_code == 200
 
 
 def test_the_served_document_covers_every_route(service: Service) -> None:
-    """Each route of the service is in it, with the statuses that it gives."""
     client = TestClient(create_app(service, store=lambda labels: {}))
     schema = client.get("/openapi.json").json()
     assert set(schema["paths"]["/v1/predict"]["post"]["responses"]) >= {"200", "400", "422", "503"}
     for path, methods in schema["paths"].items():
         for method in methods:
-            status = client.request(method, path, json={}).status_code
+            address = path.format(name="rents", version="7")
+            status = client.request(method, address, json={}).status_code
             assert str(status) in methods[method]["responses"], path
             assert status == (422 if method == "post" else 200)
     assert schema["info"]["title"] == CONTRACT.title
@@ -189,24 +157,21 @@ def test_the_served_document_covers_every_route(service: Service) -> None:
     [
         ("POST", "/v1/predict", {"instances": [CONTRACT.example]}, "PredictResponse"),
         ("POST", "/v1/predict", {"instances": [CONTRACT.example, 5]}, "Error"),
-        ("GET", "/v1/model", None, "Model"),
-        ("GET", "/health/ready", None, "Health"),
+        ("GET", "/v1/model", None, "ModelAnswer"),
         ("GET", "/nothing", None, "Error"),
     ],
 )
 def test_answers_are_as_documented(
     client: TestClient, method: str, path: str, sent: Any, name: str
 ) -> None:
-    """The schema of each response holds for a real one."""
     schema = client.get("/openapi.json").json()
     answer = client.request(method, path, json=sent).json()
     reference = {"$ref": f"#/components/schemas/{name}", "components": schema["components"]}
     Draft202012Validator(reference).validate(answer)
 
 
-def test_the_document_asks_for_a_key_where_the_service_does() -> None:
-    """A balancer is shown no lock; whoever predicts is."""
-    shown = document(CONTRACT, 7)["paths"]
+def test_the_document_asks_for_a_key_where_the_service_does(client: TestClient) -> None:
+    shown = client.get("/openapi.json").json()["paths"]
     free = {
         path for path, item in shown.items() if all(o.get("security") == [] for o in item.values())
     }

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from mlref.core.errors import EnvironmentFault, ModelNotFound
 from mlref.serving import server
-from mlref.serving.keys import OpenDoor, new
+from mlref.serving.errors import OpenDoor
+from mlref.serving.keys import new
 from tests.fakes import write_store
 
 FORBIDDEN = (
@@ -41,7 +44,6 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 def test_the_champion_is_served_on_loopback(
     run: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line says where, which model, and where the docs are; Ctrl-C is no error."""
     digest = write_store(tmp_path / "store", version=3)
     server.serve(host="127.0.0.1", port=0, reference="champion")
     host, port = run["address"]
@@ -56,7 +58,6 @@ def test_the_champion_is_served_on_loopback(
 def test_another_model_can_be_named(
     run: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By alias, version or digest."""
     write_store(tmp_path / "store", version=1)
     write_store(tmp_path / "store", base=5.0, version=2, alias="challenger")
     server.serve(host="127.0.0.1", port=0, reference="challenger")
@@ -64,14 +65,12 @@ def test_another_model_can_be_named(
 
 
 def test_an_empty_store_says_which_command_makes_a_model(run: dict[str, Any]) -> None:
-    """Nothing is listened on before there is a model."""
     with pytest.raises(ModelNotFound, match="make train"):
         server.serve(host="127.0.0.1", port=0, reference="champion")
     assert not run
 
 
 def test_a_busy_port_is_said_plainly(run: dict[str, Any], tmp_path: Path) -> None:
-    """The sentence names port and option."""
     write_store(tmp_path / "store")
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -85,7 +84,6 @@ def test_a_busy_port_is_said_plainly(run: dict[str, Any], tmp_path: Path) -> Non
 def test_an_open_door_is_refused_before_anything_is_opened(
     run: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Without keys on all addresses; `insecure` says that this is wanted."""
     write_store(tmp_path / "store")
     with pytest.raises(OpenDoor, match=r"Other machines reach 0\.0\.0\.0"):
         server.serve(host="0.0.0.0", port=0, reference="champion")
@@ -97,28 +95,26 @@ def test_an_open_door_is_refused_before_anything_is_opened(
 def test_keys_from_the_environment_open_the_door(
     run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are asked for then, on loopback too."""
     write_store(tmp_path / "store")
     monkeypatch.setenv("MLREF_API_KEYS", new("predict")[1])
     server.serve(host="0.0.0.0", port=0, reference="champion")
-    assert run["app"].keys
+    assert TestClient(run["app"]).get("/v1/model").status_code == 401
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
-    """192.0.2.0/24 is for documentation, so no machine has it."""
     with pytest.raises(EnvironmentFault, match=r"192\.0\.2\.1:8000 cannot be listened on") as fault:
         server.listen("192.0.2.1", 8000)
     assert fault.value.exit_code == 4
 
 
 def test_the_service_needs_none_of_the_training_stack(tmp_path: Path) -> None:
-    """Importing it and answering a request loads none of those packages."""
     write_store(tmp_path)
     program = f"""
 import sys
 from pathlib import Path
 import mlref.serving.server
 from mlref.bundle.store import Store
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from mlref.serving.server import Limits, Model, Service, create_app
 model = Model(*Store(Path({str(tmp_path)!r})).open("champion"), Limits())
@@ -131,3 +127,11 @@ print([name for name in {FORBIDDEN!r} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+
+
+@pytest.mark.parametrize(("behind_proxy", "parser"), [(False, "h11"), (True, "httptools")])
+def test_only_behind_a_proxy_the_quick_parser_and_its_headers_are_taken(
+    behind_proxy: bool, parser: str
+) -> None:
+    config = server.config(FastAPI(), behind_proxy)
+    assert (config.http, config.ws, config.proxy_headers) == (parser, "none", behind_proxy)

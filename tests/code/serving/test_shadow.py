@@ -12,8 +12,8 @@ from mlref.bundle.predictor import Predictor
 from mlref.cli import main
 from mlref.serving import shadow
 from mlref.serving.app import create_app
-from mlref.serving.limits import Limits
-from mlref.serving.service import Model, Service
+from mlref.serving.model import Model, Service
+from mlref.serving.request import Limits
 from mlref.serving.shadow import Shadow
 from tests.code.serving.conftest import Memory
 from tests.fakes import CONTRACT, write_bundle
@@ -29,7 +29,6 @@ def other(tmp_path: Path) -> Model:
 
 
 def test_the_shadow_scores_what_was_answered(memory: Memory, model: Model, other: Model) -> None:
-    """Under the same ids, with its own values; the answer is the champion's."""
     with Shadow(memory, other) as log:
         client = TestClient(create_app(Service(model, log)))
         answer = client.post("/v1/predict", json=ROW).json()
@@ -46,14 +45,12 @@ def test_the_shadow_scores_what_was_answered(memory: Memory, model: Model, other
 def test_a_shadow_that_became_the_champion_is_not_scored_twice(
     memory: Memory, model: Model
 ) -> None:
-    """Its answers are in the log already."""
     with Shadow(memory, model) as log:
         TestClient(create_app(Service(model, log))).post("/v1/predict", json=ROW)
     assert [one.role for one in memory.predicted] == ["champion"]
 
 
 def test_another_shadow_takes_over(memory: Memory, model: Model, other: Model) -> None:
-    """From the next rows on."""
     with Shadow(memory, model) as log:
         client = TestClient(create_app(Service(model, log)))
         client.post("/v1/predict", json=ROW)
@@ -65,14 +62,12 @@ def test_another_shadow_takes_over(memory: Memory, model: Model, other: Model) -
 
 
 def test_refusals_are_handed_on_once(memory: Memory, model: Model, other: Model) -> None:
-    """The contract refused them, whichever model would have scored them."""
     with Shadow(memory, other) as log:
         TestClient(create_app(Service(model, log))).post("/v1/predict", json={"instances": [{}]})
     assert len(memory.refused) == 1 and memory.predicted == []
 
 
 def test_a_shadow_that_fails_harms_nobody(memory: Memory, model: Model, other: Model) -> None:
-    """Answers and their log go on."""
 
     def fail(rows: object) -> None:
         raise ValueError("a bug")
@@ -88,7 +83,6 @@ def test_a_shadow_that_fails_harms_nobody(memory: Memory, model: Model, other: M
 def test_a_shadow_that_is_too_slow_leaves_rows_out(
     memory: Memory, model: Model, other: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Instead of letting them fill the memory."""
     go = threading.Event()
     predict = other.predictor.predict
 
@@ -109,6 +103,5 @@ def test_a_shadow_that_is_too_slow_leaves_rows_out(
 
 
 def test_a_shadow_without_a_log_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """It would do nothing."""
     assert main(["serve", "--shadow", "challenger", "--no-log"]) == 2
     assert "without the log it does nothing" in " ".join(capsys.readouterr().err.split())

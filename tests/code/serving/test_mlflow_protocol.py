@@ -27,7 +27,6 @@ VALUES = [linear([70.5, 3, 1, 4]), linear([100, 2, 0, None])]
     ],
 )
 def test_each_form_gives_the_values(client: TestClient, body: Any) -> None:
-    """One a row, in their order."""
     response = client.post("/invocations", json=body)
     assert response.json() == {"predictions": pytest.approx(VALUES)}
 
@@ -41,13 +40,13 @@ def test_each_form_gives_the_values(client: TestClient, body: Any) -> None:
         ({"instances": RECORDS, "more": 1}, None, "an object"),
         ({"instances": RECORDS, "params": {"temperature": 1}}, "params", "parameters"),
         ({"instances": []}, "instances", "an empty list"),
-        ({"instances": 5}, "instances", "a number outside"),
+        ({"instances": 5}, "instances", "a number"),
         ({"inputs": {"area": [1, 2], "rooms": [1]}}, "inputs", "columns of different lengths"),
         ({"inputs": {"area": 5}}, "inputs", "an object"),
         ({"inputs": {}}, "inputs", "an empty list"),
         ({"instances": [[1, 2]]}, None, "a list"),
         ({"dataframe_split": {"columns": NAMES}}, "data", "nothing"),
-        ({"dataframe_split": {"columns": NAMES, "data": 5}}, "dataframe_split", "a number outside"),
+        ({"dataframe_split": {"columns": NAMES, "data": 5}}, "dataframe_split", "a number"),
         ({"dataframe_split": {"columns": NAMES, "data": [[1]]}}, None, "a list"),
         (
             {"dataframe_split": {"columns": [*NAMES, "area"], "data": [[*ROWS[0], 5]]}},
@@ -63,7 +62,6 @@ def test_each_form_gives_the_values(client: TestClient, body: Any) -> None:
 def test_what_is_none_of_them_is_refused(
     client: TestClient, body: Any, key: str | None, got: str
 ) -> None:
-    """In the one error body, by its key or column, without a value."""
     response = client.post("/invocations", json=body)
     assert response.status_code == 422
     error = response.json()["error"]
@@ -72,7 +70,6 @@ def test_what_is_none_of_them_is_refused(
 
 
 def test_the_server_says_how_it_is(client: TestClient) -> None:
-    """As MLflow's does: `/ping` for its health, `/version` as plain text."""
     assert client.get("/ping").status_code == 200
     response = client.get("/version")
     assert response.text == __version__

@@ -1,18 +1,22 @@
 """What is decided before a body is read, and the form of every answer."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI, Response
 from fastapi.testclient import TestClient
+from structlog.testing import capture_logs
 
 from mlref.bundle.predictor import Predictor
+from mlref.core.errors import BundleError
 from mlref.serving.app import create_app
-from mlref.serving.front import Front
-from mlref.serving.keys import Keys
-from mlref.serving.limits import Limits
-from mlref.serving.service import Model, Service
+from mlref.serving.keys import ApiKeys
+from mlref.serving.middleware import Middleware
+from mlref.serving.model import Model, Service
+from mlref.serving.request import Limits
 from tests.code.serving.conftest import Memory
 from tests.fakes import CONTRACT, HALF_WIDTH
 
@@ -23,10 +27,13 @@ ANSWERING_ALWAYS = [
 ]
 
 
+SMALL = Limits(rows=2, queue=5, uploads=3, seconds=0.05)
+
+
 @pytest.fixture
-def small(predictor: Predictor) -> Front:
+def small(predictor: Predictor) -> FastAPI:
     """A service that takes two rows, five waiting requests and three uploads."""
-    return create_app(Service(Model(predictor, {"version": 7}, Limits(rows=2, queue=5, uploads=3))))
+    return create_app(Service(Model(predictor, {"version": 7}, SMALL)))
 
 
 def message(response: Any) -> str:
@@ -50,7 +57,6 @@ def message(response: Any) -> str:
 def test_something_else_than_plain_json_is_refused(
     client: TestClient, path: str, headers: dict[str, str], sentence: str
 ) -> None:
-    """415: a compressed body may be a bomb, and guessing what CSV means would be a mistake."""
     response = client.post(path, content=b"\x1f\x8b", headers=headers)
     assert response.status_code == 415
     assert message(response).startswith(sentence)
@@ -64,7 +70,6 @@ def test_something_else_than_plain_json_is_refused(
     ],
 )
 def test_json_is_taken_however_it_is_declared(client: TestClient, media: str | None) -> None:
-    """Also undeclared, and as curl declares what nobody named the type of."""
     headers = {"content-type": media} if media else {}
     content = b'{"instances": [{"area": 70, "rooms": 3, "heating": "oil", "balcony": null}]}'
     assert client.post("/v1/predict", content=content, headers=headers).status_code == 200
@@ -72,9 +77,8 @@ def test_json_is_taken_however_it_is_declared(client: TestClient, media: str | N
 
 @pytest.mark.parametrize("path", PREDICTING)
 @pytest.mark.parametrize("length", ["50000000", "9" * 5000])
-def test_a_long_body_is_refused_by_its_length(small: Front, path: str, length: str) -> None:
-    """Before it is read: 50 MB cost as little as none."""
-    most = small.limits.body(CONTRACT)
+def test_a_long_body_is_refused_by_its_length(small: FastAPI, path: str, length: str) -> None:
+    most = SMALL.body(CONTRACT)
     headers = {"content-length": length}
     response = TestClient(small).post(path, content=b"", headers=headers)
     assert response.status_code == 413
@@ -84,9 +88,8 @@ def test_a_long_body_is_refused_by_its_length(small: Front, path: str, length: s
 @pytest.mark.parametrize("path", PREDICTING)
 @pytest.mark.parametrize("announced", [None, "5"])
 def test_a_long_body_is_refused_while_it_comes(
-    small: Front, path: str, announced: str | None
+    small: FastAPI, path: str, announced: str | None
 ) -> None:
-    """Where its length is not announced, or a lie."""
 
     def pieces() -> Iterator[bytes]:
         yield from [b" " * 1000] * 100
@@ -96,8 +99,7 @@ def test_a_long_body_is_refused_while_it_comes(
     assert response.status_code == 413
 
 
-def test_too_many_rows_are_refused_with_the_number_that_may_come(small: Front) -> None:
-    """In each protocol."""
+def test_too_many_rows_are_refused_with_the_number_that_may_come(small: FastAPI) -> None:
     client = TestClient(small)
     rows = [CONTRACT.example] * 3
     allowed = "a list of 1 to 2"
@@ -116,90 +118,80 @@ def test_too_many_rows_are_refused_with_the_number_that_may_come(small: Front) -
     assert (response.status_code, allowed in message(response)) == (422, True)
 
 
-def test_too_many_requests_are_shed(small: Front) -> None:
-    """503 with a time to ask again; health and metrics go on, and count it."""
-    before = 6
-
-    async def busy(scope: Any, receive: Any, send: Any) -> None:
-        await small({**scope, "state": {"before": before}}, receive, send)
-
-    client = TestClient(busy)
-    for path in PREDICTING:
-        response = client.post(path, json=REQUEST)
-        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-        assert (
-            message(response) == "6 requests were waiting before this one. Ask again in a second."
-        )
-    for path in ANSWERING_ALWAYS:
-        assert client.get(path).status_code == 200
-    assert 'requests_shed_total{reason="queue"} 3.0' in client.get("/metrics").text
-    before = 5
-    assert client.post("/v1/predict", json=REQUEST).status_code == 200
+Messages = list[dict[str, Any]]
 
 
-def ask(app: Front, *messages: dict[str, object], **headers: str) -> Any:
-    """One request below HTTP: start of its answer, or what was raised."""
-    sent: list[dict[str, Any]] = []
+def post(path: str, method: str = "POST") -> dict[str, Any]:
+    """A request below HTTP."""
+    return {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": [],
+        "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
+    }  # fmt: skip
+
+
+async def ask(app: Any, scope: dict[str, Any], *messages: dict[str, Any]) -> Messages:
+    """One request whose body comes in these messages; after them nothing comes, or the client leaves."""
+    sent: Messages = []
     left = list(messages)
 
     async def receive() -> Any:
-        return left.pop(0) if left else {"type": "http.disconnect"}
+        if left:
+            return left.pop(0)
+        return await asyncio.Event().wait()
 
     async def send(item: Any) -> None:
         sent.append(item)
 
-    scope = {
-        "type": "http", "method": "POST", "path": "/v1/predict",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-    }  # fmt: skip
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, send)
     return sent
 
 
-def test_slow_bodies_hold_few_places(small: Front) -> None:
-    """Requests whose bodies are on their way do not count as waiting, but are bounded too.
+def whole(content: object) -> dict[str, Any]:
+    """A body in one message."""
+    return {"type": "http.request", "body": json.dumps(content).encode(), "more_body": False}
 
-    What has no body is answered meanwhile.
-    """
-    statuses: list[int] = []
 
-    async def send(item: Any) -> None:
-        if item["type"] == "http.response.start":
-            statuses.append(item["status"])
+PART = {"type": "http.request", "body": b"{", "more_body": True}
 
-    async def scenario() -> None:
-        never = asyncio.Event()
 
-        async def receive() -> Any:
-            await never.wait()
+@pytest.mark.parametrize("path", PREDICTING)
+def test_the_last_of_too_many_requests_are_shed(small: FastAPI, path: str) -> None:
+    async def burst() -> list[Messages]:
+        many = [ask(small, post(path), whole({})) for _ in range(8)]
+        always = [ask(small, post(one, "GET")) for one in ANSWERING_ALWAYS]
+        return await asyncio.gather(*many, *always)
 
-        scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": []}
-        slow = [asyncio.create_task(small(dict(scope), receive, send)) for _ in range(3)]
-        small.tasks = slow
-        await asyncio.sleep(0)
-        await small(dict(scope), receive, send)
-        await small({**scope, "method": "GET", "path": "/v1/model"}, receive, send)
-        for task in slow:
-            task.cancel()
-        await asyncio.gather(*slow, return_exceptions=True)
+    answers = asyncio.run(burst())
+    assert [one[0]["status"] for one in answers] == [422] * 5 + [503] * 3 + [200] * 6
+    assert (b"retry-after", b"1") in answers[7][0]["headers"]
+    assert b"5 requests were waiting before this one." in answers[7][1]["body"]
+    assert 'requests_shed_total{reason="queue"} 3.0' in TestClient(small).get("/metrics").text
 
-    asyncio.run(scenario())
-    assert statuses == [503, 200]
+
+def test_a_slow_body_is_ended_and_slow_ones_hold_few_places(small: FastAPI) -> None:
+    async def scenario() -> list[Messages]:
+        slow = [ask(small, post("/v1/predict"), PART) for _ in range(4)]
+        return await asyncio.gather(*slow, ask(small, post("/v1/model", "GET")))
+
+    answers = asyncio.run(scenario())
+    assert [one[0]["status"] for one in answers] == [408] * 3 + [503, 200]
+    assert (b"connection", b"close") in answers[0][0]["headers"]
     assert TestClient(small).post("/v1/predict", json=REQUEST).status_code == 200
 
 
-def test_a_client_that_leaves_is_left(small: Front) -> None:
-    """In the middle of its body: nothing is sent, nothing is logged as a failure, the place is free again."""
-    assert ask(small, {"type": "http.request", "body": b"{", "more_body": True}) == []
-    assert small._uploads == 0
-    text = TestClient(small).get("/metrics").text
+def test_a_client_that_leaves_in_mid_body_is_no_failure(small: FastAPI) -> None:
+    gone = {"type": "http.disconnect"}
+    for _ in range(4):
+        assert asyncio.run(ask(small, post("/v1/predict"), PART, gone)) == []
+    client = TestClient(small)
+    assert client.post("/v1/predict", json=REQUEST).status_code == 200
+    text = client.get("/metrics").text
     assert 'http_response_status_code="499"' in text
     assert 'model_predictions_total{outcome="failed"} 0.0' in text
 
 
 @pytest.mark.parametrize("secret", [-77123.5, "dung", [-77123.5], {"dung": -77123.5}])
 def test_no_protocol_gives_a_value_back(client: TestClient, secret: Any) -> None:
-    """An answer ends up in the logs of others, and the values are about somebody."""
     row = {**CONTRACT.example, "area": secret}
     tensors = [
         {"name": name, "datatype": "FP64", "shape": [1], "data": [value]}
@@ -228,7 +220,6 @@ def test_no_protocol_gives_a_value_back(client: TestClient, secret: Any) -> None
 def test_every_answer_has_the_headers_of_the_service(
     client: TestClient, method: str, path: str, status: int
 ) -> None:
-    """Not to be kept, not to be guessed at, not to be framed; with the request id."""
     response = client.request(
         method, path, json=REQUEST if status == 200 else {}, headers={"x-request-id": "r-1"}
     )
@@ -241,7 +232,6 @@ def test_every_answer_has_the_headers_of_the_service(
 
 
 def test_a_service_that_stops_answers_and_ends_connections(service: Service) -> None:
-    """Readiness goes first; who asks still gets a prediction, and is told to connect anew."""
     service.draining = True
     client = TestClient(create_app(service))
     for path in ("/health/ready", "/ping", "/v2/health/ready"):
@@ -253,27 +243,67 @@ def test_a_service_that_stops_answers_and_ends_connections(service: Service) -> 
 
 
 def test_an_answer_that_has_begun_is_cut_when_it_fails(service: Service) -> None:
-    """A second head in the middle of a body would look like a part of it; a cut connection can be seen."""
-
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise ValueError("half way")
 
-    client = TestClient(Front(service, {}, broken, Keys()))
+    app = Middleware(broken, service, ApiKeys(), lambda *_: Response())
     with pytest.raises(ValueError, match="half way"):
-        client.get("/")
+        TestClient(app).get("/")
+
+
+class Broken:
+    """Stands for a predictor that fails on every row."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def predict(self, rows: Any) -> None:
+        """Fail."""
+        raise self.error
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/invocations"])
+@pytest.mark.parametrize(
+    "error", [BundleError("/srv/secret broke"), ValueError("/srv/secret broke"), RecursionError()]
+)
+def test_a_failure_of_ours_says_nothing_about_itself(
+    service: Service, client: TestClient, error: Exception, path: str
+) -> None:
+    service.model.predictor = Broken(error)  # type: ignore[assignment]
+    with capture_logs() as logs:
+        response = client.post(path, json=REQUEST, headers={"x-request-id": "abc-1"})
+    assert response.status_code == 500
+    assert response.headers["x-request-id"] == "abc-1"
+    assert "secret" not in response.text and "Traceback" not in response.text
+    [line] = logs
+    assert (line["log_level"], line["request_id"], line["exc_info"]) == ("error", "abc-1", error)
+
+
+@pytest.mark.parametrize("sent", ["abc", "7f3a.B-2_x", "a" * 128])
+def test_a_well_formed_request_id_is_kept(client: TestClient, sent: str) -> None:
+    response = client.get("/health/live", headers={"x-request-id": sent})
+    assert response.headers["x-request-id"] == sent
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "<script>", "a" * 129, "é", "a;b"])
+def test_a_malformed_request_id_is_replaced(client: TestClient, sent: str) -> None:
+    response = client.get("/health/live", headers={"x-request-id": sent.encode("latin-1")})
+    assert len(response.headers["x-request-id"]) == 32
+
+
+def test_each_request_without_an_id_gets_its_own(client: TestClient) -> None:
+    assert len({client.get("/health/live").headers["x-request-id"] for _ in range(3)}) == 3
 
 
 @pytest.mark.parametrize("subject", ["patient 7", "'; DROP TABLE predictions; --", "~" * 128])
 def test_any_printable_text_is_a_subject(client: TestClient, subject: str) -> None:
-    """It is stored and never interpreted."""
     response = client.post("/v1/predict", json=REQUEST, headers={"x-subject-id": subject})
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize("subject", [b"", b"\xe9", b"a" * 129, b"a\tb"])
 def test_another_subject_is_refused(client: TestClient, subject: bytes) -> None:
-    """400 says what is allowed."""
     response = client.post("/v1/predict", json=REQUEST, headers={b"x-subject-id": subject})
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "invalid_header"
@@ -289,7 +319,6 @@ def logging_client(model: Model, memory: Memory) -> TestClient:
 def test_answered_rows_reach_the_log(
     logging_client: TestClient, memory: Memory, model: Model
 ) -> None:
-    """All that was answered: ids, encoded rows, values, intervals, warnings, and by which model."""
     rows = [CONTRACT.example, {**CONTRACT.example, "area": 345.0, "balcony": None}]
     headers = {"x-request-id": "r-1", "x-subject-id": "home 7"}
     answer = logging_client.post("/v1/predict", json={"instances": rows}, headers=headers).json()
@@ -310,16 +339,17 @@ def test_answered_rows_reach_the_log(
 def test_other_protocols_reach_the_log_too(
     logging_client: TestClient, memory: Memory, model: Model, path: str
 ) -> None:
-    """A row is a row, however it came."""
-    [infer] = model.schema["components"]["schemas"]["InferRequest"]["examples"]
-    body = infer if "infer" in path else REQUEST
+    tensors = [
+        {"name": name, "datatype": "FP64", "shape": [1], "data": [value]}
+        for name, value in CONTRACT.example.items()
+    ]
+    body = {"inputs": tensors} if "infer" in path else REQUEST
     assert logging_client.post(path, json=body, headers={"x-request-id": "r-2"}).status_code == 200
     [scored] = memory.predicted
     assert (scored.rows.tolist(), scored.request_id) == ([[70.5, 3.0, 1.0, 4.0]], "r-2")
 
 
 def test_refusals_reach_the_log(logging_client: TestClient, memory: Memory) -> None:
-    """With what was sent named by its kind; the values are not handed on."""
     bad = {**CONTRACT.example, "area": "70"}
     logging_client.post("/v1/predict", json={"instances": [bad, bad]})
     [refused] = memory.refused
