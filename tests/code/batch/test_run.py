@@ -12,7 +12,7 @@ import pytest
 from mlref.batch import run as module
 from mlref.batch.counts import Counts
 from mlref.batch.files import Job
-from mlref.batch.score import Part
+from mlref.batch.score import Scored
 from mlref.core.errors import DataError, EnvironmentFault, MlrefError, ModelNotFound, NotPublished
 from mlref.core.storage import Project, digest
 from tests.code.batch.conftest import (
@@ -91,7 +91,7 @@ def test_a_second_run_into_a_folder_is_told_of_the_first(project: Project, folde
             score(project, "in", resume=True)
         yield from module.threads(1)(*asked)
 
-    module.run(project, module.Request(["in"], "out"), meanwhile)
+    module.run(project, meanwhile, ["in"], "out")
     assert "3 of the files" in score(project, "in", resume=True)
 
 
@@ -131,8 +131,8 @@ def killed_after(count: int) -> Any:
     """An engine that dies when it has finished some files."""
     whole = module.threads(1)
 
-    def engine(jobs: Any, model: Any, tell: Any) -> Any:
-        for done, outcome in enumerate(whole(jobs, model, tell)):
+    def engine(jobs: Any, model: Any) -> Any:
+        for done, outcome in enumerate(whole(jobs, model)):
             if done == count:
                 raise SystemExit
             yield outcome
@@ -144,7 +144,7 @@ def killed_after(count: int) -> Any:
 def test_a_killed_run_goes_on_to_the_same_bytes(project: Project, folder: Path, count: int) -> None:
     score(project, "in", output="straight")
     with pytest.raises(SystemExit):
-        module.run(project, module.Request(["in"], "out"), killed_after(count))
+        module.run(project, killed_after(count), ["in"], "out")
     assert not Path("out/_SUCCESS").exists()
     Path("out/.a.parquet.x1_z").mkdir(parents=True)
     score(project, "in", resume=True)
@@ -249,13 +249,13 @@ def test_a_fault_of_the_disk_stops_the_run(
 ) -> None:
     begun: list[str] = []
 
-    def attempt(job: Job, *_: object) -> Part | MlrefError:
+    def attempt(job: Job, *_: object) -> Scored | MlrefError:
         begun.append(job.source.name)
         return EnvironmentFault(f"{job.part} cannot be written", OSError(28, "No space left"))
 
     monkeypatch.setattr(module, "attempt", attempt)
     with pytest.raises(EnvironmentFault, match="No space left"):
-        module.run(project, module.Request(["in"], "out"), module.threads(1))
+        module.run(project, module.threads(1), ["in"], "out")
     assert not Path("out/_SUCCESS").exists()
 
 
@@ -279,7 +279,7 @@ def test_an_unknown_model_is_refused(project: Project, folder: Path) -> None:
 
 def test_threads_and_one_thread_give_the_same(project: Project, folder: Path) -> None:
     for count in 1, 3:
-        module.run(project, module.Request(["in"], f"out{count}"), module.threads(count))
+        module.run(project, module.threads(count), ["in"], f"out{count}")
     one, three = everything(folder / "out1"), everything(folder / "out3")
     assert {**one, "_SUCCESS": b""} == {**three, "_SUCCESS": b""}
 
@@ -300,26 +300,11 @@ def test_another_storage_gets_the_same_bytes(project: Project, folder: Path) -> 
     memory.rm("/bucket", recursive=True)
 
 
-def test_the_bar_shows_rows_rate_and_time_left(
-    project: Project,
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
-    monkeypatch.setenv("COLUMNS", "120")
-    module.run(project, module.Request(["in"], "out"), module.threads(1), watched=True)
-    said = capsys.readouterr()
-    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.err)
-    assert re.search(r"100 % 26 rows · [\d,]+ a second · left 0:00:00", drawn)
-    assert said.out == ""
-
-
 def test_many_reasons_are_counted_the_most_frequent_first() -> None:
     counts = Counts.sum()
     names = [f"c{number}" for number in range(1, 25)]
     counts.reasons.update({name: number for number, name in enumerate(names, 1)})
     counts.examples.update(dict.fromkeys(names, "7"))
-    lines = [" ".join(line.split()) for line in module.summary(counts, "out")]
+    lines = [" ".join(line.split()) for line in counts.lines()]
     assert lines[3] == "24 c24; for example 7"
     assert "… for 4 more" in lines
