@@ -1,6 +1,7 @@
 """Read one file as Arrow batches, in bounded memory and one thread."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -56,13 +57,12 @@ def opened(source: Source, only: str | None = None) -> Iterator[Table]:
             schema, batches = reader.read(handle, source.name, only)
         constants = _constants(source.name)
         schema = pa.schema([*schema, *((name, pa.string()) for name in constants)])
-        seen = set[str]()
-        for name in schema.names:
-            if name in seen:
-                problem = f"the column {name!r} is there twice"
-                raise DataError(source.name, problem, "Drop or rename one.")
-            seen.add(name)
-        text = frozenset(constants if source.is_parquet else seen)
+        name, count = max(Counter(schema.names).items(), key=lambda one: one[1], default=("", 1))
+        if count > 1:
+            raise DataError(
+                source.name, f"the column {name!r} is there twice", "Drop or rename one."
+            )
+        text = frozenset(constants if source.is_parquet else schema.names)
         yield Table(schema, text, constants, _checked(source, version, batches, constants))
 
 

@@ -1,7 +1,6 @@
 """The cluster gives what one machine gives."""
 
 import contextlib
-import pickle
 import socket
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from mlref.batch.distributed import arrived, cluster
 from mlref.batch.run import run
 from mlref.batch.score import LoadedModel
-from mlref.core.errors import BundleError, DataError, EnvironmentFault, NotPublished
+from mlref.core.errors import BundleError
 from mlref.core.storage import Project
 from tests.code.batch.conftest import ROWS, everything, score, write_csv, write_parquet
 
@@ -32,15 +31,6 @@ def test_a_cluster_started_for_the_run_gives_the_same_bytes(project: Project) ->
     assert everything(Path("out.rejected")) == everything(Path("cluster.rejected"))
 
 
-def test_an_address_without_a_scheduler_is_named(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlref.batch.distributed.PATIENCE", 1)
-    write_csv("in/a.csv")
-    with pytest.raises(EnvironmentFault, match="No Dask scheduler answers at tcp://127.0.0.1:9"):
-        run(project, cluster("tcp://127.0.0.1:9", workers=1), ["in"], "out")
-
-
 def test_without_files_to_score_no_cluster_is_asked(champion: LoadedModel) -> None:
     engine = cluster("tcp://127.0.0.1:9", workers=1)
     assert list(engine([], champion)) == []
@@ -54,17 +44,3 @@ def test_a_bundle_that_was_altered_on_its_way_is_refused(champion: LoadedModel) 
     altered = tuple((name, content.replace(b"80", b"8")) for name, content in bundle)
     with pytest.raises(BundleError, match="was altered"):
         arrived(altered, digest, "1")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        DataError("a.csv", "is empty", "Fill it."),
-        NotPublished("2 of 3 rows are rejected."),
-        EnvironmentFault("x cannot be written", OSError(28, "No space left")),
-    ],
-)
-def test_a_refusal_travels_with_its_sentence(error: Exception) -> None:
-    arrived = pickle.loads(pickle.dumps(error))
-    assert type(arrived) is type(error)
-    assert str(arrived) == str(error)

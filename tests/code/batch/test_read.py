@@ -29,7 +29,7 @@ def content(
     """Rows of a file, their places, and the records that are no rows."""
     Path(name).write_bytes(data)
     [source] = find(name)
-    rows, places, ragged = [], [], []
+    rows, places, ragged = list[dict[str, Any]](), list[int](), list[Violation]()
     with opened(source) as table:
         for batch in table.batches:
             rows += batch.rows.to_pylist()

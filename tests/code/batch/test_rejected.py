@@ -39,16 +39,6 @@ def test_a_rejected_row_keeps_its_name_taken_only_if_it_was_good(model: LoadedMo
     assert [line["column"] for line in rejected("out.parquet.rejected")] == ["area", "id"]
 
 
-def test_without_a_key_names_may_repeat(model: LoadedModel) -> None:
-    path = write_csv("in.csv", [{**ROWS[0], "id": 1}] * 3)
-    assert score_file(job(path), model).counts.rows["scored"] == 3
-
-
-def test_a_key_that_is_no_column_is_refused(model: LoadedModel) -> None:
-    with pytest.raises(DataError, match="has no column 'id'; it has: 'area', 'rooms'"):
-        score_file(job(write_csv("in.csv"), key="id"), model)
-
-
 def test_a_list_names_no_row(model: LoadedModel) -> None:
     path = write_parquet("in.parquet", [{**ROWS[0], "id": [1]}])
     with pytest.raises(DataError, match="the column 'id' of type list.* cannot name a row"):

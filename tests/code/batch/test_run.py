@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from mlref.batch import run as module
 from mlref.batch.counts import Counts
 from mlref.batch.files import Job
 from mlref.batch.score import Scored
-from mlref.core.errors import DataError, EnvironmentFault, MlrefError, ModelNotFound, NotPublished
+from mlref.core.errors import DataError, EnvironmentFault, MlrefError, NotPublished
 from mlref.core.storage import Project, digest
 from tests.code.batch.conftest import (
     ROWS,
@@ -62,18 +61,6 @@ def test_a_folder_becomes_parts_and_a_sign_that_it_is_complete(
         "Written: out, out.rejected",
     ]  # fmt: skip
     assert [line["row"] for line in rejected("out.rejected/b.csv")] == ["3", "7"]
-
-
-def test_one_file_becomes_one_file(project: Project, folder: Path) -> None:
-    before = set(os.listdir())
-    score(project, "in/a.csv", output="o.parquet")
-    assert set(os.listdir()) - before == {"o.parquet"}
-    assert len(read("o.parquet")) == 3
-
-
-def test_several_inputs_go_into_one_folder(project: Project, folder: Path) -> None:
-    score(project, "in/a.csv", "in/deep")
-    assert sorted(os.listdir("out")) == ["_SUCCESS", "a.parquet", "c.parquet"]
 
 
 @pytest.mark.parametrize("output", ["out", "o.parquet"])
@@ -125,37 +112,6 @@ def test_a_file_in_the_place_of_the_folder_is_refused(project: Project, folder: 
     Path("out").write_text("mine")
     with pytest.raises(DataError, match="is a file"):
         score(project, "in", overwrite=True)
-
-
-def killed_after(count: int) -> Any:
-    """An engine that dies when it has finished some files."""
-    whole = module.threads(1)
-
-    def engine(jobs: Any, model: Any) -> Any:
-        for done, outcome in enumerate(whole(jobs, model)):
-            if done == count:
-                raise SystemExit
-            yield outcome
-
-    return engine
-
-
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_a_killed_run_goes_on_to_the_same_bytes(project: Project, folder: Path, count: int) -> None:
-    score(project, "in", output="straight")
-    with pytest.raises(SystemExit):
-        module.run(project, killed_after(count), ["in"], "out")
-    assert not Path("out/_SUCCESS").exists()
-    Path("out/.a.parquet.x1_z").mkdir(parents=True)
-    score(project, "in", resume=True)
-    whole, straight = everything(folder / "out"), everything(folder / "straight")
-    assert list(whole) == list(straight)
-    for name in set(whole) - {"_SUCCESS"}:
-        assert whole[name] == straight[name]
-    parts = [json.loads(each["_SUCCESS"])["parts"] for each in (whole, straight)]
-    assert parts[0] == parts[1]
-    assert everything(folder / "out.rejected") == everything(folder / "straight.rejected")
-    assert not Path("out/.a.parquet.x1_z").exists()
 
 
 @pytest.mark.parametrize(("inputs", "output"), [("in", "out"), ("in/a.csv", "o.parquet")])
@@ -225,13 +181,6 @@ def test_a_bad_file_does_not_stop_the_others(project: Project, folder: Path) -> 
     assert Path("out/_SUCCESS").exists()
 
 
-def test_many_bad_files_are_counted(project: Project) -> None:
-    for number in range(25):
-        write_csv(f"in/{number}.csv", [{"x": 1}])
-    with pytest.raises(NotPublished, match=r"(?s)25 of 25 files.*… and 5 more"):
-        score(project, "in")
-
-
 @pytest.mark.parametrize(("output", "inputs"), [("out", "in"), ("o.parquet", "in/b.parquet")])
 def test_too_many_rejected_rows_publish_nothing(
     project: Project, folder: Path, output: str, inputs: str
@@ -269,19 +218,6 @@ def test_an_unforeseen_fault_stops_the_run(
     with pytest.raises(ZeroDivisionError):
         score(project, "in")
     assert not Path("out").exists() or os.listdir("out") == []
-
-
-def test_an_unknown_model_is_refused(project: Project, folder: Path) -> None:
-    with pytest.raises(ModelNotFound):
-        score(project, "in", model="9")
-    assert not Path("out").exists()
-
-
-def test_threads_and_one_thread_give_the_same(project: Project, folder: Path) -> None:
-    for count in 1, 3:
-        module.run(project, module.threads(count), ["in"], f"out{count}")
-    one, three = everything(folder / "out1"), everything(folder / "out3")
-    assert {**one, "_SUCCESS": b""} == {**three, "_SUCCESS": b""}
 
 
 def test_another_storage_gets_the_same_bytes(project: Project, folder: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlref.batch import score as part
 from mlref.batch.columns import ADDED, cells
 from mlref.batch.files import find, plan
 from mlref.batch.score import BLOCK, LoadedModel, predict, score_file
@@ -337,7 +336,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(part.pq.ParquetWriter, "write_batch", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_batch", full)
     with pytest.raises(EnvironmentFault, match=r"out\.parquet\S* cannot be written: No space left"):
         score_file(job(path), model)
     assert everything(tmp_path) == before
