@@ -203,11 +203,12 @@ def claimed(place: str) -> Iterator[None]:
         Path(place).mkdir(parents=True, exist_ok=True)
         handle = os.open(place, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            remedy = "Wait for its end; then `--resume` does what is missing."
+            raise DataError(place, "another run is writing into it", remedy) from error
         yield
-    except BlockingIOError as error:
-        remedy = "Wait for its end; then `--resume` does what is missing."
-        raise DataError(place, "another run is writing into it", remedy) from error
     finally:
         os.close(handle)
 

@@ -109,16 +109,6 @@ def test_a_damaged_page_of_a_parquet_file_is_refused() -> None:
         content(bytes(data), "in.parquet")
 
 
-def test_one_column_can_be_read_alone() -> None:
-    Path("in.csv").write_text("a,b,c\n1,2,3\n")
-    write_parquet("in.parquet", [{"a": "1", "c": "3"}])
-    for name in "in.csv", "in.parquet":
-        with opened(find(name)[0], "c") as table:
-            batch = next(table.batches)
-        assert batch.rows.to_pylist() == [{"c": "3"}]
-        assert batch.places.dtype == np.int64
-
-
 def test_a_file_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("in.csv").write_text("a\n1\n")
     [source] = find("in.csv")

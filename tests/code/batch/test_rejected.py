@@ -68,12 +68,13 @@ def test_a_decimal_comma_is_named(model: LoadedModel) -> None:
 
 def test_records_that_are_no_rows_are_rejected(model: LoadedModel) -> None:
     path = write_csv("in.csv")
-    path.write_text(path.read_text() + "70,3\n70,3,oil,4\n")
+    path.write_text(path.read_text() + "70,3\n70,3,oil,4\n1,3,oil,4\n")
     counts = score_file(job(path), model).counts
-    [line] = rejected("out.parquet.rejected")
+    line, last = rejected("out.parquet.rejected")
+    assert (last["row"], last["column"]) == ("5", "area")
     assert (line["row"], line["column"], line["value"]) == ("3", "", "'70,3'")
     assert line["reason"] == "allowed: 4 fields"
-    assert counts.rows == {"read": 5, "scored": 4, "warned": 1, "rejected": 1}
+    assert counts.rows == {"read": 6, "scored": 4, "warned": 1, "rejected": 2}
 
 
 def test_without_rejected_rows_there_is_no_file_of_them(model: LoadedModel) -> None:

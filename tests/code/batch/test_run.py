@@ -105,7 +105,9 @@ def test_a_folder_with_other_files_is_not_overwritten(project: Project, folder: 
         with pytest.raises(DataError, match=f"holds {name}, which nothing of this input becomes"):
             score(project, "in/a.csv", resume=True)
         Path("out", name).unlink()
-    score(project, "in/a.csv")
+    Path("in/b.parquet").rename("out/a.parquet")
+    with pytest.raises(DataError, match="a.parquet: was not written by `mlref score`"):
+        score(project, "in/a.csv", overwrite=True)
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(project: Project, folder: Path) -> None:

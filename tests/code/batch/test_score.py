@@ -290,13 +290,6 @@ def test_a_column_that_scoring_adds_may_not_be_there(model: LoadedModel, name: s
         score_file(job(write_csv("in.csv", [{**ROWS[0], name: 1}])), model)
 
 
-def test_a_part_depends_on_nothing_but_rows_and_model(model: LoadedModel) -> None:
-    path = write_parquet("in.parquet", ROWS * 100)
-    first, second = (score_file(job(path, name), model) for name in ("a.parquet", "b.parquet"))
-    assert first == second
-    assert Path("a.parquet").read_bytes() == Path("b.parquet").read_bytes()
-
-
 def test_rows_in_many_batches_are_scored_like_rows_in_one(
     model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,9 +352,3 @@ def test_a_file_that_has_vanished_is_named(model: LoadedModel) -> None:
     Path("in.csv").unlink()
     with pytest.raises(DataError, match=r"in\.csv: there is no such file"):
         score_file(made, model)
-
-
-def test_a_part_says_what_made_it(model: LoadedModel) -> None:
-    score_file(job(write_csv("in.csv")), model)
-    said = pq.read_metadata(OUT).metadata[b"mlref.score"].decode()
-    assert model.identity["digest"] in said and '"read": 3' in said
