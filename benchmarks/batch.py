@@ -83,7 +83,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
-from mlref.batch.score import ADDED, REPETITIVE
+from mlref.batch.columns import ADDED
+from mlref.batch.score import REPETITIVE
 given, out, made = map(Path, sys.argv[1:])
 out.mkdir()
 pa.set_cpu_count(1)

@@ -21,8 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlref.batch.files import find, plan
-from mlref.batch.run import open_model
-from mlref.batch.score import Part, attempt
+from mlref.batch.score import Scored, attempt, open_model
 from mlref.bundle.store import Store
 from mlref.core.errors import DataError
 from mlref.core.rows import generate
@@ -223,7 +222,7 @@ def test_object_storage_is_read_and_written(
             capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
     assert "3 of the files had been scored before" in again
-    assert [type(outcome) for outcome in outcomes] == [Part, DataError, Part]
+    assert [type(outcome) for outcome in outcomes] == [Scored, DataError, Scored]
     assert "s3://mlref/in/01.parquet: there is no such file" in str(outcomes[1])
     assert done.returncode == 1 and "there is no such file" in done.stderr
     same(tmp_path / "out", tmp_path / "from-s3")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlref.console import say, watched
+from mlref.console import say
 from mlref.core.storage import Project
 
 app = typer.Typer()
@@ -53,14 +53,14 @@ def score(
 
     Example:  mlref score data/raw scored
     """
-    from mlref.batch.run import Request, run, threads
+    from mlref.batch.run import run, threads
 
     count = workers or os.cpu_count() or 1
-    request = Request(inputs, output, model, id_, max_rejected, overwrite, resume)
     if engine is Engine.threads:
         chosen = threads(count)
     else:
         from mlref.batch.distributed import cluster
 
         chosen = cluster(scheduler, count)
-    say(run(Project.here(), request, chosen, watched()))
+    asked = (inputs, output, model, id_, max_rejected, overwrite, resume)
+    say(run(Project.here(), chosen, *asked))

@@ -2,10 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from mlref.core.errors import MlrefError, NotPublished
+from mlref.core.errors import SHOWN, MlrefError, NotPublished
 
 
 class Counts(NamedTuple):
@@ -29,13 +29,29 @@ class Counts(NamedTuple):
     examples: dict[str, str]
 
     @classmethod
-    def sum(cls, counts: "Iterable[Mapping[str, Any] | Counts]" = ()) -> Self:
-        """Add up counts, also those that JSON gives."""
+    def sum(cls, counts: Iterable[Mapping[str, Any]] = ()) -> Self:
+        """Add up counts as dictionaries, which JSON gives, too."""
         total = cls(Counter(read=0, scored=0, warned=0, rejected=0), Counter(), Counter(), {})
         for one in counts:
-            for name, found in (one._asdict() if isinstance(one, Counts) else one).items():
+            for name, found in one.items():
                 getattr(total, name).update(found)
         return total
+
+    def lines(self) -> Iterator[str]:
+        """A summary: unusual cells by column, bad ones by reason with an example."""
+        yield f"  scored    {self.rows['scored']:>13,}"
+        yield f"  warned    {self.rows['warned']:>13,}"
+        yield from _most(self.warnings, {})
+        yield f"  rejected  {self.rows['rejected']:>13,}"
+        yield from _most(self.reasons, self.examples)
+
+
+def _most(found: Counter[str], examples: Mapping[str, str]) -> Iterator[str]:
+    for name, number in found.most_common(SHOWN):
+        example = f"; for example {examples[name]}" if name in examples else ""
+        yield f"            {number:>13,}  {name}{example}"
+    if len(found) > SHOWN:
+        yield f"            … for {len(found) - SHOWN} more"
 
 
 def check(limit: str, rows: Mapping[str, int]) -> None:

@@ -9,7 +9,7 @@ from distributed import Client, as_completed
 
 from mlref.batch.files import Job
 from mlref.batch.run import Engine, Outcomes
-from mlref.batch.score import Model, Part, Tell, attempt
+from mlref.batch.score import LoadedModel, Scored, attempt
 from mlref.bundle.predictor import Predictor
 from mlref.core.errors import EnvironmentFault, MlrefError
 
@@ -30,7 +30,7 @@ def cluster(scheduler: str | None, workers: int) -> Engine:
         How many processes such a cluster has.
     """
 
-    def engine(jobs: Sequence[Job], model: Model, tell: Tell) -> Outcomes:
+    def engine(jobs: Sequence[Job], model: LoadedModel) -> Outcomes:
         """Score the files."""
         if not jobs:
             return
@@ -48,11 +48,8 @@ def cluster(scheduler: str | None, workers: int) -> Engine:
                 job, error = waiting.pop(future), future.exception()
                 if error is not None:
                     raise EnvironmentFault(f"The cluster failed on {job.source.name}", error)
-                outcome = future.result()
-                if not isinstance(outcome, MlrefError):
-                    tell(outcome.counts.rows["read"], job.source.size)
+                yield job, future.result()
                 future.release()
-                yield job, outcome
 
     return engine
 
@@ -69,15 +66,15 @@ def _client(scheduler: str | None, workers: int) -> Client:
         raise EnvironmentFault(what, error, remedy) from error
 
 
-def attempt_there(job: Job, bundle: Files, digest: str, version: str) -> Part | MlrefError:
+def attempt_there(job: Job, bundle: Files, digest: str, version: str) -> Scored | MlrefError:
     """Score a file on a worker, with a bundle that came as names and contents of its files."""
     return attempt(job, arrived(bundle, digest, version))
 
 
 @functools.lru_cache(maxsize=1)
-def arrived(bundle: Files, digest: str, version: str) -> Model:
+def arrived(bundle: Files, digest: str, version: str) -> LoadedModel:
     """Check and load a bundle; once in a process."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in bundle:
             (Path(folder) / name).write_bytes(content)
-        return Model(Predictor(Path(folder), digest), version, Path(folder))
+        return LoadedModel(Predictor(Path(folder), digest), version, Path(folder))

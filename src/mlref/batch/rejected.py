@@ -2,18 +2,21 @@
 
 import contextlib
 import csv
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from mlref.batch.bounds import Batch
 from mlref.batch.counts import Counts
 from mlref.batch.files import Job, publishing
 from mlref.batch.read import opened
+from mlref.core.contract import Column
 from mlref.core.errors import Violation
-from mlref.core.rows import Mask
+from mlref.core.rows import Cells, Mask, show
 
 HEADER = ("file", "row", "column", "value", "reason")
 
@@ -24,16 +27,33 @@ DECIMAL_COMMA = re.compile(r"'[+-]?\d+,\d+'")
 
 
 class Rejected:
-    """Writes the rejected rows of a job; the file is there only when there are any.
+    """Writes and counts the rejected rows of a job.
 
-    It appears when ``stack`` is closed without an error.
+    The file is there only when there are any; it appears when ``stack`` is closed without an error.
     """
 
     def __init__(self, job: Job, counts: Counts, stack: contextlib.ExitStack) -> None:
         self.job, self.counts, self.stack = job, counts, stack
-        self.writer: Any = None
 
-    def add(self, violations: Sequence[Violation], key: object = None) -> None:
+    def take(
+        self, batch: Batch, features: Sequence[Column], given: Mapping[str, Cells], refused: Mask
+    ) -> None:
+        """Write the records of a batch that are no rows, and its rows that are refused."""
+        key = self.job.key
+        found: list[tuple[list[Violation], object]] = [([one], None) for one in batch.ragged]
+        for row in np.flatnonzero(refused.any(axis=1)).tolist():
+            place, name = int(batch.places[row]), key and batch.rows[key][row].as_py()
+            wrong = [
+                Violation(place, one.name, show(given[one.name][row]), one.accepts)
+                for one, is_bad in zip(features, refused[row], strict=False)
+                if is_bad
+            ]
+            unnamed = [Violation(place, key, show(name), UNIQUE)] * bool(refused[row, -1])
+            found.append((wrong + unnamed, name))
+        for violations, name in sorted(found, key=lambda one: one[0][0].row or 0):
+            self._add(violations, name)
+
+    def _add(self, violations: Sequence[Violation], name: object = None) -> None:
         """Write a row, one line for each thing that is wrong with it."""
         self.counts.rows["rejected"] += 1
         for one in violations:
@@ -43,21 +63,18 @@ class Rejected:
             comma = one.column is not None and DECIMAL_COMMA.fullmatch(one.got)
             hint = "; decimals take a point" if comma else ""
             allowed = f"allowed: {one.allowed}{hint}"
-            self._write(self.job.source.name, one.row, one.column, one.got, allowed, key)
-
-    def take(self, records: list[Violation]) -> None:
-        """Write records that are no rows, and take them off the list."""
-        for one in records:
-            self.add([one])
-        records.clear()
+            self._write(self.job.source.name, one.row, one.column, one.got, allowed, name)
 
     def _write(self, *line: object) -> None:
-        if self.writer is None:
-            fresh = self.stack.enter_context(publishing(self.job.rejected))
-            file = self.stack.enter_context(fresh.open("w", encoding="utf-8", newline=""))
-            self.writer = csv.writer(file, lineterminator="\n")
-            self._write(*HEADER, self.job.key)
-        self.writer.writerow(map(harmless, line if self.job.key is not None else line[:-1]))
+        self._writer.writerow(map(harmless, line if self.job.key is not None else line[:-1]))
+
+    @functools.cached_property
+    def _writer(self) -> Any:
+        fresh = self.stack.enter_context(publishing(self.job.rejected))
+        file = self.stack.enter_context(fresh.open("w", encoding="utf-8", newline=""))
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*HEADER, *([] if self.job.key is None else [harmless(self.job.key)])])
+        return writer
 
 
 def harmless(cell: object) -> object:
@@ -86,7 +103,7 @@ def repeated(job: Job) -> Mask:
         return np.empty(0, bool)
     with opened(job.source, job.key) as table:
         kind = table.schema.field(job.key).type
-        batches = [(batch.rows[job.key], batch.places) for batch in table.batches()]
+        batches = [(batch.rows[job.key], batch.places) for batch in table.batches]
     names = pa.chunked_array([names for names, _ in batches], kind)
     places = np.concatenate([np.empty(0, np.int64), *(places for _, places in batches)])
     rows = pa.table({"name": names, "place": places}).unify_dictionaries()

@@ -3,49 +3,44 @@
 import contextlib
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import NamedTuple
 
 from mlref.batch.counts import Counts, check
 from mlref.batch.files import Job, claimed, find, plan, sweep
-from mlref.batch.score import Model, Part, Tell, attempt
-from mlref.batch.write import Output
+from mlref.batch.output import Output
+from mlref.batch.score import LoadedModel, Scored, attempt, open_model
 from mlref.bundle.store import Store
+from mlref.console import track
 from mlref.core.errors import SHOWN, EnvironmentFault, MlrefError, NotPublished
 from mlref.core.storage import Project
 
-Outcomes = Generator[tuple[Job, Part | MlrefError], None, None]
-Engine = Callable[[Sequence[Job], Model, Tell], Outcomes]
+Outcomes = Generator[tuple[Job, Scored | MlrefError], None, None]
+Engine = Callable[[Sequence[Job], LoadedModel], Outcomes]
 """Scores files in any order, and gives each with its part or the reason why there is none."""
 
 
-class Request(NamedTuple):
-    """What is asked for: the options of the command."""
-
-    inputs: Sequence[str]
-    output: str
-    model: str = "champion"
-    key: str | None = None
-    max_rejected: str | None = None
-    overwrite: bool = False
-    resume: bool = False
-
-
-def run(project: Project, request: Request, engine: Engine, watched: bool = False) -> str:
+def run(
+    project: Project,
+    engine: Engine,
+    inputs: Sequence[str],
+    output: str,
+    model: str = "champion",
+    key: str | None = None,
+    max_rejected: str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> str:
     """Score files and say what became of their rows.
 
     Parameters
     ----------
     project : Project
         Whose bundle store has the model.
-    request : Request
-        What is scored, and where it goes.
     engine : callable
         That of :func:`threads`, or of :mod:`mlref.batch.distributed`.
-    watched : bool
-        Whether to draw a progress bar.
+    inputs, output, model, key, max_rejected, overwrite, resume
+        The arguments and options of the command; ``key`` is its ``--id``.
 
     Raises
     ------
@@ -57,58 +52,48 @@ def run(project: Project, request: Request, engine: Engine, watched: bool = Fals
         When disk, network or cluster refuse.
     """
     start = time.perf_counter()
-    model = open_model(Store(project.store), request.model)
-    limit = request.max_rejected
-    if limit is not None:
-        check(limit, Counts.sum().rows)
-    sources = [source for given in request.inputs for source in find(given)]
-    jobs = plan(sources, request.output, request.key, limit)
-    output = Output(request.output, jobs, model)
-    with claimed(output.place):
-        parts = output.begin(request.overwrite, request.resume)
+    loaded = open_model(Store(project.store), model)
+    if max_rejected is not None:
+        check(max_rejected, Counts.sum().rows)  # its form, before the work
+    jobs = plan([source for one in inputs for source in find(one)], output, key, max_rejected)
+    out = Output(output, jobs, loaded)
+    with claimed(out.place):
+        parts = out.begin(overwrite, resume)
         before = len(parts)
         sweep(jobs)
-        todo = [job for job in jobs if job not in parts]
-        with _progress(todo, watched) as tell:
-            failures = _collect(engine(todo, model, tell), parts, alone=len(jobs) == 1)
+        failures = _collect(engine, [job for job in jobs if job not in parts], loaded, parts)
         sweep(jobs)
-        counts = Counts.sum(part.counts for part in parts.values())
+        if len(jobs) == 1 and failures:
+            raise failures[0]
         if failures:
             raise NotPublished(_about(failures, len(jobs)))
-        if limit is not None and not output.single:
-            output.check(limit, counts)
-        output.finish(parts, counts)
+        counts = Counts.sum(part.counts._asdict() for part in parts.values())
+        if max_rejected is not None and not out.single:
+            try:
+                check(max_rejected, counts.rows)
+            except NotPublished:
+                out.clear()
+                raise
+        out.finish(parts, counts)
     files = "1 file" if len(jobs) == 1 else f"{len(jobs)} files"
     took = time.perf_counter() - start
-    identity = f"{model.predictor.contract.name} version {model.version}"
-    head = f"{counts.rows['read']:,} rows of {files} by {identity} ({model.predictor.digest[:12]})"
+    identity = f"{loaded.predictor.contract.name} version {loaded.version}"
+    head = f"{counts.rows['read']:,} rows of {files} by {identity} ({loaded.predictor.digest[:12]})"
     lines = [f"{head} in {took:.1f} s"]
     if before:
         lines.append(f"  {before} of the files had been scored before")
-    return "\n".join([*lines, *summary(counts, request.output)])
-
-
-def open_model(store: Store, reference: str) -> Model:
-    """Load a model of the bundle store; see :meth:`mlref.bundle.store.Store.open`."""
-    predictor, record = store.open(reference)
-    return Model(predictor, str(record["version"]), store.folder / predictor.digest)
+    written = f"Written: {output}" + (f", {output}.rejected" if counts.reasons else "")
+    return "\n".join([*lines, *counts.lines(), written])
 
 
 def threads(count: int) -> Engine:
     """The engine of one machine: a thread for each core, a file at a time in each."""
 
-    def engine(jobs: Sequence[Job], model: Model, tell: Tell) -> Outcomes:
+    def engine(jobs: Sequence[Job], model: LoadedModel) -> Outcomes:
         """Score the files."""
         stop = threading.Event()
-
-        def told(rows: int, size: float) -> None:
-            """Pass on, or end a file that nobody waits for any more."""
-            if stop.is_set():
-                raise InterruptedError
-            tell(rows, size)
-
         with ThreadPoolExecutor(count) as pool:
-            futures = {pool.submit(attempt, job, model, told): job for job in jobs}
+            futures = {pool.submit(attempt, job, model, stop.is_set): job for job in jobs}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
@@ -119,51 +104,26 @@ def threads(count: int) -> Engine:
     return engine
 
 
-def _collect(outcomes: Outcomes, parts: dict[Job, Part], alone: bool) -> list[MlrefError]:
+def _collect(
+    engine: Engine, jobs: Sequence[Job], model: LoadedModel, parts: dict[Job, Scored]
+) -> list[MlrefError]:
     """Add the new parts; what is returned are the refusals of the files that gave none.
 
     Raises
     ------
     EnvironmentFault
         The first one: a full disk or a broken network stops all the other files as well.
-    MlrefError
-        What was wrong with a file that is ``alone``.
     """
     failures = []
-    with contextlib.closing(outcomes):
-        for job, outcome in outcomes:
-            if isinstance(outcome, Part):
+    with contextlib.closing(engine(jobs, model)) as outcomes:
+        for _, (job, outcome) in zip(track("score", jobs), outcomes, strict=True):
+            if isinstance(outcome, Scored):
                 parts[job] = outcome
-            elif alone or isinstance(outcome, EnvironmentFault):
+            elif isinstance(outcome, EnvironmentFault):
                 raise outcome
             else:
                 failures.append(outcome)
     return failures
-
-
-@contextlib.contextmanager
-def _progress(jobs: Sequence[Job], watched: bool) -> Iterator[Tell]:
-    """A bar over the bytes of the input, with rows, rate and time left."""
-    if not watched:
-        yield lambda rows, size: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TimeRemainingColumn
-
-    head, rows = "score", "{task.fields[rows]:,} rows · {task.fields[rate]:,.0f} a second · left"
-    columns = (head, BarColumn(), "{task.percentage:.0f} %", rows, TimeRemainingColumn())
-    start, done, lock = time.perf_counter(), 0, threading.Lock()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("score", total=sum(job.source.size for job in jobs), rows=0, rate=0.0)
-
-        def tell(rows: int, size: float) -> None:
-            nonlocal done
-            with lock:
-                done += rows
-                rate = done / (time.perf_counter() - start)
-                bar.update(task, advance=size, rows=done, rate=rate)
-
-        yield tell
 
 
 def _about(failures: Sequence[MlrefError], count: int) -> str:
@@ -173,27 +133,3 @@ def _about(failures: Sequence[MlrefError], count: int) -> str:
     if len(failures) > SHOWN:
         lines.append(f"  … and {len(failures) - SHOWN} more")
     return "\n".join([*lines, "Correct them, then run the same command with `--resume`."])
-
-
-def summary(counts: Counts, output: str) -> Iterator[str]:
-    """What became of the rows, as lines: unusual cells by column, bad ones with an example."""
-    yield f"  scored    {counts.rows['scored']:>13,}"
-    yield f"  warned    {counts.rows['warned']:>13,}"
-    yield from _most(counts.warnings)
-    yield f"  rejected  {counts.rows['rejected']:>13,}"
-    yield from _most(
-        Counter(
-            {
-                f"{reason}; for example {counts.examples[reason]}": count
-                for reason, count in counts.reasons.items()
-            }
-        )
-    )
-    yield f"Written: {output}" + (f", {output}.rejected" if counts.reasons else "")
-
-
-def _most(found: Counter[str]) -> Iterator[str]:
-    for name, number in found.most_common(SHOWN):
-        yield f"            {number:>13,}  {name}"
-    if len(found) > SHOWN:
-        yield f"            … for {len(found) - SHOWN} more"

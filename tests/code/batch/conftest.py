@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlref.batch.files import Job, find, plan
-from mlref.batch.run import Request, open_model, run, threads
-from mlref.batch.score import Model
+from mlref.batch.run import run, threads
+from mlref.batch.score import LoadedModel, open_model
 from mlref.bundle.store import Store
 from mlref.core.storage import Project
 from tests.fakes import write_store
@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="session")
-def champion(store: Store) -> Model:
+def champion(store: Store) -> LoadedModel:
     """The champion of that store."""
     return open_model(store, "champion")
 
@@ -47,7 +47,7 @@ def project(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pr
 
 
 @pytest.fixture
-def model(project: Project, champion: Model) -> Model:
+def model(project: Project, champion: LoadedModel) -> LoadedModel:
     """The champion, for a test that reads and writes in its own folder."""
     return champion
 
@@ -80,7 +80,7 @@ def job(source: Path | str, output: str = "out.parquet", key: str | None = None)
 
 def score(project: Project, *inputs: str, output: str = "out", **options: Any) -> str:
     """Run `mlref score` on two threads."""
-    return run(project, Request(inputs, output, **options), threads(2))
+    return run(project, threads(2), inputs, output, **options)
 
 
 def read(path: str | Path) -> list[dict[str, Any]]:

@@ -38,6 +38,6 @@ def test_counts_of_files_add_up_also_from_json() -> None:
     one.rows.update(read=3, scored=2)
     one.reasons.update(["a"])
     one.examples["a"] = "7"
-    both = Counts.sum([one, one._asdict()])
+    both = Counts.sum([one._asdict()] * 2)
     assert both.rows == {"read": 6, "scored": 4, "warned": 0, "rejected": 0}
     assert (both.reasons, both.examples) == ({"a": 2}, {"a": "7"})

@@ -1,16 +1,15 @@
 """The cluster gives what one machine gives."""
 
 import contextlib
-import pickle
 import socket
 from pathlib import Path
 
 import pytest
 
 from mlref.batch.distributed import arrived, cluster
-from mlref.batch.run import Request, run
-from mlref.batch.score import Model
-from mlref.core.errors import BundleError, DataError, EnvironmentFault, NotPublished
+from mlref.batch.run import run
+from mlref.batch.score import LoadedModel
+from mlref.core.errors import BundleError
 from mlref.core.storage import Project
 from tests.code.batch.conftest import ROWS, everything, score, write_csv, write_parquet
 
@@ -26,27 +25,18 @@ def test_a_cluster_started_for_the_run_gives_the_same_bytes(project: Project) ->
         with contextlib.suppress(OSError):  # then it is taken already
             beside.bind(("127.0.0.1", DASHBOARD))
             beside.listen()
-        run(project, Request(["in"], "cluster"), cluster(None, workers=2))
+        run(project, cluster(None, workers=2), ["in"], "cluster")
     one, many = everything(project.root / "out"), everything(project.root / "cluster")
     assert {**one, "_SUCCESS": b""} == {**many, "_SUCCESS": b""}
     assert everything(Path("out.rejected")) == everything(Path("cluster.rejected"))
 
 
-def test_an_address_without_a_scheduler_is_named(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlref.batch.distributed.PATIENCE", 1)
-    write_csv("in/a.csv")
-    with pytest.raises(EnvironmentFault, match="No Dask scheduler answers at tcp://127.0.0.1:9"):
-        run(project, Request(["in"], "out"), cluster("tcp://127.0.0.1:9", workers=1))
-
-
-def test_without_files_to_score_no_cluster_is_asked(champion: Model) -> None:
+def test_without_files_to_score_no_cluster_is_asked(champion: LoadedModel) -> None:
     engine = cluster("tcp://127.0.0.1:9", workers=1)
-    assert list(engine([], champion, lambda rows, size: None)) == []
+    assert list(engine([], champion)) == []
 
 
-def test_a_bundle_that_was_altered_on_its_way_is_refused(champion: Model) -> None:
+def test_a_bundle_that_was_altered_on_its_way_is_refused(champion: LoadedModel) -> None:
     bundle = tuple((path.name, path.read_bytes()) for path in champion.folder.iterdir())
     digest = champion.predictor.digest
     assert arrived(bundle, digest, "1").identity == champion.identity
@@ -54,17 +44,3 @@ def test_a_bundle_that_was_altered_on_its_way_is_refused(champion: Model) -> Non
     altered = tuple((name, content.replace(b"80", b"8")) for name, content in bundle)
     with pytest.raises(BundleError, match="was altered"):
         arrived(altered, digest, "1")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        DataError("a.csv", "is empty", "Fill it."),
-        NotPublished("2 of 3 rows are rejected."),
-        EnvironmentFault("x cannot be written", OSError(28, "No space left")),
-    ],
-)
-def test_a_refusal_travels_with_its_sentence(error: Exception) -> None:
-    arrived = pickle.loads(pickle.dumps(error))
-    assert type(arrived) is type(error)
-    assert str(arrived) == str(error)

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlref.batch.bounds import BYTES
 from mlref.batch.files import find
-from mlref.batch.read import BYTES, opened
+from mlref.batch.read import opened
 from mlref.core.errors import DataError, Violation
 from tests.code.batch.conftest import write_parquet
 
@@ -28,12 +29,13 @@ def content(
     """Rows of a file, their places, and the records that are no rows."""
     Path(name).write_bytes(data)
     [source] = find(name)
-    rows, places = [], []
+    rows, places, ragged = list[dict[str, Any]](), list[int](), list[Violation]()
     with opened(source) as table:
-        for batch in table.batches():
+        for batch in table.batches:
             rows += batch.rows.to_pylist()
             places += batch.places.tolist()
-        return rows, places, table.ragged
+            ragged += batch.ragged
+    return rows, places, ragged
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_record_of_another_length_is_listed_and_the_rows_around_it_keep_their_
 
 
 def test_places_hold_over_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlref.batch.read.BLOCK", 64)
+    monkeypatch.setattr("mlref.batch.read_csv.BLOCK", 64)
     lines = [f"{place},x" if place % 7 else str(place) for place in range(200)]
     rows, places, ragged = content(("a,b\n" + "\n".join(lines) + "\n").encode())
     assert [int(row["a"]) for row in rows] == places
@@ -107,27 +109,6 @@ def test_a_damaged_page_of_a_parquet_file_is_refused() -> None:
         content(bytes(data), "in.parquet")
 
 
-def test_one_column_can_be_read_alone() -> None:
-    Path("in.csv").write_text("a,b,c\n1,2,3\n")
-    write_parquet("in.parquet", [{"a": "1", "c": "3"}])
-    for name in "in.csv", "in.parquet":
-        with opened(find(name)[0], "c") as table:
-            [batch] = table.batches()
-        assert batch.rows.to_pylist() == [{"c": "3"}]
-        assert batch.places.dtype == np.int64
-
-
-def test_the_share_grows_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlref.batch.read.ROWS", 64)
-    write_parquet("in.parquet", [{"a": place} for place in range(500)])
-    Path("in.csv").write_text("a\n" + "1\n" * 500)
-    for name in "in.parquet", "in.csv":
-        with opened(find(name)[0]) as table:
-            shares = [batch.share for batch in table.batches()]
-        assert shares == sorted(shares)
-        assert shares[-1] == pytest.approx(1)
-
-
 def test_a_file_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("in.csv").write_text("a\n1\n")
     [source] = find("in.csv")
@@ -135,7 +116,7 @@ def test_a_file_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")  # root may read all
 
-    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", denied)
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.size", denied)
     with pytest.raises(DataError, match="permission denied"), opened(source):
         pass
 
@@ -152,7 +133,7 @@ def test_text_that_unfolds_to_gigabytes_comes_in_batches_that_fit() -> None:
     with opened(find("in.parquet")[0]) as table:
         assert table.schema.types == [pa.string(), pa.binary()]
         batches = [
-            (batch.rows.num_rows, batch.rows.nbytes, batch.rows.schema) for batch in table.batches()
+            (batch.rows.num_rows, batch.rows.nbytes, batch.rows.schema) for batch in table.batches
         ]
     assert sum(rows for rows, _, _ in batches) == 20_000
     assert max(size for _, size, _ in batches) < 1.1 * BYTES
@@ -162,7 +143,7 @@ def test_text_that_unfolds_to_gigabytes_comes_in_batches_that_fit() -> None:
 def test_a_cell_that_no_batch_can_hold_is_refused_by_its_column(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mlref.batch.read.UNFOLDED", 1000)
+    monkeypatch.setattr("mlref.batch.read_parquet.UNFOLDED", 1000)
     pq.write_table(pa.table({"s": folded("x" * 1001, 9)}), "in.parquet", store_schema=False)
     with pytest.raises(DataError, match="a row of the column 's' has 1,001 bytes"):
         content(Path("in.parquet").read_bytes(), "in.parquet")
@@ -171,7 +152,7 @@ def test_a_cell_that_no_batch_can_hold_is_refused_by_its_column(
 def test_a_page_that_unfolds_to_gigabytes_is_refused_by_its_column(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mlref.batch.read.UNFOLDED", 1_000_000)
+    monkeypatch.setattr("mlref.batch.read_parquet.UNFOLDED", 1_000_000)
     table = pa.table({"a": np.zeros(1_000_000)})
     pq.write_table(table, "in.parquet", compression="zstd", use_dictionary=False)
     with pytest.raises(DataError, match=r"the column 'a' unfolds"):
@@ -182,14 +163,14 @@ def test_rows_of_many_columns_come_in_batches_that_fit() -> None:
     wide = {f"c{place}": np.zeros(1_500) for place in range(5_000)}
     pq.write_table(pa.table(wide), "in.parquet")
     with opened(find("in.parquet")[0]) as table:
-        assert max(batch.rows.num_rows for batch in table.batches()) <= BYTES / 5_000 / 8
+        assert max(batch.rows.num_rows for batch in table.batches) <= BYTES / 5_000 / 8
 
 
 def test_wide_cells_of_one_length_come_in_batches_that_fit() -> None:
     cells = pa.array([b"x" * 100_000], pa.binary(100_000)).take(pa.array(np.zeros(700, int)))
     pq.write_table(pa.table({"b": cells}), "in.parquet", compression="zstd")
     with opened(find("in.parquet")[0]) as table:
-        assert max(batch.rows.nbytes for batch in table.batches()) <= 1.1 * BYTES
+        assert max(batch.rows.nbytes for batch in table.batches) <= 1.1 * BYTES
 
 
 def test_text_inside_lists_comes_in_batches_that_fit() -> None:
@@ -199,7 +180,7 @@ def test_text_inside_lists_comes_in_batches_that_fit() -> None:
     pq.write_table(pa.table({"l": lists}), "in.parquet", store_schema=False)
     with opened(find("in.parquet")[0]) as table:
         assert table.schema.types == [pa.list_(pa.field("element", pa.string()))]
-        assert max(batch.rows.nbytes for batch in table.batches()) <= 1.1 * BYTES
+        assert max(batch.rows.nbytes for batch in table.batches) <= 1.1 * BYTES
 
 
 @pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])

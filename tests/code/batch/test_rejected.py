@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlref.batch.score import Model, score_file
+from mlref.batch.score import LoadedModel, score_file
 from mlref.core.errors import DataError
 from tests.code.batch.conftest import ROWS, job, read, rejected, write_csv, write_parquet
 
@@ -16,9 +16,9 @@ NAMES = {"text": ["a", "b", "a", None, "a"], "numbers": [1, 2, 1, None, 1]}
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
 def test_of_rows_with_one_name_the_first_is_scored(
-    model: Model, write: Any, names: list[Any], monkeypatch: pytest.MonkeyPatch
+    model: LoadedModel, write: Any, names: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlref.batch.read.ROWS", 2)
+    monkeypatch.setattr("mlref.batch.bounds.ROWS", 2)
     rows = [{**ROWS[0], "id": name} for name in names]
     path = write(f"in.{write.__name__.removeprefix('write_')}", rows)
     counts = score_file(job(path, key="id"), model).counts
@@ -33,23 +33,13 @@ def test_of_rows_with_one_name_the_first_is_scored(
     assert counts.rows == {"read": 5, "scored": 2, "warned": 0, "rejected": 3}
 
 
-def test_a_rejected_row_keeps_its_name_taken_only_if_it_was_good(model: Model) -> None:
+def test_a_rejected_row_keeps_its_name_taken_only_if_it_was_good(model: LoadedModel) -> None:
     rows = [{**ROWS[0], "id": 1, "area": 0}, {**ROWS[0], "id": 1}]
     score_file(job(write_csv("in.csv", rows), key="id"), model)
     assert [line["column"] for line in rejected("out.parquet.rejected")] == ["area", "id"]
 
 
-def test_without_a_key_names_may_repeat(model: Model) -> None:
-    path = write_csv("in.csv", [{**ROWS[0], "id": 1}] * 3)
-    assert score_file(job(path), model).counts.rows["scored"] == 3
-
-
-def test_a_key_that_is_no_column_is_refused(model: Model) -> None:
-    with pytest.raises(DataError, match="has no column 'id'; it has: 'area', 'rooms'"):
-        score_file(job(write_csv("in.csv"), key="id"), model)
-
-
-def test_a_list_names_no_row(model: Model) -> None:
+def test_a_list_names_no_row(model: LoadedModel) -> None:
     path = write_parquet("in.parquet", [{**ROWS[0], "id": [1]}])
     with pytest.raises(DataError, match="the column 'id' of type list.* cannot name a row"):
         score_file(job(path, key="id"), model)
@@ -58,7 +48,7 @@ def test_a_list_names_no_row(model: Model) -> None:
 FORMULA = '=HYPERLINK("http://example.org")'
 
 
-def test_no_column_of_the_rejected_rows_holds_a_formula(model: Model) -> None:
+def test_no_column_of_the_rejected_rows_holds_a_formula(model: LoadedModel) -> None:
     rows = [
         {**ROWS[0], "heating": cell, "=id": cell} for cell in (FORMULA, "@SUM(1)", "-1+1", "+1")
     ]
@@ -70,23 +60,24 @@ def test_no_column_of_the_rejected_rows_holds_a_formula(model: Model) -> None:
     assert not [cell for line in lines for cell in line if cell[:1] in "=@-" and cell]
 
 
-def test_a_decimal_comma_is_named(model: Model) -> None:
+def test_a_decimal_comma_is_named(model: LoadedModel) -> None:
     score_file(job(write_csv("in.csv", [{**ROWS[0], "area": "70,5"}])), model)
     [line] = rejected("out.parquet.rejected")
     assert (line["value"], line["reason"].partition("; ")[2]) == ("'70,5'", "decimals take a point")
 
 
-def test_records_that_are_no_rows_are_rejected(model: Model) -> None:
+def test_records_that_are_no_rows_are_rejected(model: LoadedModel) -> None:
     path = write_csv("in.csv")
-    path.write_text(path.read_text() + "70,3\n70,3,oil,4\n")
+    path.write_text(path.read_text() + "70,3\n70,3,oil,4\n1,3,oil,4\n")
     counts = score_file(job(path), model).counts
-    [line] = rejected("out.parquet.rejected")
+    line, last = rejected("out.parquet.rejected")
+    assert (last["row"], last["column"]) == ("5", "area")
     assert (line["row"], line["column"], line["value"]) == ("3", "", "'70,3'")
     assert line["reason"] == "allowed: 4 fields"
-    assert counts.rows == {"read": 5, "scored": 4, "warned": 1, "rejected": 1}
+    assert counts.rows == {"read": 6, "scored": 4, "warned": 1, "rejected": 2}
 
 
-def test_without_rejected_rows_there_is_no_file_of_them(model: Model) -> None:
+def test_without_rejected_rows_there_is_no_file_of_them(model: LoadedModel) -> None:
     path = write_csv("in.csv", [{**ROWS[0], "area": 1}])
     score_file(job(path), model)
     assert Path("out.parquet.rejected").exists()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 from mlref.batch import run as module
 from mlref.batch.counts import Counts
 from mlref.batch.files import Job
-from mlref.batch.score import Part
-from mlref.core.errors import DataError, EnvironmentFault, MlrefError, ModelNotFound, NotPublished
+from mlref.batch.score import Scored
+from mlref.core.errors import DataError, EnvironmentFault, MlrefError, NotPublished
 from mlref.core.storage import Project, digest
 from tests.code.batch.conftest import (
     ROWS,
@@ -64,18 +63,6 @@ def test_a_folder_becomes_parts_and_a_sign_that_it_is_complete(
     assert [line["row"] for line in rejected("out.rejected/b.csv")] == ["3", "7"]
 
 
-def test_one_file_becomes_one_file(project: Project, folder: Path) -> None:
-    before = set(os.listdir())
-    score(project, "in/a.csv", output="o.parquet")
-    assert set(os.listdir()) - before == {"o.parquet"}
-    assert len(read("o.parquet")) == 3
-
-
-def test_several_inputs_go_into_one_folder(project: Project, folder: Path) -> None:
-    score(project, "in/a.csv", "in/deep")
-    assert sorted(os.listdir("out")) == ["_SUCCESS", "a.parquet", "c.parquet"]
-
-
 @pytest.mark.parametrize("output", ["out", "o.parquet"])
 def test_an_output_that_is_there_is_refused(project: Project, folder: Path, output: str) -> None:
     score(project, "in/a.csv", output=output)
@@ -91,7 +78,7 @@ def test_a_second_run_into_a_folder_is_told_of_the_first(project: Project, folde
             score(project, "in", resume=True)
         yield from module.threads(1)(*asked)
 
-    module.run(project, module.Request(["in"], "out"), meanwhile)
+    module.run(project, meanwhile, ["in"], "out")
     assert "3 of the files" in score(project, "in", resume=True)
 
 
@@ -118,44 +105,15 @@ def test_a_folder_with_other_files_is_not_overwritten(project: Project, folder: 
         with pytest.raises(DataError, match=f"holds {name}, which nothing of this input becomes"):
             score(project, "in/a.csv", resume=True)
         Path("out", name).unlink()
-    score(project, "in/a.csv")
+    Path("in/b.parquet").rename("out/a.parquet")
+    with pytest.raises(DataError, match="a.parquet: was not written by `mlref score`"):
+        score(project, "in/a.csv", overwrite=True)
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(project: Project, folder: Path) -> None:
     Path("out").write_text("mine")
     with pytest.raises(DataError, match="is a file"):
         score(project, "in", overwrite=True)
-
-
-def killed_after(count: int) -> Any:
-    """An engine that dies when it has finished some files."""
-    whole = module.threads(1)
-
-    def engine(jobs: Any, model: Any, tell: Any) -> Any:
-        for done, outcome in enumerate(whole(jobs, model, tell)):
-            if done == count:
-                raise SystemExit
-            yield outcome
-
-    return engine
-
-
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_a_killed_run_goes_on_to_the_same_bytes(project: Project, folder: Path, count: int) -> None:
-    score(project, "in", output="straight")
-    with pytest.raises(SystemExit):
-        module.run(project, module.Request(["in"], "out"), killed_after(count))
-    assert not Path("out/_SUCCESS").exists()
-    Path("out/.a.parquet.x1_z").mkdir(parents=True)
-    score(project, "in", resume=True)
-    whole, straight = everything(folder / "out"), everything(folder / "straight")
-    assert list(whole) == list(straight)
-    for name in set(whole) - {"_SUCCESS"}:
-        assert whole[name] == straight[name]
-    parts = [json.loads(each["_SUCCESS"])["parts"] for each in (whole, straight)]
-    assert parts[0] == parts[1]
-    assert everything(folder / "out.rejected") == everything(folder / "straight.rejected")
-    assert not Path("out/.a.parquet.x1_z").exists()
 
 
 @pytest.mark.parametrize(("inputs", "output"), [("in", "out"), ("in/a.csv", "o.parquet")])
@@ -225,13 +183,6 @@ def test_a_bad_file_does_not_stop_the_others(project: Project, folder: Path) -> 
     assert Path("out/_SUCCESS").exists()
 
 
-def test_many_bad_files_are_counted(project: Project) -> None:
-    for number in range(25):
-        write_csv(f"in/{number}.csv", [{"x": 1}])
-    with pytest.raises(NotPublished, match=r"(?s)25 of 25 files.*… and 5 more"):
-        score(project, "in")
-
-
 @pytest.mark.parametrize(("output", "inputs"), [("out", "in"), ("o.parquet", "in/b.parquet")])
 def test_too_many_rejected_rows_publish_nothing(
     project: Project, folder: Path, output: str, inputs: str
@@ -249,13 +200,13 @@ def test_a_fault_of_the_disk_stops_the_run(
 ) -> None:
     begun: list[str] = []
 
-    def attempt(job: Job, *_: object) -> Part | MlrefError:
+    def attempt(job: Job, *_: object) -> Scored | MlrefError:
         begun.append(job.source.name)
         return EnvironmentFault(f"{job.part} cannot be written", OSError(28, "No space left"))
 
     monkeypatch.setattr(module, "attempt", attempt)
     with pytest.raises(EnvironmentFault, match="No space left"):
-        module.run(project, module.Request(["in"], "out"), module.threads(1))
+        module.run(project, module.threads(1), ["in"], "out")
     assert not Path("out/_SUCCESS").exists()
 
 
@@ -269,19 +220,6 @@ def test_an_unforeseen_fault_stops_the_run(
     with pytest.raises(ZeroDivisionError):
         score(project, "in")
     assert not Path("out").exists() or os.listdir("out") == []
-
-
-def test_an_unknown_model_is_refused(project: Project, folder: Path) -> None:
-    with pytest.raises(ModelNotFound):
-        score(project, "in", model="9")
-    assert not Path("out").exists()
-
-
-def test_threads_and_one_thread_give_the_same(project: Project, folder: Path) -> None:
-    for count in 1, 3:
-        module.run(project, module.Request(["in"], f"out{count}"), module.threads(count))
-    one, three = everything(folder / "out1"), everything(folder / "out3")
-    assert {**one, "_SUCCESS": b""} == {**three, "_SUCCESS": b""}
 
 
 def test_another_storage_gets_the_same_bytes(project: Project, folder: Path) -> None:
@@ -300,26 +238,11 @@ def test_another_storage_gets_the_same_bytes(project: Project, folder: Path) -> 
     memory.rm("/bucket", recursive=True)
 
 
-def test_the_bar_shows_rows_rate_and_time_left(
-    project: Project,
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
-    monkeypatch.setenv("COLUMNS", "120")
-    module.run(project, module.Request(["in"], "out"), module.threads(1), watched=True)
-    said = capsys.readouterr()
-    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.err)
-    assert re.search(r"100 % 26 rows · [\d,]+ a second · left 0:00:00", drawn)
-    assert said.out == ""
-
-
 def test_many_reasons_are_counted_the_most_frequent_first() -> None:
     counts = Counts.sum()
     names = [f"c{number}" for number in range(1, 25)]
     counts.reasons.update({name: number for number, name in enumerate(names, 1)})
     counts.examples.update(dict.fromkeys(names, "7"))
-    lines = [" ".join(line.split()) for line in module.summary(counts, "out")]
+    lines = [" ".join(line.split()) for line in counts.lines()]
     assert lines[3] == "24 c24; for example 7"
     assert "… for 4 more" in lines

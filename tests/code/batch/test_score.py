@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlref.batch import score as part
+from mlref.batch.columns import ADDED, cells
 from mlref.batch.files import find, plan
-from mlref.batch.score import ADDED, BLOCK, Model, cells, predict, score_file
+from mlref.batch.score import BLOCK, LoadedModel, predict, score_file
 from mlref.core.errors import DataError, EnvironmentFault, NotPublished
 from mlref.core.rows import generate, masks
 from mlref.data.tables import decode
@@ -36,7 +36,7 @@ ENCODED = [[70.5, 3, 1, 4], [20, 1, 0, None], [400, 9, 2, 0]]
 
 
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
-def test_a_part_has_the_rows_with_their_predictions(model: Model, write: Any) -> None:
+def test_a_part_has_the_rows_with_their_predictions(model: LoadedModel, write: Any) -> None:
     made = score_file(job(write(f"in.{write.__name__.removeprefix('write_')}")), model)
     rows = read(OUT)
     assert [{name: row[name] for name in ROWS[0]} for row in rows] == ROWS
@@ -57,7 +57,7 @@ def test_a_part_has_the_rows_with_their_predictions(model: Model, write: Any) ->
     assert not Path(REJECTED).exists()
 
 
-def test_other_columns_pass_through_as_they_are(model: Model) -> None:
+def test_other_columns_pass_through_as_they_are(model: LoadedModel) -> None:
     more = [{**row, "id": f"00{place}", "seen": place} for place, row in enumerate(ROWS)]
     score_file(job(write_parquet("in.parquet", more)), model)
     assert [(row["id"], row["seen"]) for row in read(OUT)] == [("000", 0), ("001", 1), ("002", 2)]
@@ -66,7 +66,7 @@ def test_other_columns_pass_through_as_they_are(model: Model) -> None:
     assert pq.read_schema(OUT).names == [*more[0], *ADDED.names]
 
 
-def test_the_order_of_columns_is_free(model: Model) -> None:
+def test_the_order_of_columns_is_free(model: LoadedModel) -> None:
     score_file(job(write_csv("in.csv", [dict(reversed(row.items())) for row in ROWS])), model)
     assert read(OUT)[0]["prediction"] == pytest.approx(linear([70.5, 3, 1, 4]))
 
@@ -91,7 +91,7 @@ BAD: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
 @pytest.mark.parametrize(("column", "cell", "shown"), BAD)
 def test_a_bad_row_is_rejected_with_its_reason(
-    model: Model, write: Any, column: str, cell: Any, shown: str
+    model: LoadedModel, write: Any, column: str, cell: Any, shown: str
 ) -> None:
     rows = [ROWS[0], {**ROWS[1], column: cell}, ROWS[2]]
     name = f"in.{write.__name__.removeprefix('write_')}"
@@ -125,7 +125,7 @@ TYPES = [
 
 @pytest.mark.parametrize(("column", "kind", "cell", "good"), TYPES)
 def test_the_type_of_a_parquet_column_decides_as_a_json_type_does(
-    model: Model, column: str, kind: pa.DataType, cell: Any, good: bool
+    model: LoadedModel, column: str, kind: pa.DataType, cell: Any, good: bool
 ) -> None:
     rows = [{**ROWS[0], column: cell}] * 3
     counts = score_file(job(write_parquet("in.parquet", rows, **{column: kind})), model).counts
@@ -148,7 +148,7 @@ def test_the_type_of_a_parquet_column_decides_as_a_json_type_does(
     ids=lambda cells: str(cells.type),
 )
 def test_a_feature_of_another_type_is_refused_by_column_and_type(
-    model: Model, column: str, cells: pa.Array
+    model: LoadedModel, column: str, cells: pa.Array
 ) -> None:
     table = pq.read_table(write_parquet("in.parquet", ROWS[:2])).drop([column])
     pq.write_table(table.append_column(column, cells), "in.parquet")
@@ -162,7 +162,7 @@ def test_a_feature_of_another_type_is_refused_by_column_and_type(
     assert pq.read_table(OUT)["x"].type.id == cells.type.id
 
 
-def test_views_of_text_are_read_as_text(model: Model) -> None:
+def test_views_of_text_are_read_as_text(model: LoadedModel) -> None:
     rows = [
         {**ROWS[0], "note": "n", "raw": b"r"},
         {**ROWS[0], "note": None, "raw": None, "area": 1},
@@ -221,7 +221,7 @@ def test_typed_columns_get_the_verdict_of_the_values_in_a_request(
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_folders_of_a_path_are_columns(model: Model) -> None:
+def test_the_folders_of_a_path_are_columns(model: LoadedModel) -> None:
     rows = [{name: row[name] for name in ("area", "rooms")} for row in ROWS]
     for folder in (
         "balcony=4/heating=o%69l/day=1",
@@ -238,19 +238,19 @@ def test_the_folders_of_a_path_are_columns(model: Model) -> None:
         assert row["prediction"] == pytest.approx(linear(ENCODED[0]))
 
 
-def test_a_column_in_the_file_and_in_its_path_is_refused(model: Model) -> None:
+def test_a_column_in_the_file_and_in_its_path_is_refused(model: LoadedModel) -> None:
     write_csv("in/area=5/a.csv")
     with pytest.raises(DataError, match="the column 'area' is there twice"):
         score_file(job("in"), model)
 
 
-def test_thousands_of_columns_pass(model: Model) -> None:
+def test_thousands_of_columns_pass(model: LoadedModel) -> None:
     many = {f"c{place}": place for place in range(2_000)}
     score_file(job(write_csv("in.csv", [{**ROWS[0], **many}])), model)
     assert len(pq.read_schema(OUT).names) == 2_000 + len(ROWS[0]) + len(ADDED.names)
 
 
-def test_a_row_with_several_faults_is_one_row_with_several_lines(model: Model) -> None:
+def test_a_row_with_several_faults_is_one_row_with_several_lines(model: LoadedModel) -> None:
     counts = score_file(
         job(write_csv("in.csv", [{**ROWS[0], "area": 1, "rooms": 0}])), model
     ).counts
@@ -259,14 +259,14 @@ def test_a_row_with_several_faults_is_one_row_with_several_lines(model: Model) -
     assert read(OUT) == []
 
 
-def test_the_key_stands_beside_a_rejected_row(model: Model) -> None:
+def test_the_key_stands_beside_a_rejected_row(model: LoadedModel) -> None:
     rows = [{**ROWS[0], "id": "a"}, {**ROWS[0], "id": "b", "area": 1}]
     score_file(job(write_csv("in.csv", rows), key="id"), model)
     assert [line["id"] for line in rejected(REJECTED)] == ["b"]
 
 
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
-def test_a_file_without_rows_becomes_a_part_without_rows(model: Model, write: Any) -> None:
+def test_a_file_without_rows_becomes_a_part_without_rows(model: LoadedModel, write: Any) -> None:
     path = write(f"in.{write.__name__.removeprefix('write_')}")
     if path.suffix == ".csv":
         path.write_text("area,rooms,heating,balcony\n")
@@ -277,7 +277,7 @@ def test_a_file_without_rows_becomes_a_part_without_rows(model: Model, write: An
     assert pq.read_schema(OUT).names == [*ROWS[0], *ADDED.names]
 
 
-def test_a_missing_column_is_refused_with_those_that_are_there(model: Model) -> None:
+def test_a_missing_column_is_refused_with_those_that_are_there(model: LoadedModel) -> None:
     rows = [{name: cell for name, cell in row.items() if name != "balcony"} for row in ROWS]
     with pytest.raises(DataError, match=r"in\.csv: lacks 'balcony'; it has: 'area', 'rooms'"):
         score_file(job(write_csv("in.csv", rows)), model)
@@ -285,38 +285,31 @@ def test_a_missing_column_is_refused_with_those_that_are_there(model: Model) -> 
 
 
 @pytest.mark.parametrize("name", ADDED.names)
-def test_a_column_that_scoring_adds_may_not_be_there(model: Model, name: str) -> None:
+def test_a_column_that_scoring_adds_may_not_be_there(model: LoadedModel, name: str) -> None:
     with pytest.raises(DataError, match=f"has a column '{name}', which scoring adds"):
         score_file(job(write_csv("in.csv", [{**ROWS[0], name: 1}])), model)
 
 
-def test_a_part_depends_on_nothing_but_rows_and_model(model: Model) -> None:
-    path = write_parquet("in.parquet", ROWS * 100)
-    first, second = (score_file(job(path, name), model) for name in ("a.parquet", "b.parquet"))
-    assert first == second
-    assert Path("a.parquet").read_bytes() == Path("b.parquet").read_bytes()
-
-
 def test_rows_in_many_batches_are_scored_like_rows_in_one(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{**ROWS[place % 3], "area": 50 + place % 7 * 100} for place in range(500)]
     rows[377]["rooms"] = 0
     path = write_parquet("in.parquet", rows)
     score_file(job(path, "whole.parquet"), model)
-    monkeypatch.setattr("mlref.batch.read.ROWS", 64)
+    monkeypatch.setattr("mlref.batch.bounds.ROWS", 64)
     score_file(job(path, "small.parquet"), model)
     assert read("whole.parquet") == read("small.parquet")
     assert rejected("small.parquet.rejected") == rejected("whole.parquet.rejected")
     assert [line["row"] for line in rejected("small.parquet.rejected")] == ["377"]
 
 
-def test_predicting_in_blocks_is_predicting(model: Model) -> None:
+def test_predicting_in_blocks_is_predicting(model: LoadedModel) -> None:
     rows = generate(CONTRACT, BLOCK * 2 + 5, seed=1)
     assert predict(model.predictor, rows).value == pytest.approx(linear(rows))
 
 
-def test_too_many_rejected_rows_leave_no_part(model: Model) -> None:
+def test_too_many_rejected_rows_leave_no_part(model: LoadedModel) -> None:
     path = write_csv("in.csv", [{**ROWS[0], "area": 1}, *ROWS])
     limited = job(path)._replace(limit="10%")
     with pytest.raises(NotPublished, match=r"1 of 4 rows are rejected \(25 %\); allowed: 10 %"):
@@ -328,7 +321,7 @@ def test_too_many_rejected_rows_leave_no_part(model: Model) -> None:
 
 
 def test_a_full_disk_leaves_nothing_half_written(
-    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = write_csv("in.csv", [{**ROWS[0], "area": 1}, *ROWS])
     before = everything(tmp_path)
@@ -336,39 +329,26 @@ def test_a_full_disk_leaves_nothing_half_written(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(part.pq.ParquetWriter, "write_batch", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_batch", full)
     with pytest.raises(EnvironmentFault, match=r"out\.parquet\S* cannot be written: No space left"):
         score_file(job(path), model)
     assert everything(tmp_path) == before
 
 
-def test_a_file_that_changes_while_it_is_read_gives_no_part(model: Model) -> None:
+def test_a_file_that_changes_while_it_is_read_gives_no_part(model: LoadedModel) -> None:
     path = write_csv("in.csv")
 
-    def touch(rows: int, size: float) -> None:
+    def touch() -> bool:
         path.write_text(path.read_text() + "70,3,oil,\n")
+        return False
 
     with pytest.raises(DataError, match="in.csv: changed while it was read"):
         score_file(job(path), model, touch)
     assert not Path(OUT).exists()
 
 
-def test_a_file_that_has_vanished_is_named(model: Model) -> None:
+def test_a_file_that_has_vanished_is_named(model: LoadedModel) -> None:
     made = job(write_csv("in.csv"))
     Path("in.csv").unlink()
     with pytest.raises(DataError, match=r"in\.csv: there is no such file"):
         score_file(made, model)
-
-
-def test_what_has_been_done_is_told_in_rows_and_bytes(model: Model) -> None:
-    path = write_parquet("in.parquet", ROWS * 50)
-    told: list[tuple[int, float]] = []
-    score_file(job(path), model, lambda rows, size: told.append((rows, size)))
-    assert sum(rows for rows, _ in told) == 150
-    assert sum(size for _, size in told) == pytest.approx(path.stat().st_size)
-
-
-def test_a_part_says_what_made_it(model: Model) -> None:
-    score_file(job(write_csv("in.csv")), model)
-    said = pq.read_metadata(OUT).metadata[b"mlref.score"].decode()
-    assert model.identity["digest"] in said and '"read": 3' in said

@@ -5,7 +5,7 @@ its rows. So a killed run needs no journal.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlref.batch.counts import Counts, check
+from mlref.batch.counts import Counts
 from mlref.batch.files import Job, absolute, is_file, publishing, reached, remove
-from mlref.batch.score import META, Model, Part
-from mlref.core.errors import DataError, NotPublished
+from mlref.batch.score import META, LoadedModel, Scored
+from mlref.core.errors import DataError
 from mlref.core.storage import to_json
 
 SUCCESS = "_SUCCESS"
@@ -32,16 +32,16 @@ class Output:
         As the user named it.
     jobs : sequence of Job
         What it is made from.
-    model : Model
+    model : LoadedModel
         What makes it.
     """
 
-    def __init__(self, given: str, jobs: Sequence[Job], model: Model) -> None:
+    def __init__(self, given: str, jobs: Sequence[Job], model: LoadedModel) -> None:
         self.given, self.model = given, model
         self.jobs = {PurePosixPath(job.part).name: job for job in jobs}
         self.place, self.single = absolute(given), is_file(given)
 
-    def begin(self, overwrite: bool, resume: bool) -> dict[Job, Part]:
+    def begin(self, overwrite: bool, resume: bool) -> dict[Job, Scored]:
         """Look at what is there, and give the parts that need not be made again.
 
         Raises
@@ -51,37 +51,25 @@ class Output:
             holds other files, or when another model made what is there.
         """
         there = self._there()
-        others = [name for name in there if name != SUCCESS and name not in self.jobs]
         if there and not (overwrite or resume):
             remedy = "`--overwrite` replaces it, `--resume` goes on with what is missing."
             raise DataError(self.given, "is there already", remedy)
         if there and resume:
-            for name in others:
-                problem = f"holds {name}, which nothing of this input becomes"
-                raise DataError(self.given, problem, "Name another folder, or move it away.")
             return self._finished(there)
         if not self.single:  # a file is replaced at once when its successor is finished
-            for name in others:
-                self._said_by(f"{self.place}/{name}")
-            self._clear(there)
+            for name in there:
+                if name != SUCCESS:
+                    _footer(f"{self.place}/{name}")
+            self.clear(there)
             remove(f"{self.place}.rejected")
         return {}
 
-    def check(self, limit: str, counts: Counts) -> None:
-        """Take the parts away when too many rows of all are rejected; the rejected rows stay.
+    def clear(self, names: Sequence[str] | None = None) -> None:
+        """Remove parts, all by default, and the sign that they are complete first."""
+        for name in [SUCCESS, *(self.jobs if names is None else names)]:
+            remove(f"{self.place}/{name}")
 
-        Raises
-        ------
-        NotPublished
-            In that case.
-        """
-        try:
-            check(limit, counts.rows)
-        except NotPublished:
-            self._clear(self.jobs)
-            raise
-
-    def finish(self, parts: Mapping[Job, Part], counts: Counts) -> None:
+    def finish(self, parts: Mapping[Job, Scored], counts: Counts) -> None:
         """Declare a folder complete; where it is so already, nothing changes."""
         if self.single or SUCCESS in self._there():
             return
@@ -112,16 +100,17 @@ class Output:
             names = {PurePosixPath(one).name for one in found if one.rstrip("/") != path}
             return sorted(name for name in names if not name.startswith("."))
 
-    def _clear(self, names: Iterable[str]) -> None:
-        """Remove parts, the sign that they are complete first."""
-        for name in [SUCCESS, *names]:
-            remove(f"{self.place}/{name}")
-
-    def _finished(self, there: Sequence[str]) -> dict[Job, Part]:
+    def _finished(self, there: Sequence[str]) -> dict[Job, Scored]:
         """The parts that are there, made by this model from inputs that have not changed since."""
         parts = {}
-        for name, job in self.jobs.items():
-            said = self._said_by(job.part) if name in there else {}
+        for name in there:
+            if name == SUCCESS:
+                continue
+            if name not in self.jobs:
+                problem = f"holds {name}, which nothing of this input becomes"
+                raise DataError(self.given, problem, "Name another folder, or move it away.")
+            job = self.jobs[name]
+            said = _footer(job.part)
             if said and said["model"] != self.model.identity:
                 version, digest = said["model"]["version"], said["model"]["digest"]
                 raise DataError(
@@ -130,35 +119,33 @@ class Output:
                     f"`--model {digest[:12]} --resume` goes on with that one; `--overwrite` begins"
                     " anew.",
                 )
-            if said and not _is_stale(job):
-                parts[job] = Part(Counts.sum([said["counts"]]), said["digest"])
+            if said and _modified(job.source.url) <= _modified(job.part):
+                parts[job] = Scored(Counts.sum([said["counts"]]), said["digest"])
         if len(parts) < len(self.jobs) and not self.single:
             remove(f"{self.place}/{SUCCESS}")
         return parts
 
-    def _said_by(self, url: str) -> dict[str, Any]:
-        """What a part says of itself; nothing where it is broken.
 
-        Raises
-        ------
-        DataError
-            For a file that is not a part.
-        """
-        with reached(url) as (fs, path):
-            if fs.isfile(path) and path.endswith(".parquet"):
-                try:
-                    with fs.open(path, "rb") as file:
-                        said = (pq.read_metadata(file).metadata or {}).get(META)
-                except pa.ArrowInvalid:
-                    return {}
-                if said is not None:
-                    return dict(json.loads(said))
-        raise DataError(url, "was not written by `mlref score`", "Name another output.")
+def _footer(part: str) -> dict[str, Any]:
+    """What a part says of itself; nothing where it is broken.
+
+    Raises
+    ------
+    DataError
+        For a file that is not a part.
+    """
+    with reached(part) as (fs, path):
+        if fs.isfile(path) and path.endswith(".parquet"):
+            try:
+                with fs.open(path, "rb") as file:
+                    said = (pq.read_metadata(file).metadata or {}).get(META)
+            except pa.ArrowInvalid:
+                return {}
+            if said is not None:
+                return dict(json.loads(said))
+    raise DataError(part, "was not written by `mlref score`", "Name another output.")
 
 
-def _is_stale(job: Job) -> bool:
-    """Whether an input was changed after its part was made."""
-    with reached(job.source.url) as (fs, path):
-        changed = fs.modified(path)
-    with reached(job.part) as (fs, path):
-        return bool(changed > fs.modified(path))
+def _modified(url: str) -> datetime:
+    with reached(url) as (fs, path):
+        return fs.modified(path)  # type: ignore[no-any-return]
