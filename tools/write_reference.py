@@ -185,7 +185,8 @@ def http_page() -> str:
 
 The routes of `mlref serve`, from its OpenAPI document: `/openapi.json`, and `/docs` to try them; `/` is a
 page with a form. Bodies follow from the contract; of two equal keys in a JSON object the last one counts.
-Each answer carries `x-request-id`, the one that was sent or a new one. Where the service has keys, send `Authorization: Bearer KEY`; health, `/ping` and the documentation need none.
+Each answer carries `x-request-id`, the one that was sent or a new one. Where the service has keys, send
+`Authorization: Bearer KEY`; health, `/ping` and the documentation need none.
 """]
     for path, methods in schema["paths"].items():
         for method, route in methods.items():
