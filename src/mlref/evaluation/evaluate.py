@@ -151,20 +151,17 @@ def worst(predictions: pd.DataFrame) -> Any:
     return predictions.loc[order].to_dict("records")
 
 
-def run(project: Project) -> str:
-    """Evaluate the bundle of this clone, and draw the pictures."""
+def measure(project: Project) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Measure the bundle of this clone: the metrics, and the tables behind the pictures by name."""
     contract, settings = load_contract(project.contract), load_settings(project.params).evaluate
     train, holdout = read_parquet(project.train), read_parquet(project.holdout)
     check_disjoint(contract, train, holdout)
     predictor, tuning = load(project.bundle, digest(project.contract)), read_json(project.tuning)
     features, target = encode(contract, holdout)
-    metrics = evaluate(
-        predictor, baseline_predictions(contract, train, features), features, target, settings
-    )
+    baselines = baseline_predictions(contract, train, features)
+    metrics = evaluate(predictor, baselines, features, target, settings)
     out_of_fold = read_csv(project.out_of_fold).astype(np.float64)
     known = contract, tuning, *encode(contract, train), settings
-    metrics["ladder"] = ladder(contract, out_of_fold, tuning["model"], settings)
-    metrics["features"] = leave_one_out(*known)
     rows = {"row": row_ids(contract, holdout), "actual": target}
     tables = {
         "predictions": pd.DataFrame(rows | predictor.predict(features).fields()),
@@ -172,13 +169,27 @@ def run(project: Project) -> str:
         "regularisation_path": curves.path(*known),
         "effects": curves.effects(contract, predictor.values, known[2]),
     }
+    metrics["ladder"] = ladder(contract, out_of_fold, tuning["model"], settings)
+    metrics["features"] = leave_one_out(*known)
     metrics["worst"] = worst(tables["predictions"])
-    primary = task_of(contract).primary
+    return metrics, tables
+
+
+def write(project: Project, metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
+    """Write the metrics and the tables; returns the primary score in words."""
+    contract = load_contract(project.contract)
+    primary, places = task_of(contract).primary, digits(contract.target)
     write_json(project.metrics, metrics)
     write_json(project.summary, summarise(metrics, primary))
     for name, table in tables.items():
         write_csv(project.plots / f"{name}.csv", pd.DataFrame(rounded(table.to_dict("list"))))
-    draw(project, contract)
-    places, score = digits(contract.target), metrics[primary]
+    score = metrics[primary]
     found, *ends = (show_number(score[end], places) for end in ("value", "lower", "upper"))
-    return f"{primary.upper()} {found} [{', '.join(ends)}] on {len(target)} held-out rows"
+    return f"{primary.upper()} {found} [{', '.join(ends)}] on {metrics['rows']} held-out rows"
+
+
+def run(project: Project) -> str:
+    """Evaluate the bundle of this clone, and draw the pictures."""
+    said = write(project, *measure(project))
+    draw(project, load_contract(project.contract))
+    return said

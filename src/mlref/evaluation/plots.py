@@ -139,6 +139,6 @@ def slices(metrics: dict[str, Any], target: Column) -> Figure:
         at.set_xlabel(text)
     small = len(metrics["slices"]) - len(large)
     title = f"Intervals of slices that exclude their line: {off} of {3 * len(large)}"
-    title += f"; slices too small to judge: {small}" * bool(small)
+    title += f"; slices too small to compare: {small}" * bool(small)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
