@@ -38,11 +38,11 @@ def source(project: Project) -> Path:
 
 
 def make_project(
-    root: Path, contract: str = CONTRACT_TEXT, content: bytes = csv(*LINES)
+    root: Path, contract: str = CONTRACT_TEXT, content: bytes | None = None
 ) -> Project:
     """Contract, settings and source; nothing is run."""
     project = write_project(root, contract)
-    source(project).write_bytes(content)
+    source(project).write_bytes(csv(*LINES) if content is None else content)
     return project
 
 
