@@ -20,8 +20,8 @@ export GX_ANALYTICS_ENABLED := false
 export DVC_NO_ANALYTICS := 1
 export ORT_DISABLE_TELEMETRY := 1
 
-# The environment is ready when the stamp is newer than the lock and was written for this folder (a virtual environment does
-# not survive a move). Naming a PYTHON on the command line asks for a check of that too.
+# The environment is ready when the stamp is newer than the lock and was written for this folder: a virtual environment
+# does not survive a move. Naming a PYTHON on the command line asks for a check of that too.
 READY := .venv/.synced
 ifneq ($(shell test -x .venv/bin/python && cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
@@ -30,21 +30,55 @@ ifeq ($(origin PYTHON),command line)
 .PHONY: $(READY)
 endif
 
-.PHONY: help setup lock train serve test test-docs test-load lint format docs reference notebooks ui bench image sbom ci clean
+.PHONY: help setup lock train serve test test-docs test-load lint hooks types format docs reference notebooks ui bench \
+	ci ci-full image probe sbom clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## Make .venv from the lock (PYTHON=python3.12 picks another Python)
 
+# Set-up keeps the user's package index and certificates, and no setting that would install elsewhere.
+PLAIN := env -u PYTHONPATH -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 PATH="$(SYSTEM_PATH)"
+SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+REFUSE = { echo "mlref needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian and Ubuntu: apt install python3-venv), \
+	and $(PYTHON) is not one. Name another: make setup PYTHON=python3.12" >&2; exit 1; }
+SOUND = [ "$$(cat $(READY) 2>/dev/null)" = "$(CURDIR)" ] && .venv/bin/python -c '' \
+	$(if $(filter command line,$(origin PYTHON)),&& [ "$$(.venv/bin/python -V)" = "$$("$(SETUP_PYTHON)" -V)" ])
+# The system releases the lock when the last process that holds it ends.
+ALONE := import fcntl, os, sys; lock = os.open(".venv.lock", os.O_CREAT | os.O_RDWR); fcntl.flock(lock, fcntl.LOCK_EX); \
+	os.set_inheritable(lock, True); os.execvp(sys.argv[1], sys.argv[1:])
+
+ifndef SETUP_PYTHON # `make` calls itself with the lock; where another make did the work meanwhile, the target is up to date
 $(READY): requirements/dev.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) on this machine; mlref needs Python 3.11, 3.12 or 3.13." >&2; exit 1; }
-	@PATH="$(SYSTEM_PATH)" PYTHON="$(PYTHON)" $(PYTHON) tools/setup_venv.py
+	@command -v $(PYTHON) >/dev/null || $(REFUSE)
+	@$(PLAIN) SETUP_PYTHON="$$(PATH="$(SYSTEM_PATH)" command -v $(PYTHON))" $(PYTHON) -c '$(ALONE)' $(MAKE) $(READY)
+else
+$(READY): requirements/dev.txt pyproject.toml
+	@$(SOUND) || { "$(SETUP_PYTHON)" -c '$(SUPPORTED)' 2>/dev/null || $(REFUSE); echo "Making .venv ..."; \
+		"$(SETUP_PYTHON)" -m venv --clear .venv; }
+	@rm -f $(READY)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > .venv/uv.txt
+	@.venv/bin/python -m pip install --disable-pip-version-check --require-hashes --requirement .venv/uv.txt
+	@.venv/bin/uv pip sync --python .venv/bin/python --require-hashes --compile-bytecode requirements/dev.txt
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --offline --no-deps --no-build-isolation --editable .
+	@echo "$(CURDIR)" > $(READY)
+endif
+
+# The lock of dev, the superset, comes first; the others may only repeat its versions.
+EXTRAS = $(shell python -c 'import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"])')
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock" pyproject.toml
 
 lock: $(READY) ## Write requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
-	@python tools/lock.py $(if $(UPGRADE),--upgrade)
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev --output-file requirements/dev.txt
+	@for extra in $(filter-out dev,$(EXTRAS)); do \
+		$(COMPILE) --constraints requirements/dev.txt --extra $$extra --output-file requirements/$$extra.txt || exit 1; \
+	done
 
 train: $(READY) ## Run the stages that are out of date, then register the model
+	@test -e .git || python -m mlref.registry.git # an unpacked archive: says how to make it a repository
 	@dvc repro || { $(TORN_LOCK) && rm dvc.lock && dvc repro; }
 	@mlref register
 
@@ -58,14 +92,20 @@ serve: $(READY) ## Serve the champion on 127.0.0.1:8000 (ARGS="--port 9000")
 test: $(READY) ## Run the tests and print their coverage
 	@pytest -n auto --dist loadgroup --cov --cov-report=term --durations=10 $(ARGS)
 
-test-docs: $(READY) ## Run README, lessons, how-tos and notebooks as they are written
+test-docs: $(READY) ## Run the pages and notebooks as they are written (PAGES=some takes a part)
 	@pytest -m docs -n auto --dist loadgroup --durations=5 $(ARGS)
 
-test-load: $(READY) ## Run the long tests, such as all tests once more without service and batch
-	@pytest -m load -n auto --dist loadgroup --durations=5 $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "There are no load tests."; }
+test-load: $(READY) ## Run the long tests: load, soak, large inputs
+	@pytest -m load -n auto --durations=5 $(ARGS) || [ $$? -eq 5 ] # a fork may have none
 
-lint: $(READY) ## Check style, types, layers, docstrings, secrets and the freshness of all locks
-	@pre-commit run --all-files
+lint: $(READY) ## Check style, types, layers, docstrings, secrets, schemas and workflows
+	@$(MAKE) -j2 hooks types
+
+hooks:
+	@SKIP=mypy pre-commit run --all-files
+
+types:
+	@mypy
 
 format: $(READY) ## Sort imports and format the code
 	@isort --quiet .
@@ -83,20 +123,34 @@ notebooks: $(READY) ## Execute the notebooks and store their outputs
 	@python tools/run_notebooks.py
 
 ui: $(READY) ## Show the runs in MLflow on 127.0.0.1:5000 (PORT=5001)
-	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+	@python -m mlref.tracking.ui $(PORT)
 
 bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quick)
 	@test -f models/store/champion || $(MAKE) train
 	@for file in $(filter-out %/side_by_side.py,$(wildcard benchmarks/*.py)); do python "$$file" $(ARGS) || exit 1; done
 
+# The engine that answers: a command without its daemon does not count.
+ENGINE ?= $(firstword $(foreach name,docker podman,$(shell $(name) info >/dev/null 2>&1 && echo $(name))))
+NEEDED = [ -n "$(ENGINE)" ] || { echo "Neither Docker nor Podman answers on this machine; make serve needs none." >&2; exit 1; }
+VERSION = $(shell hatchling version)
+
 image: $(READY) ## Build the image of the service, the champion inside, with Docker or Podman
-	@python tools/image.py build $(ARGS)
+	@$(NEEDED)
+	@BUILDAH_FORMAT=docker $(ENGINE) build --tag mlref:$(VERSION) --tag mlref:latest --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) .
+
+probe: $(READY) ## Start the image, check what its users rely on, stop it
+	@$(NEEDED)
+	@python tools/probe.py $(ENGINE) mlref:latest
 
 sbom: $(READY) ## List what the image holds, in CycloneDX: dist/sbom.cdx.json
 	@python tools/sbom.py
 
-ci: ## Do what the build machine does
+ci: ## Do what the build machine does, in a quarter of an hour
 	@.ci/run
+
+ci-full: ## Do everything: all pages, all locks anew, all tests without each plane
+	@.ci/run full
 
 # Only what git ignores in these places, so neither your data nor a committed report can be lost; .venv and the cache of DVC stay.
 GENERATED := data models reports mlartifacts mlruns dvc_plots dist ':(glob)mlflow.db*' ':(glob).coverage*' \

@@ -36,7 +36,7 @@ FEW_TREES = {"n_estimators": [10, 20], "max_depth": [1, 2]}
 OURS = """
 import subprocess, sys
 search = subprocess.Popen([sys.executable, "-m", "mlref.cli", "tune"])
-from mlref import tracking
+from mlref.tracking import run_log, store
 from mlref.bundle.package import TRUSTED
 from mlref.core.contract import load
 from mlref.data.tables import encode, read_parquet
@@ -46,18 +46,19 @@ import skops.io
 
 project = Project.here()
 contract = load(project.contract)
-tracking.warm_up(project, contract)
+with store.open_store(project):
+    pass
 assert search.wait() == 0
 train.run(project)
 tuning, frame = read_json(project.tuning), read_parquet(project.train)
 model = skops.io.load(project.model, trusted=TRUSTED)
-tracking.publish(project, contract, tracking.Publication(
+run_log.publish(project, contract, run_log.RunLog(
     fingerprint="benchmark", digest=digest(project.model), model=model, trusted=TRUSTED,
     example=encode(contract, frame)[0][:1], parameters=tuning["parameters"],
     metrics={"cv_rmse": tuning["candidates"][tuning["model"]]["rmse"]},
     tags={"model": tuning["model"], "summary": ""}, trials=tuning["trials"],
-    datasets={"training": (project.train, digest(project.train), len(frame))},
-    artifacts=[project.tuning], card="", registered=[],
+    datasets={"training": (project.train, frame, digest(project.train))},
+    artifacts={"": [project.tuning]}, card="",
 ))
 """
 THEIRS = """

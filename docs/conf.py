@@ -29,7 +29,9 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-root_doc = "contents"  # its toctrees are the sidebar; index.md is plain Markdown, read on GitHub too
+root_doc = (
+    "contents"  # its toctrees are the sidebar; index.md is plain Markdown, read on GitHub too
+)
 exclude_patterns = ["_build", "reference/api/modules.rst"]
 nitpicky = True
 nitpick_ignore_regex = [

@@ -1,6 +1,5 @@
 """Whole small projects in a folder: the rents of ``tests.fakes`` with data, settings and stages."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -136,14 +135,7 @@ RIVALS: dict[str, dict[str, Any]] = {
 def copy(project: Project, root: Path) -> Project:
     """Copy a whole project to another folder, as a moved clone."""
     shutil.copytree(project.root, root)
-    forget_mlflow()
     return Project(root)
-
-
-def forget_mlflow() -> None:
-    """Forget the store that MLflow used last: it names it in the environment of its process."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        os.environ.pop(name, None)
 
 
 def retrain(project: Project, **candidates: dict[str, list[Any]]) -> None:

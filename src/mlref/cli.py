@@ -2,10 +2,10 @@
 
 import functools
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,7 +49,7 @@ def build() -> typer.Typer:
     )
     groups: dict[str | None, typer.Typer | None] = {}
     for room in ROOMS:
-        if importlib.util.find_spec(f"mlref.{room}") is None:
+        if not (Path(__file__).parent / room / "commands.py").is_file():
             continue
         commands: typer.Typer = importlib.import_module(f"mlref.{room}.commands").app
         app.registered_commands += commands.registered_commands

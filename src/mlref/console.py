@@ -118,6 +118,7 @@ def agreement(question: str, yes: bool, dry_run: bool) -> Agreed:
     """Make a function that shows what is about to change as a table, and asks."""
 
     def agreed(shown: Shown) -> bool:
+        """Show the table and ask, unless the answer was given before."""
         show(table(*shown))
         if dry_run or yes:
             return yes and not dry_run

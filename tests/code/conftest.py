@@ -11,18 +11,11 @@ from tests.projects import (
     RIVALS,
     Rivals,
     copy,
-    forget_mlflow,
     retrain,
     run_data,
     run_model,
     write_project,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_other_tracking_store(plain_environment: None) -> None:
-    """A test's project has its own MLflow store, whatever the test before it used."""
-    forget_mlflow()
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +41,11 @@ def rivals(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Rivals
 @pytest.fixture(scope="session")
 def opened(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The trained project with an MLflow store without runs; not to be changed."""
-    from mlref.registry import register
+    from mlref.tracking.store import open_store
 
     project = copy(trained, tmp_path_factory.mktemp("opened") / "clone")
-    register.warm_up(project)
-    return project
+    with open_store(project):
+        return project
 
 
 @pytest.fixture(scope="session")

@@ -1,38 +1,68 @@
 """The published runs on this data are reproduced to the last digit.
 
-A fork deletes this file together with config/published_runs.yaml.
+A fork deletes this file together with examples/published_runs.py and config/published_runs.yaml.
 """
 
+import runpy
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
-from mlref.core.contract import load as load_contract
+from mlref.core.contract import load, parse
 from mlref.core.storage import Project
 from mlref.data.ingest import ingest
-from mlref.registry.reproduce import check, load, run
+from mlref.tracking import runs
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The repository's configuration, with an MLflow store of its own."""
-    (tmp_path / "config").symlink_to(ROOT / "config")
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
     return Project(tmp_path)
 
 
-def test_every_published_figure_is_reproduced(project: Project) -> None:
-    """Twelve runs with three figures each."""
-    assert check(run(project)) == "36 of 36 figures agree"
+def run() -> int:
+    """Run the example in the present folder; its exit code."""
+    return int(runpy.run_path(str(ROOT / "examples" / "published_runs.py"))["main"]())
+
+
+def test_every_published_figure_is_reproduced_and_logged_once(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert run() == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "36 of 36 figures agree"
+    logged = runs.search(project, "diabetes-published")
+    assert len(logged) == logged["tags.mlflow.runName"].nunique() == 12
+    assert logged["metrics.rmse"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "agree"),
+    [("mae: 66.44", "mae: 66.45", 35), ("floor(3 * bp + 0.5) / 3", "bp", 35)],
+    ids=["digit", "data"],
+)
+def test_a_digit_that_differs_is_exit_code_1(
+    project: Project, capsys: pytest.CaptureFixture[str], old: str, new: str, agree: int
+) -> None:
+    text = project.published_runs.read_text()
+    assert old in text
+    project.published_runs.write_text(text.replace(old, new))
+    assert run() == 1
+    assert capsys.readouterr().out.splitlines()[-1] == f"{agree} of 36 figures agree"
 
 
 def test_the_restored_values_are_those_of_today_with_more_digits(project: Project) -> None:
-    """Rounded as they are shipped now, they are the same."""
-    published = load(project)
-    contract = load_contract(project.contract)
-    rows = ingest(contract.model_copy(update={"source": published.source}), project.root)
-    for (name, formula), decimals in zip(published.restored.items(), (2, 4), strict=True):
+    published = yaml.safe_load(project.published_runs.read_text())
+    about = yaml.safe_load(project.contract.read_text()) | {"source": published["source"]}
+    rows = ingest(parse(yaml.safe_dump(about)), project.root)
+    assert set(rows) == {column.name for column in load(project.contract).columns}
+    for (name, formula), decimals in zip(published["restored"].items(), (2, 4), strict=True):
         restored = rows.eval(formula)
         assert (restored.round(decimals) - rows[name]).abs().max() < 1e-9
         assert (restored != rows[name]).any()

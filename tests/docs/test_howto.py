@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from tests.docs import servers
-from tests.docs.conftest import ready
+from tests.docs.conftest import reader
 from tests.docs.sessions import Shell
 
 pytestmark = pytest.mark.docs
@@ -79,7 +79,7 @@ def test_the_credentials_of_mlflow_reach_the_server_and_no_message(
         "MLFLOW_TRACKING_USERNAME": "reader",
         "MLFLOW_TRACKING_PASSWORD": "the-word",  # pragma: allowlist secret
     }
-    with Shell(trained, ready(trained) | variables) as shell:
+    with Shell(trained, reader(trained) | variables) as shell:
         status, said = shell.run("mlref register")
     assert status == 4
     assert f"MLflow at {address} failed" in said and "401" in said

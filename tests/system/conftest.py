@@ -1,9 +1,11 @@
 """Clones of the working tree in temporary folders, and how to run commands in them."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +19,34 @@ OWN = {
     "MLREF_API_KEYS", "MLREF_STORE", "MLREF_MODEL", "MLFLOW_TRACKING_URI",
     "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CI", "BUILD_NUMBER", "COVERAGE_PROCESS_CONFIG",
 }  # fmt: skip
-"""Variables of the caller's shell, of make or of a build machine, that a new user would not have.
+"""Variables of the caller's shell, of make or of a build machine that a new user would not have.
 
-Nor is coverage measured in clones: it would cost as much again as what runs there, for lines that the
+Coverage is not measured in clones: it would cost as much again as the commands, for lines that the
 other tests reach in this process.
 """
 
-
-TRAIN = ("make", "train", "READY=Makefile")
-"""The Makefile's own target, with the packages of this environment in place of a set-up."""
+TRAIN = ("make", "train")
 
 
 def environment(clone: Path) -> dict[str, str]:
-    """Run the clone's own code with the packages of this environment."""
+    """Lend a clone the packages of this environment, as its .venv; return a newcomer's variables.
+
+    The clone's own code comes first on the path of Python. `make` finds the environment ready, and a
+    page that changes the lock must not change what is lent: ``PYTHON=true`` sets up nothing.
+    """
+    lent = clone / ".venv"
+    if (clone / "Makefile").exists():
+        lent.mkdir(exist_ok=True)
+        for part in ("bin", "lib", "pyvenv.cfg"):
+            if not (lent / part).is_symlink():
+                (lent / part).symlink_to(Path(sys.prefix) / part)
+        (lent / ".synced").write_text(f"{clone}\n")
     plain = {key: value for key, value in os.environ.items() if key not in OWN}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{plain['PATH']}"
-    return plain | {"PATH": path, "PYTHONPATH": str(clone / "src")}
+    return plain | {
+        "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{plain['PATH']}",
+        "PYTHONPATH": str(clone / "src"),
+        "PYTHON": "true",
+    }
 
 
 def run(clone: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -76,28 +90,50 @@ def bundle_digest(clone: Path) -> str:
     return digest(clone / "models" / "bundle" / "MANIFEST.json")
 
 
+def copy_clone(clone: Path, folder: Path) -> Path:
+    """Copy a clone with all that it holds."""
+    return Path(shutil.copytree(clone, folder, symlinks=True))
+
+
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Make a clone once for all workers of pytest-xdist; the first one makes it, the others wait."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    clone, done = base / name / "mlref", base / f"{name}.done"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(make_clone(clone))
+            done.touch()
+    return clone
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone after its first `make train`; a test that changes it takes a copy."""
-    clone = make_clone(tmp_path_factory.mktemp("trained") / "clone")
-    (clone.parent / "said.txt").write_text(run(clone, *TRAIN).stdout)
-    return clone
+
+    def train(clone: Path) -> None:
+        (clone.parent / "said.txt").write_text(run(clone, *TRAIN).stdout)
+
+    return shared(tmp_path_factory, "trained", train)
 
 
 @pytest.fixture
 def copied(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained clone in another folder."""
-    return Path(shutil.copytree(trained, tmp_path / "copy", symlinks=True))
+    return copy_clone(trained, tmp_path / "mlref")
 
 
 @pytest.fixture(scope="session")
 def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fork with its own data: another target, text categories, an integer, a nullable number."""
-    clone = make_clone(tmp_path_factory.mktemp("second") / "fork")
-    (clone / "config" / "dataset.yaml").write_text(CONTRACT_TEXT)
-    (clone / "data" / "source" / "rents.csv").write_text(rents(200))
-    run(clone, *TRAIN)
-    return clone
+
+    def train(clone: Path) -> None:
+        (clone / "config" / "dataset.yaml").write_text(CONTRACT_TEXT)
+        (clone / "data" / "source" / "rents.csv").write_text(rents(200))
+        run(clone, *TRAIN)
+
+    return shared(tmp_path_factory, "second", train)
 
 
 def rents(rows: int) -> str:

@@ -10,8 +10,6 @@ import pytest
 
 from tests.system.conftest import bundle_digest, environment, git, run
 
-pytestmark = pytest.mark.xdist_group("one trained clone for all")
-
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -1,15 +1,19 @@
-"""The prediction log on a real PostgreSQL, and under a real SIGTERM and SIGKILL."""
+"""The log on a real PostgreSQL, and of a service that is stopped, killed, locked out or out of space."""
 
 import contextlib
 import inspect
+import json
 import os
+import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import traceback
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,27 +21,29 @@ import pytest
 import sqlalchemy as sa
 
 from mlref.core.errors import EnvironmentFault
+from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.sink import Sink
-from mlref.prediction_log.spool import Spool
+from mlref.prediction_log.open import open_log
+from mlref.prediction_log.reader import stream
 from mlref.prediction_log.writer import Writer
-from tests.code.prediction_log import test_feedback as of_feedback
+from tests.code.prediction_log import test_ground_truth as of_ground_truth
 from tests.code.prediction_log import test_reader as of_reader
 from tests.code.prediction_log import test_retention as of_retention
 from tests.code.prediction_log import test_schema as of_schema
-from tests.code.prediction_log import test_sink as of_sink
-from tests.code.prediction_log.records import predicted, rows
+from tests.code.prediction_log import test_writer as of_writer
+from tests.code.prediction_log.records import ids, predicted, rows, until
+from tests.code.prediction_log.test_ground_truth import filled  # noqa: F401
+from tests.fakes import CONTRACT, write_store
 from tests.postgres import Postgres, running
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
-"""Seconds; generous, as it only bounds a hang on a busy machine."""
 PASSWORD = "password-of-the-log"  # pragma: allowlist secret
 
-for module in (of_feedback, of_reader, of_retention, of_schema, of_sink):
+for module in (of_ground_truth, of_reader, of_retention, of_schema, of_writer):
     for name, test in inspect.getmembers(module, inspect.isfunction):
-        if name.startswith("test_") and "database" in inspect.signature(test).parameters:
-            globals()[name] = test  # the same test, with the fixture of this module
+        needs = inspect.signature(test).parameters.keys()
+        if name.startswith("test_") and needs & {"project", "database", "filled"}:
+            globals()[name] = test  # the same test, with the fixtures of this module
 
 
 @pytest.fixture(scope="module")
@@ -51,31 +57,34 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def database(postgres: Postgres, tmp_path: Path) -> Iterator[Database]:
-    """An empty database on it."""
-    database = Database(postgres.url("log"), tmp_path)
-    with database.engine.begin() as connection:
-        connection.execute(sa.text("drop schema public cascade"))
-        connection.execute(sa.text("create schema public"))
-    yield database
-    database.close()
+def project(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A clone whose log is an empty database on it."""
+    monkeypatch.setenv("MLREF_LOG_URL", postgres.url("log"))
+    monkeypatch.delenv("MLREF_LOG_SPOOL", raising=False)
+    with contextlib.closing(Database.of(Project(tmp_path))) as database:
+        with database.engine.begin() as connection:
+            connection.execute(sa.text("drop schema public cascade"))
+            connection.execute(sa.text("create schema public"))
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def database(project: Project) -> Iterator[Database]:
+    """The database of its log."""
+    with contextlib.closing(Database.of(project)) as database:
+        yield database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/log.db"
-    request.getfixturevalue("database")
-    return str(request.getfixturevalue("postgres").url("log"))
-
-
-def until(happened: Callable[[], bool]) -> None:
-    """Wait for something, or fail."""
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
+def either(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """A clone with an empty log of either kind."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("project")  # type: ignore[no-any-return]
+    monkeypatch.delenv("MLREF_LOG_URL", raising=False)
+    monkeypatch.delenv("MLREF_LOG_SPOOL", raising=False)
+    return Project(tmp_path)
 
 
 def grows(count: Callable[[], int]) -> None:
@@ -87,47 +96,62 @@ def grows(count: Callable[[], int]) -> None:
 @contextlib.contextmanager
 def writing(log: Writer) -> Iterator[list[str]]:
     """Predictions one after the other in a thread, as from a service; gives their ids."""
-    ids: list[str] = []
+    sent: list[str] = []
     done = threading.Event()
 
     def write() -> None:
         while not done.wait(0.0005):
             record = predicted()
-            ids.extend(record.ids)
+            sent.extend(record.ids)
             log.predictions(record)
 
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        yield ids
+        yield sent
     finally:
         done.set()
         thread.join()
 
 
 def test_a_server_that_goes_away_and_comes_back_under_writes_gets_every_row_once(
-    postgres: Postgres, database: Database, tmp_path: Path
+    postgres: Postgres, project: Project, database: Database
 ) -> None:
-    """Predictions go on meanwhile, and none is dropped."""
-    sink = Sink(database, Spool(tmp_path / "spool"), retry=0.1)
-    with Writer(sink, interval=0.01) as log, writing(log) as ids:
-        for _ in range(2):
-            grows(lambda: log.written)
-            postgres.stop()
-            try:
-                grows(lambda: sink.spooled)
-                assert log.dropped == 0
-            finally:
-                postgres.start()
-            until(lambda: not [*(tmp_path / "spool").glob("*.jsonl")])
-            grows(lambda: log.written)
-    assert [row["id"] for row in rows(database)] == sorted(ids)
-    assert (log.dropped, log.queue_length, sink.unfit) == (0, 0, 0)
-    assert [*(tmp_path / "spool").iterdir()] == []
+    with contextlib.closing(Database.fallback(project)) as fallback:
+        with open_log(project) as log, writing(log) as sent:
+            for _ in range(2):
+                grows(lambda: log.written)
+                postgres.stop()
+                try:
+                    grows(lambda: len(ids(fallback)))
+                    assert log.dropped == 0
+                finally:
+                    postgres.start()
+                until(lambda: not ids(fallback))
+                grows(lambda: log.written)
+        database.close()
+        assert ids(database) == sorted(sent)
+        assert (log.dropped, log.queue_length, log.rejected) == (0, 0, 0)
+        assert log.written == len(sent) and ids(fallback) == []
+
+
+def test_a_reader_misses_nothing_of_several_writers(either: Project) -> None:
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(contextlib.closing(Database.of(either)))
+        found, after = list[str](), 0
+        with contextlib.ExitStack() as writers:
+            logs = [writers.enter_context(open_log(either)) for _ in range(3)]
+            sent = [writers.enter_context(writing(log)) for log in logs]
+            for _ in range(20):
+                for chunk in stream(database, CONTRACT, after):
+                    found, after = [*found, *chunk.ids], chunk.last
+                time.sleep(0.05)
+        for chunk in stream(database, CONTRACT, after):
+            found += chunk.ids
+        assert len(found) > 100 and sorted(found) == sorted(name for one in sent for name in one)
 
 
 def test_a_wrong_password_is_told_without_it(postgres: Postgres, tmp_path: Path) -> None:
-    """Nor is the right one in the message."""
     url = postgres.url("log").replace(PASSWORD, "a-wrong-secret")
     with pytest.raises(EnvironmentFault, match="password authentication failed") as fault:
         Database(url, tmp_path).check()
@@ -136,7 +160,6 @@ def test_a_wrong_password_is_told_without_it(postgres: Postgres, tmp_path: Path)
 
 
 def test_a_database_that_is_not_there_is_named(postgres: Postgres, tmp_path: Path) -> None:
-    """By the server's own words."""
     with pytest.raises(EnvironmentFault, match='database "nowhere" does not exist'):
         Database(postgres.url("nowhere"), tmp_path).check()
 
@@ -164,12 +187,12 @@ os.write(1, b"%d %d\\n" % (sent, log.written))
 """Predicts until it is told to stop; says after each row how many it sent and how many are written."""
 
 
-def serve_and_stop(folder: Path, url: str, how: signal.Signals, most: int) -> tuple[int, int]:
+def serve_and_stop(project: Project, how: signal.Signals, most: int) -> tuple[int, int]:
     """Run the service, stop it after some thousand rows, and give its last figures."""
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVICE, str(folder), str(most)],
-        env=os.environ | {"MLREF_LOG_URL": url, "PYTHONPATH": paths}, stdout=subprocess.PIPE,
+        [sys.executable, "-c", SERVICE, str(project.root), str(most)],
+        env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE,
     )  # fmt: skip
     with process:
         assert process.stdout
@@ -183,25 +206,79 @@ def serve_and_stop(folder: Path, url: str, how: signal.Signals, most: int) -> tu
     return sent, written
 
 
-def test_a_service_that_is_told_to_stop_loses_nothing(url: str, tmp_path: Path) -> None:
-    """All that was sent is in the database."""
-    sent, written = serve_and_stop(tmp_path, url, signal.SIGTERM, most=5000)
-    database = Database(url, tmp_path)
-    found = len(rows(database))
-    database.close()
-    assert found == written == sent
+def logged(project: Project) -> int:
+    """How many predictions are in the log."""
+    with contextlib.closing(Database.of(project)) as database:
+        return len(rows(database))
+
+
+def test_a_service_that_is_told_to_stop_loses_nothing(either: Project) -> None:
+    sent, written = serve_and_stop(either, signal.SIGTERM, most=5000)
+    assert logged(either) == written == sent
 
 
 @pytest.mark.parametrize("most", [250, 2000])
 def test_a_service_that_is_killed_loses_at_most_what_was_not_yet_written(
-    url: str, most: int, tmp_path: Path, record_property: Callable[[str, object], None]
+    either: Project, most: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """What it counted as written is there; at most the queue's length is not."""
-    sent, written = serve_and_stop(tmp_path, url, signal.SIGKILL, most)
-    database = Database(url, tmp_path)
-    found = len(rows(database))
-    database.close()
-    lost = sent - found
-    record_property("lost", f"{lost} of {sent}, at most {most}")
-    assert found >= written
-    assert lost <= most
+    sent, written = serve_and_stop(either, signal.SIGKILL, most)
+    found = logged(either)
+    record_property("lost", f"{sent - found} of {sent}, at most {most}")
+    assert found >= written and sent - found <= most
+
+
+@contextlib.contextmanager
+def service(folder: Path, largest: int = resource.RLIM_INFINITY) -> Iterator[Callable[[int], int]]:
+    """`mlref serve` on a disk with ``largest`` bytes a file; gives a function that sends rows."""
+    write_store(folder / "store")
+    environment = os.environ | {
+        "MLREF_STORE": str(folder / "store"), "MLREF_LOG_URL": f"sqlite:///{folder / 'log.db'}",
+        "MLREF_LOG_SPOOL": str(folder / "spool"),
+    }  # fmt: skip
+    with (folder / "said").open("wb") as said, subprocess.Popen(
+        [sys.executable, "-m", "mlref.cli", "serve", "--port", "0", "--drain", "0"],
+        env=environment, stdout=subprocess.PIPE, stderr=said, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+    ) as process:  # fmt: skip
+        assert process.stdout
+        address = next(word for word in process.stdout.readline().split() if word[:4] == "http")
+
+        def send(count: int) -> int:
+            body = json.dumps({"instances": [CONTRACT.example] * count}).encode()
+            request = urllib.request.Request(f"{address}/v1/predict", body)
+            request.add_header("content-type", "application/json")
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return int(answer.status)
+
+        try:
+            yield send
+            process.send_signal(signal.SIGTERM)
+            (folder / "code").write_text(str(process.wait(timeout=60)))
+        finally:
+            process.kill()
+
+
+def in_file(path: Path) -> int:
+    """How many predictions a file holds."""
+    with contextlib.closing(sqlite3.connect(path)) as log:
+        return int(log.execute("select count(*) from predictions").fetchone()[0])
+
+
+def test_a_disk_that_is_full_until_the_stop_ends_with_code_4_and_the_count(tmp_path: Path) -> None:
+    with service(tmp_path, largest=500_000) as send:
+        assert {send(500) for _ in range(10)} == {200}
+    lost = 5000 - in_file(tmp_path / "log.db") - in_file(tmp_path / "spool" / "waiting.db")
+    assert (tmp_path / "code").read_text() == "4" and lost > 0
+    assert f"{lost:,} rows of the prediction log are lost" in (tmp_path / "said").read_text()
+
+
+def test_a_log_that_another_process_locks_costs_no_answer_and_no_row(tmp_path: Path) -> None:
+    with service(tmp_path) as send:
+        assert send(1) == 200
+        with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as other:
+            other.execute("begin immediate")
+            assert {send(1) for _ in range(50)} == {200}
+            until(lambda: in_file(tmp_path / "spool" / "waiting.db") > 0)
+            other.commit()
+        until(lambda: in_file(tmp_path / "log.db") == 51)
+    assert (tmp_path / "code").read_text() == "0"

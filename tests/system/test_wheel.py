@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import mlref
-from tests.system.conftest import environment, git, make_clone, run
+from tests.system.conftest import copy_clone, environment, git, make_clone, run
 
 Content = dict[str, bytes]
 
@@ -46,7 +46,8 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(empty: Path, wheel: Path) -> Path:
     """The environment with the wheel in it."""
-    command = ("uv", "pip", "install", "--offline", "--no-deps", "--python", empty, wheel)
+    uv = Path(sys.executable).with_name("uv")
+    command = (uv, "pip", "install", "--offline", "--no-deps", "--python", empty, wheel)
     subprocess.run(command, check=True, capture_output=True)
     return empty
 
@@ -93,7 +94,7 @@ def use(
     environment_folder: Path, command: str, *arguments: str, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of an environment, without the source on its path."""
-    plain = environment(Path()) | {"PYTHONPATH": ""}
+    plain = environment(environment_folder) | {"PYTHONPATH": ""}
     return subprocess.run(
         [environment_folder / "bin" / command, *arguments],
         cwd=cwd or environment_folder, env=plain, capture_output=True, text=True, timeout=300,
@@ -133,7 +134,8 @@ def test_the_wheel_from_the_sdist_is_the_same(clone: Path, wheel: Path, tmp_path
 def test_the_version_comes_from_one_place(clone: Path, wheel: Path) -> None:
     """The wheel says what src/mlref/__init__.py says, also after that has changed."""
     assert version(wheel) == mlref.__version__
-    shutil.copytree(clone, other := clone.parent / "next", ignore=shutil.ignore_patterns("dist"))
+    other = copy_clone(clone, clone.parent / "next")
+    shutil.rmtree(other / "dist")
     module = other / "src" / "mlref" / "__init__.py"
     module.write_text(module.read_text().replace(mlref.__version__, "98.7.6"))
     build(other)

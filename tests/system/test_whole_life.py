@@ -20,8 +20,6 @@ from tests.system.conftest import (
     run,
 )
 
-pytestmark = pytest.mark.xdist_group("one trained clone for all")
-
 
 def test_the_first_training_ends_with_a_champion_and_says_how_good_it_is(trained: Path) -> None:
     """Version and alias, figures with intervals beside both baselines, verdict, next command."""

@@ -138,6 +138,11 @@ class ModelNotFound(MlrefError):
 
     def __init__(self, reference: str, known: Sequence[str]) -> None:
         have = f"It has: {', '.join(known)}." if known else "It is empty: run `make train` first."
+        if reference == "champion" and known:
+            have += (
+                " The gate has let none become champion: `mlref register --explain` says why;"
+                f" `--model {known[-1]}` takes one all the same, where a command has that option."
+            )
         super().__init__(f"The bundle store has no model {reference!r}. {have}")
 
 
@@ -167,8 +172,9 @@ class GateBlocked(MlrefError):
     candidates are mended.
     """
 
-    def __init__(self, reasons: Sequence[str], remedy: str = "") -> None:
-        lines = ["The gate blocked this model; the champion stays:", *(f"  {r}" for r in reasons)]
+    def __init__(self, reasons: Sequence[str], remedy: str = "", champion: bool = True) -> None:
+        then = "the champion stays" if champion else "there is still no champion"
+        lines = [f"The gate blocked this model; {then}:", *(f"  {r}" for r in reasons)]
         super().__init__("\n".join([*lines, *([remedy] if remedy else [])]))
 
 

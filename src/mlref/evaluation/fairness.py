@@ -1,4 +1,4 @@
-"""Does the error differ between the groups of a sensitive attribute, by more than chance?
+"""Compare the error between the groups of a sensitive attribute with what chance alone would give.
 
 A largest difference is never negative, so its interval cannot hold zero. The difference that chance
 alone makes stands beside it: the same rows with their groups permuted.

@@ -1,1 +1,1 @@
-"""The prediction log: a database of what was predicted, what was refused, and what turned out true."""
+"""The prediction log: a database of predictions, rejected inputs and ground truth."""

@@ -16,13 +16,16 @@ app.add_typer(log, name="log")
 
 @log.command("prune")
 def log_prune(
-    days: Annotated[int, typer.Argument(help="How old may be what stays.", min=0, max=20_000)],
+    days: Annotated[
+        int, typer.Argument(help="Keep rows newer than this many days.", min=0, max=20_000)
+    ],
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Delete predictions, labels and refusals that are older than so many days, after a question.
+    """Delete predictions, labels and rejected inputs older than so many days, after a question.
 
-    Of `predictions.db`, or the database of `MLREF_LOG_URL`. For a daily job: `--yes`.
+    From `predictions.db` or the database of `MLREF_LOG_URL`, and from the rows that wait for it. For a
+    daily job: `--yes`.
 
     Example:  mlref log prune 90 --dry-run
     """
@@ -41,7 +44,7 @@ def log_erase(
 ) -> None:
     """Delete the predictions for one subject and their labels, after a question.
 
-    Of `predictions.db`, or the database of `MLREF_LOG_URL`.
+    From `predictions.db` or the database of `MLREF_LOG_URL`, and from the rows that wait for it.
 
     Example:  mlref log erase patient-17 --dry-run
     """
@@ -51,8 +54,6 @@ def log_erase(
 
 
 def _delete_logged(delete: Callable[..., str | None], yes: bool, dry_run: bool) -> None:
-    """Show how many rows that would delete, ask, and do it."""
-
     ask = agreement("Delete these?", yes, dry_run)
 
     def agreed(found: dict[str, int]) -> bool:

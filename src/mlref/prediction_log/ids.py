@@ -1,7 +1,7 @@
-"""Ids of predictions: UUIDs of version 7 (RFC 9562), which begin with the time.
+"""Ids of predictions: UUIDs of version 7 (RFC 9562), which begin with the time in milliseconds.
 
-Ids of one millisecond and earlier ones sort below later ones, so that the database writes at the end
-of its index, and a period of time is a range of ids.
+So new rows go to the end of the database's index, and a period is a range of ids. Python 3.14 has
+``uuid.uuid7``; this one makes many at once.
 """
 
 import datetime
@@ -9,11 +9,10 @@ import os
 import random
 import time
 
-# Not the system's generator: an id must be unique, not secret, and a call of the system costs more
-# than the rest of it.
+# Not the system's generator: an id must be unique, not secret, and a system call costs more than the rest.
 _random = random.Random(os.urandom(32))
 os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
-_UTC = datetime.UTC
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 def new_ids(count: int) -> list[str]:
@@ -36,18 +35,17 @@ def new_ids(count: int) -> list[str]:
     (True, 36, '7')
     """
     now, within = divmod(time.time_ns(), 1_000_000)
-    # 12 bits tell where in the millisecond, so that a request sorts below the next one.
+    # 12 bits place an id within its millisecond, so that a request sorts below the next one.
     head = now << 80 | 7 << 76 | within * 4096 // 1_000_000 << 64 | 2 << 62
     one = _text(head | _random.getrandbits(62))
     if count == 1:
         return [one]
-    # More are told apart by counting on from a random number (RFC 9562, 6.2): less than half of the time.
-    first = _random.getrandbits(47)
+    first = _random.getrandbits(47)  # the others count on from a random number (RFC 9562, 6.2)
     return [f"{one[:24]}{number:012x}" for number in range(first, first + count)]
 
 
 def lowest(moment: datetime.datetime) -> str:
-    """The id below which all ids are of an earlier millisecond.
+    """Give the id below which all ids are of an earlier millisecond.
 
     Parameters
     ----------
@@ -61,21 +59,19 @@ def lowest(moment: datetime.datetime) -> str:
     """
     if moment.tzinfo is None:
         raise ValueError(f"a moment with a time zone, not {moment.isoformat()}")
-    elapsed = moment - datetime.datetime.fromtimestamp(0, _UTC)
-    return _text(elapsed // datetime.timedelta(milliseconds=1) << 80 | 7 << 76 | 2 << 62)
+    elapsed = (moment - _EPOCH) // datetime.timedelta(milliseconds=1)
+    return _text(elapsed << 80 | 7 << 76 | 2 << 62)
 
 
 def moment(name: str) -> datetime.datetime:
-    """When an id was made, in UTC, to the millisecond.
+    """Tell when an id was made, in UTC, to the millisecond.
 
     Examples
     --------
     >>> moment("01a20d6d-5a00-7000-8000-000000000000").isoformat()
     '2026-11-24T12:00:00+00:00'
     """
-    milliseconds = int(name[:8] + name[9:13], 16)
-    epoch = datetime.datetime.fromtimestamp(0, _UTC)
-    return epoch + datetime.timedelta(milliseconds=milliseconds)
+    return _EPOCH + datetime.timedelta(milliseconds=int(name[:8] + name[9:13], 16))
 
 
 def _text(value: int) -> str:

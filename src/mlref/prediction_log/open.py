@@ -1,24 +1,17 @@
-"""Put the parts of a log together: the database that the environment names, the spool and the writer."""
+"""Open the log of a clone: its database, its fallback and the writer."""
 
 import logging
 
-from mlref.core.errors import EnvironmentFault, PredictionLogError
+from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import Project
-from mlref.prediction_log.database import Database
-from mlref.prediction_log.sink import Sink
-from mlref.prediction_log.spool import Spool
+from mlref.prediction_log.database import WAITING, Database
 from mlref.prediction_log.writer import Writer
 
 _LOG = logging.getLogger("mlref.prediction_log")
 
 
 def open_log(project: Project, patient: bool = False) -> Writer:
-    """Open the log of a clone, written off the request path; see :func:`open_sink`."""
-    return Writer(open_sink(project, patient))
-
-
-def open_sink(project: Project, patient: bool = False) -> Sink:
-    """Open the log of a clone: the database of MLREF_LOG_URL or the clone's file, and its spool.
+    """Open the database of MLREF_LOG_URL or the clone's file, and the fallback in MLREF_LOG_SPOOL.
 
     Parameters
     ----------
@@ -30,18 +23,27 @@ def open_sink(project: Project, patient: bool = False) -> Sink:
     Raises
     ------
     PredictionLogError
-        For a URL that is none, or tables of another version.
+        For text that is no URL, or tables of a newer version.
     EnvironmentFault
-        When the spool cannot be written, or the database not be reached.
+        When the fallback cannot be written, or the database not be reached.
     """
-    database, spool = Database.of(project), Spool(project.spool)
+    database, fallback = Database.of(project), Database.fallback(project)
+    try:
+        project.spool.mkdir(parents=True, exist_ok=True)
+        fallback.check()
+    except (OSError, EnvironmentFault) as error:
+        remedy = "Let MLREF_LOG_SPOOL name a folder where rows may wait for the database."
+        raise EnvironmentFault(f"{project.spool} cannot be used", error, remedy) from error
+    if old := [
+        path.name for path in project.spool.glob("*.*") if not path.name.startswith(WAITING)
+    ]:
+        _LOG.warning(
+            "%s has files of the first edition, left alone: %s", project.spool, ", ".join(old)
+        )
     try:
         database.check()
-    except PredictionLogError:
-        database.close()
-        raise
     except EnvironmentFault as error:
         if not patient:
             raise
-        _LOG.warning("%s Rows wait in %s.", error, spool.folder)
-    return Sink(database, spool)
+        _LOG.warning("%s Rows wait in %s.", error, fallback.file)
+    return Writer(database, fallback)

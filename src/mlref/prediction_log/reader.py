@@ -1,15 +1,23 @@
-"""Read the log as tables: predictions with what turned out true, and refusals by reason."""
+"""Read the log: predictions as a stream of arrays or as a table with ground truth, and rejected inputs."""
 
 import datetime
+from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
+from mlref.core.contract import Contract
+from mlref.core.rows import Array, Mask, masks
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ids import lowest
-from mlref.prediction_log.records import Role, Source
-from mlref.prediction_log.schema import LABELS, PREDICTIONS, REFUSALS
+from mlref.prediction_log.schema import LABEL_EVENTS, PREDICTIONS, REFUSALS
+
+CHUNK = 50_000
+"""Rows of one chunk of a stream."""
 
 
 class Period(NamedTuple):
@@ -18,33 +26,97 @@ class Period(NamedTuple):
     start: datetime.datetime
     end: datetime.datetime
 
+    def holds(self, name: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """Say in SQL that an id was made in it; such ids are a range of the index."""
+        return sa.and_(name >= lowest(self.start), name < lowest(self.end))
 
-class Logged(NamedTuple):
-    """Some predictions as two frames with the same n rows: a feature may be called as a field of the log is.
+
+class Chunk(NamedTuple):
+    """Some predictions as arrays of n rows.
 
     Parameters
     ----------
-    predictions : DataFrame, shape (n, 15)
-        The fields of the log but the features; ``label`` and ``observed_at`` are null where nothing
-        is known yet.
-    features : DataFrame, shape (n, features)
-        What the model was given, by the names of its contract.
+    ids : tuple of str
+        One of each row.
+    last : int
+        The number of arrival of the last row. The rows that version 1 wrote share one.
+    rows : ndarray of float64, shape (n, features)
+        As encoded by ``mlref.core.rows``; a value that the contract does not allow is NaN.
+    unusual : ndarray of bool, shape (n, features)
+        Values outside of the contract's expected ranges.
+    value, lower, upper : ndarray of float64, shape (n,)
+        In the unit of the target; NaN where there is no interval.
     """
 
-    predictions: pd.DataFrame
-    features: pd.DataFrame
+    ids: tuple[str, ...]
+    last: int
+    rows: Array
+    unusual: Mask
+    value: Array
+    lower: Array
+    upper: Array
 
 
-def read(
+def stream(
     database: Database,
-    period: Period,
-    version: str | None = None,
-    digest: str | None = None,
-    role: Role | None = None,
-    source: Source | None = None,
-    subject: str | None = None,
-) -> Logged:
-    """Read the predictions of a period, in the order of their ids, with their labels.
+    contract: Contract,
+    after: int = 0,
+    period: Period | None = None,
+    **wanted: str,
+) -> Iterator[Chunk]:
+    """Read predictions by arrival, in chunks and in little memory.
+
+    Parameters
+    ----------
+    database : Database
+        The log's.
+    contract : Contract
+        Encodes the features.
+    after : int
+        Only rows that arrived after this number. With the ``last`` of an earlier reading that is
+        everything new, also rows that were predicted before and came late.
+    period : Period, optional
+        Only rows that were predicted then.
+    **wanted : str
+        Values of ``version``, ``digest``, ``role``, ``source`` or ``subject``.
+
+    Raises
+    ------
+    EnvironmentFault
+        When the database cannot be reached.
+    """
+    columns = PREDICTIONS.c
+    statement = (
+        sa.select(
+            columns.arrival, columns.id, sa.cast(columns.features, sa.Text),
+            columns.value, columns.lower, columns.upper,
+        )
+        .where(columns.arrival > after, *(columns[name] == wanted[name] for name in wanted))
+        .order_by(columns.arrival, columns.id)
+    )  # fmt: skip
+    if period is not None:
+        statement = statement.where(period.holds(columns.id))
+    types = {column.name: Any if column.allowed else float | None for column in contract.features}
+    features = msgspec.defstruct("Features", [(name, kind, None) for name, kind in types.items()])
+    decode = msgspec.json.Decoder(list[features]).decode  # type: ignore[valid-type]
+    with database.begin(only_read=True) as connection:
+        found = connection.execution_options(yield_per=CHUNK).execute(statement)
+        for part in found.partitions():
+            arrival, ids, texts, *answer = zip(*part, strict=True)
+            rows = decode(f"[{','.join(texts)}]")
+            table = {
+                name: np.array(
+                    [*map(attrgetter(name), rows)], object if kind is Any else np.float64
+                )
+                for name, kind in types.items()
+            }
+            encoded = masks(contract.features, table)
+            numbers = (np.array(values, dtype=np.float64) for values in answer)
+            yield Chunk(ids, arrival[-1], encoded.array, encoded.unusual, *numbers)
+
+
+def read(database: Database, period: Period, labelled: bool = False, **wanted: str) -> pd.DataFrame:
+    """Read the predictions of a period as a table, in the order of their ids, with their latest labels.
 
     Parameters
     ----------
@@ -52,59 +124,51 @@ def read(
         The log's.
     period : Period
         When they were made.
-    version, digest, role, source, subject : str, optional
-        Only those of one model, role, source or subject.
+    labelled : bool
+        Whether those without a label are left out.
+    **wanted : str
+        Values of ``version``, ``digest``, ``role``, ``source`` or ``subject``.
+
+    Returns
+    -------
+    DataFrame, shape (n, 19)
+        The fields of the log, ``features`` as mappings; ``label``, ``observed_at`` and ``seq`` (the
+        label's number of arrival) are null where nothing is known yet.
 
     Raises
     ------
     EnvironmentFault
         When the database cannot be reached.
     """
-    table = PREDICTIONS.c
+    columns, label, newer = PREDICTIONS.c, LABEL_EVENTS.c, LABEL_EVENTS.alias()
+    latest = sa.select(sa.func.max(newer.c.seq)).where(newer.c.prediction_id == columns.id)
     statement = (
-        sa.select(PREDICTIONS, LABELS.c.value.label("label"), LABELS.c.observed_at)
-        .join_from(PREDICTIONS, LABELS, LABELS.c.prediction_id == table.id, isouter=True)
-        .where(*_within(table.id, period))
-        .order_by(table.id, table.role)
+        sa.select(PREDICTIONS, label.value.label("label"), label.observed_at, label.seq)
+        .join_from(
+            PREDICTIONS, LABEL_EVENTS, label.seq == latest.scalar_subquery(), isouter=not labelled
+        )
+        .where(period.holds(columns.id), *(columns[name] == wanted[name] for name in wanted))
+        .order_by(columns.id, columns.role)
     )
-    wanted = {"version": version, "digest": digest, "role": role, "source": source}
-    for name, value in (wanted | {"subject": subject}).items():
-        if value is not None:
-            statement = statement.where(table[name] == value)
     with database.begin(only_read=True) as connection:
-        found = connection.execute(statement)
-        names, rows = [*found.keys()], found.all()
-    frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=names)
-    features = pd.DataFrame.from_records(frame.pop("features").tolist())
-    for name in ("at", "observed_at"):
-        frame[name] = pd.to_datetime(frame[name], utc=True)
-    for name in ("value", "lower", "upper", "latency", "label"):
-        frame[name] = frame[name].astype("float64")
-    return Logged(frame, features)
+        return pd.read_sql(statement, connection, dtype={"label": "float64"})
 
 
 def refusals(database: Database, period: Period) -> pd.DataFrame:
-    """Count what was refused in a period.
+    """Count the rejected inputs of a period.
 
     Returns
     -------
     DataFrame, columns ``column``, ``reason`` and ``count``
         The most frequent first; ``column`` is null where no column of the contract is meant.
     """
-    table = REFUSALS.c
-    total = sa.func.sum(table.count).label("count")
+    columns = REFUSALS.c
+    total = sa.cast(sa.func.sum(columns.count), sa.BigInteger).label("count")
     statement = (
-        sa.select(table.column, table.reason, total)
-        .where(*_within(table.id, period))
-        .group_by(table.column, table.reason)
-        .order_by(total.desc(), table.column, table.reason)
+        sa.select(columns.column, columns.reason, total)
+        .where(period.holds(columns.id))
+        .group_by(columns.column, columns.reason)
+        .order_by(total.desc(), columns.column, columns.reason)
     )
     with database.begin(only_read=True) as connection:
-        rows = [tuple(row) for row in connection.execute(statement)]
-    frame = pd.DataFrame.from_records(rows, columns=["column", "reason", "count"])
-    return frame.astype({"count": "int64"})
-
-
-def _within(name: sa.ColumnElement[Any], period: Period) -> tuple[sa.ColumnElement[bool], ...]:
-    """Ids of a period, which are a range of the index."""
-    return name >= lowest(period.start), name < lowest(period.end)
+        return pd.read_sql(statement, connection)

@@ -1,4 +1,4 @@
-"""What the service and batch scoring hand over: arrays as they have them, encoded later, elsewhere."""
+"""What the service hands to the log: arrays of answered rows, and rejected inputs."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
@@ -11,7 +11,7 @@ Role = Literal["champion", "shadow"]
 Source = Literal["serve", "batch"]
 
 
-class Model(NamedTuple):
+class LoggedModel(NamedTuple):
     """The model that answers; made once when it is loaded.
 
     Parameters
@@ -19,7 +19,7 @@ class Model(NamedTuple):
     version, digest : str
         As in its registration record.
     contract : Contract
-        By which its rows are encoded.
+        Encodes its rows.
     """
 
     version: str
@@ -28,26 +28,24 @@ class Model(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """The n rows of one request, or of a part of a file, and what was answered.
-
-    Nothing in it may be changed afterwards: it is read in another thread.
+    """The n rows of one request and their answers. Another thread reads it: do not change it afterwards.
 
     Parameters
     ----------
-    model : Model
-        What answered.
+    model : LoggedModel
+        The model that answered.
     ids : sequence of str
-        From :func:`mlref.prediction_log.ids.new_ids`; those of the champion for a shadow.
+        From :func:`mlref.prediction_log.ids.new_ids`; a shadow takes those of the champion.
     rows : ndarray of float64, shape (n, features)
         As encoded by ``mlref.core.rows``.
     value, lower, upper : ndarray of float64, shape (n,)
         In the unit of the target.
     unusual : ndarray of bool, shape (n, features), optional
-        Where a value was accepted with a warning.
+        Values that were accepted with a warning.
     latency : float, optional
         Seconds that the request took so far.
     request_id : str, optional
-        By which the service's own log knows the request.
+        The id of the request in the service's own log.
     subjects : sequence of str or None, optional
         Whom each row is about, in the caller's words.
     role : str
@@ -56,7 +54,7 @@ class Predicted(NamedTuple):
         Where the rows came from.
     """
 
-    model: Model
+    model: LoggedModel
     ids: Sequence[str]
     rows: Array
     value: Array
@@ -71,12 +69,12 @@ class Predicted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """What was refused of one request; only columns and reasons are kept, no values.
+    """The violations of one rejected request; the log keeps columns and reasons, no values.
 
     Parameters
     ----------
-    model : Model
-        Whose contract refused it.
+    model : LoggedModel
+        The model whose contract was broken.
     violations : sequence of Violation
         At least one.
     source : str
@@ -85,34 +83,34 @@ class Refused(NamedTuple):
         How often each violation occurred.
     """
 
-    model: Model
+    model: LoggedModel
     violations: Sequence[Violation]
     source: Source = "serve"
     times: int = 1
 
 
 class PredictionLog(Protocol):
-    """What the service needs of a log. Neither call waits, and neither raises."""
+    """What the service needs of a log. Neither call waits or raises."""
 
     def predictions(self, predicted: Predicted) -> None:
-        """Take note of answered rows."""
+        """Log answered rows."""
 
     def refusals(self, refused: Refused) -> None:
-        """Take note of refused values."""
+        """Log rejected inputs."""
 
 
 class NoLog:
     """The log of a service that runs without one."""
 
     def predictions(self, predicted: Predicted) -> None:
-        """Forget them."""
+        """Ignore them."""
 
     def refusals(self, refused: Refused) -> None:
-        """Forget them."""
+        """Ignore them."""
 
 
 def clean(text: str | None) -> str | None:
-    r"""Text that any database can hold: without NUL and without halves of surrogate pairs.
+    r"""Replace what a database cannot hold: NUL characters and lone surrogates.
 
     Examples
     --------

@@ -1,40 +1,40 @@
-"""Write the log off the request path: a bounded queue, and a thread that takes batches from it."""
+"""Write the log off the request path: a bounded queue, and a thread that takes batches from it.
 
+While the database is away, rows go to a second SQLite file with the same tables, the *fallback*, and
+are copied back once it is there again. A row has its id from the start, and a database passes over
+an id that it has: whatever is written twice is there once.
+"""
+
+import itertools
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol, Self
+from typing import Any, Self
 
-from mlref.core.errors import EnvironmentFault
-from mlref.prediction_log.encode import Batch, encode
+import sqlalchemy as sa
+from sqlalchemy.exc import DataError, IntegrityError
+
+from mlref.core.errors import EnvironmentFault, PredictionLogError
+from mlref.prediction_log.database import Database
+from mlref.prediction_log.encode import encode
 from mlref.prediction_log.records import Predicted, Refused
+from mlref.prediction_log.schema import PREDICTIONS, REFUSALS, Rows, insert
 
 CAPACITY = 50_000
-"""Rows that may wait, about 40 MB; a writer that is so far behind drops what comes."""
-BATCH = 64
-"""Rows after which the thread is woken; few, since encoding them holds up the requests for as long."""
+"""Rows that may wait in memory, about 40 MB; a writer that is so far behind drops what comes."""
+BATCH = 128
+"""Requests of one transaction; few, since encoding them holds up the next requests for as long."""
 INTERVAL = 0.2
-"""Seconds after which it wakes up anyway: what a killed process has not written is not older."""
+"""Seconds after which it wakes up anyway: a killed process loses the rows of that time."""
+RETRY = 1.0
+"""Seconds after which an unavailable database is tried again."""
+COPIED = 1_000
+"""Rows that are copied back in one transaction."""
 PATIENCE = 20.0
 """Seconds in which the end of a service must have written what waits."""
 
 _LOG = logging.getLogger("mlref.prediction_log")
-
-
-class Destination(Protocol):
-    """What the thread needs of :class:`mlref.prediction_log.sink.Sink`."""
-
-    written: int
-
-    def write(self, batch: Batch) -> None:
-        """Put rows in safety."""
-
-    def replay(self) -> bool:
-        """Do a part of what waits."""
-
-    def close(self) -> None:
-        """End it."""
 
 
 class Writer:
@@ -42,96 +42,94 @@ class Writer:
 
     Parameters
     ----------
-    sink : Destination
-        Where the thread writes.
+    database : Database
+        Where rows belong.
+    fallback : Database
+        Where they wait while it is away; processes may share it.
     capacity : int
-        Rows that may wait, those that are being written among them.
-    batch : int
-        Rows from which the thread is woken.
-    interval : float
-        Seconds after which it wakes up by itself.
+        Rows that may wait in memory, those that are being written among them.
 
     Attributes
     ----------
+    written : int
+        Rows that this process has put into the database as it is now: 0 again after its file was deleted.
     dropped : int
         Rows that were not logged: the queue was full or closed, or nothing could be written until the end.
+    rejected : int
+        Rows that the database refused and that are kept in the fallback.
     queue_length : int
-        Rows that wait or are being written.
+        Rows that wait in memory or are being written.
     """
 
-    def __init__(
-        self, sink: Destination, capacity: int = CAPACITY, batch: int = BATCH,
-        interval: float = INTERVAL,
-    ) -> None:  # fmt: skip
-        self.sink, self.capacity = sink, capacity
-        self.dropped = self.queue_length = self._untaken = 0
-        self._batch, self._interval = batch, interval
-        self._queue: deque[tuple[Predicted | Refused | threading.Event, int]] = deque()
-        self._held: tuple[Batch, int] | None = None
-        self._stuck = False
-        self._lock = threading.Lock()
-        self._wake, self._closed = threading.Event(), threading.Event()
+    def __init__(self, database: Database, fallback: Database, capacity: int = CAPACITY) -> None:
+        self.database, self.fallback, self.capacity = database, fallback, capacity
+        self.written = self.dropped = self.rejected = self.queue_length = self._accepted = 0
+        self._queue: deque[Predicted | Refused] = deque()
+        self._fault: EnvironmentFault | None = None
+        self._available, self._retry_at = True, 0.0
+        self._waiting, self._copied = True, COPIED  # an earlier process may have left rows
+        self._passed: dict[sa.Table, Any] = {PREDICTIONS: 0, REFUSALS: 0}
+        self._hurry = self._closing = False
+        self._changed = threading.Condition(threading.Lock())
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
-    @property
-    def written(self) -> int:
-        """Rows that are in the database."""
-        return self.sink.written
-
     def predictions(self, predicted: Predicted) -> None:
-        """Take note of answered rows; see :class:`mlref.prediction_log.records.PredictionLog`."""
-        self._put(predicted, len(predicted.ids))
+        """Log answered rows; see :class:`mlref.prediction_log.records.PredictionLog`."""
+        self._put(predicted)
 
     def refusals(self, refused: Refused) -> None:
-        """Take note of refused values."""
-        self._put(refused, len(refused.violations))
+        """Log rejected inputs."""
+        self._put(refused)
 
-    def _put(self, record: Predicted | Refused, rows: int) -> None:
-        with self._lock:
-            if self.queue_length + rows > self.capacity or self._closed.is_set():
+    def _put(self, record: Predicted | Refused) -> None:
+        rows = _size(record)
+        with self._changed:
+            if self.queue_length + rows > self.capacity or self._closing:
                 self.dropped += rows
                 return
             self.queue_length += rows
-            self._untaken += rows
-            self._queue.append((record, rows))
-        if self._untaken >= self._batch and not self._wake.is_set():
-            self._wake.set()
+            self._accepted += rows
+            self._queue.append(record)
+            if len(self._queue) == BATCH:
+                self._changed.notify_all()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until what was noted before is in the database or the spool.
+        """Wait until all rows so far are in the database or the fallback.
 
         Returns
         -------
         bool
             False when ``timeout`` (seconds) passed first.
         """
-        done = threading.Event()
-        with self._lock:
-            if not self._closed.is_set():
-                self._queue.append((done, 0))
-        self._wake.set()
-        if self._closed.is_set():
-            self._thread.join(timeout)
-            return not self._thread.is_alive()
-        return done.wait(timeout)
+        with self._changed:
+            before, self._hurry = self._accepted, True
+            self._changed.notify_all()
+            return self._changed.wait_for(
+                lambda: self._accepted - self.queue_length >= before, timeout
+            )
 
     def close(self, timeout: float = PATIENCE) -> None:
-        """Write what waits and end the thread. Not to be called from a signal's handler itself.
+        """Write what waits and end the thread. A signal's handler must not call it.
 
         Parameters
         ----------
         timeout : float
             Seconds after which a database that neither takes rows nor refuses them is given up.
+
+        Raises
+        ------
+        EnvironmentFault
+            When rows are lost because nothing could be written; it counts them.
         """
-        with self._lock:
-            self._closed.set()
-        self._wake.set()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         self._thread.join(timeout)
-        if self._thread.is_alive():
-            _LOG.error(
-                "%d rows of the prediction log may be lost: the database hangs.", self.queue_length
-            )
+        lost: int = self.dropped + self.queue_length
+        hangs = TimeoutError(f"{self.database.name} hangs") if self._thread.is_alive() else None
+        if (fault := self._fault or hangs) and lost:
+            raise EnvironmentFault(f"{lost:,} rows of the prediction log are lost", fault, "")
 
     def __enter__(self) -> Self:
         """Begin a block at whose end the log is closed."""
@@ -142,90 +140,113 @@ class Writer:
         self.close()
 
     def _run(self) -> None:
-        while not self._closed.is_set():
-            self._wake.wait(self._interval)
-            self._wake.clear()
-            if not self._drain():
-                self._closed.wait(self._interval)
-            elif self._guarded(self.sink.replay):
-                self._wake.set()
-        if not self._drain():
-            lost = self.queue_length
-            self._forget(lost)
-            _LOG.error("%d rows of the prediction log are lost: nothing took them.", lost)
-        self._guarded(self.sink.close)
-
-    @staticmethod
-    def _guarded(action: Callable[[], bool | None]) -> bool:
-        """Do something whose failure must not end the thread."""
-        try:
-            return bool(action())
-        except Exception:  # whatever it is, rows go on being written
-            _LOG.exception("the prediction log failed and goes on")
-            return False
-
-    def _drain(self) -> bool:
-        """Write what waits now; False when that was not possible, and it waits on.
-
-        What comes meanwhile waits for the next batch: under load there is always something.
-        """
-        left = len(self._queue)
-        while self._held or left:
-            if not self._held:
-                left -= self._take(left)
-            elif not self._write(*self._held):
-                return False
-        return True
-
-    def _take(self, most: int) -> int:
-        """Hold the next rows, about a batch of them; a flush ends with all rows before it.
-
-        Returns
-        -------
-        int
-            How many places of the queue that took, ``most`` at most.
-        """
-        records: list[Predicted | Refused] = []
-        rows = taken = 0
-        while taken < most and rows < self._batch:
-            record, count = self._queue[0]
-            if isinstance(record, threading.Event):
+        while self._queue or not self._closing:
+            with self._changed:
+                self._changed.wait_for(self._due, INTERVAL)
+                records = [*itertools.islice(self._queue, BATCH)]
+            try:
+                self._renewed()
                 if records:
+                    self._store(encode(records))
+                self._fault = None
+            except EnvironmentFault as fault:
+                if not self._fault:
+                    _LOG.error("%s Rows wait in memory, and %d fit there.", fault, self.capacity)
+                self._fault = fault
+                if self._closing:
                     break
-                record.set()
-            else:
-                records.append(record)
-            rows += count
-            taken += 1
-            self._queue.popleft()
-        with self._lock:
-            self._untaken -= rows
-        try:
-            self._held = (encode(records), rows) if records else None
-        except Exception:  # a mistake in a record must not end the log
-            _LOG.exception("%d rows of the prediction log cannot be encoded", rows)
-            self._forget(rows)
-        return taken
+                time.sleep(INTERVAL)
+                continue
+            except Exception:  # a mistake of ours must not end the log
+                self.dropped += sum(map(_size, records))
+                _LOG.exception("Some rows of the prediction log cannot be written.")
+            self._settle(records)
+            while self._copy_back() and len(self._queue) < BATCH:
+                pass
+        self.dropped += self.queue_length
+        self._settle([*self._queue])
+        self.database.close()
+        self.fallback.close()
 
-    def _write(self, batch: Batch, rows: int) -> bool:
-        """Write what is held; False when it has to be held on."""
-        try:
-            self.sink.write(batch)
-        except EnvironmentFault as error:
-            if not self._stuck:
-                _LOG.error("%s Rows wait in memory, and %d fit there.", error, self.capacity)
-            self._stuck = True
+    def _due(self) -> bool:
+        return self._closing or self._hurry or len(self._queue) >= BATCH
+
+    def _settle(self, records: list[Predicted | Refused]) -> None:
+        with self._changed:
+            for _ in records:
+                self.queue_length -= _size(self._queue.popleft())
+            self._hurry = self._hurry and bool(self._queue)
+            self._changed.notify_all()
+
+    def _store(self, rows: Rows) -> None:
+        """Write rows to the database or else to the fallback; EnvironmentFault when neither takes them."""
+        if time.monotonic() >= self._retry_at:
+            try:
+                return self._insert(rows)
+            except (IntegrityError, DataError):
+                pass  # one of them is refused: copying them back finds it
+            except (EnvironmentFault, PredictionLogError) as error:
+                self._lose(error)
+        with self.fallback.begin() as connection:
+            insert(connection, rows)
+        self._waiting = True
+
+    def _insert(self, rows: Rows) -> None:
+        written = False
+        while not written or self._renewed():  # into a file that was deleted meanwhile: once more
+            with self.database.begin() as connection:
+                insert(connection, rows)
+            written = True
+        self.written += sum(map(len, rows.values()))
+        self._available = True
+
+    def _renewed(self) -> bool:
+        """Notice a file that was deleted or replaced."""
+        if self.fallback.renew():
+            self._passed = dict.fromkeys(self._passed, 0)
+        if not self.database.renew():
             return False
-        except Exception:  # a mistake of ours must not end the log
-            _LOG.exception("%d rows of the prediction log cannot be written", rows)
-            self._forget(rows)
-        else:
-            with self._lock:
-                self.queue_length -= rows
-        self._held, self._stuck = None, False
+        _LOG.warning("%s was deleted or replaced; the next row makes it anew.", self.database.name)
+        self.written = 0
         return True
 
-    def _forget(self, rows: int) -> None:
-        with self._lock:
-            self.dropped += rows
-            self.queue_length -= rows
+    def _lose(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + RETRY
+        if self._available:
+            _LOG.warning("%s Rows wait in %s.", error, self.fallback.file)
+        self._available = False
+
+    def _copy_back(self) -> bool:
+        """Copy the oldest rows of the fallback to the database; whether more may wait."""
+        if not self._waiting or time.monotonic() < self._retry_at:
+            return False
+        for table, passed in self._passed.items():
+            oldest = f"SELECT * FROM {table.name} WHERE arrival > ? ORDER BY arrival LIMIT ?"
+            try:
+                with self.fallback.begin(only_read=True) as connection:
+                    rows = connection.exec_driver_sql(oldest, (passed, self._copied)).all()
+                if not rows:
+                    continue
+                self._insert({table: [row[:-1] for row in rows]})
+                with self.fallback.begin() as connection:
+                    copied = table.c.arrival.in_([row[-1] for row in rows])
+                    connection.execute(table.delete().where(copied))
+            except (IntegrityError, DataError) as error:
+                if len(rows) > 1:
+                    self._copied = 1  # until the refused row is found
+                else:  # the next process tries it again
+                    self._passed[table], self._copied = rows[0][-1], COPIED
+                    self.rejected += 1
+                    where = self.fallback.file
+                    _LOG.error(
+                        "%s refuses a row, kept in %s: %s", self.database.name, where, error.orig
+                    )
+            except Exception as error:  # whatever it is, rows go on being written
+                self._lose(error)
+            return self._available
+        self._waiting = False
+        return False
+
+
+def _size(record: Predicted | Refused) -> int:
+    return len(record.ids if isinstance(record, Predicted) else record.violations)

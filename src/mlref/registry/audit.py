@@ -16,10 +16,10 @@ FILE = "audit.jsonl"
 def note(
     store: Store, action: str, record: dict[str, Any], reason: str, forced: bool = False
 ) -> None:
-    """Add a line; it is on the disk before what it tells of is done.
+    """Add a line; it is on the disk before the change that it tells of.
 
-    A crash between the two and the same command again leave one line: what the last one says is not
-    said twice.
+    After a crash between the two, the same command again leaves one line: an entry that repeats the last
+    one is not written.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def note(
         "digest": record["digest"], "from": store.alias("champion"), "reason": reason,
         "forced": forced,
     }  # fmt: skip
-    told = ("action", "digest", "from")
-    if (last := read(store)[-1:]) and all(last[0][key] == entry[key] for key in told):
+    last = read(store)[-1:]
+    if last and all(last[0][key] == entry[key] for key in ("action", "digest", "from")):
         return
     path = store.folder / FILE
     try:
@@ -52,7 +52,7 @@ def note(
 
 
 def read(store: Store) -> list[dict[str, Any]]:
-    """All lines, oldest first, but those that a crash has cut off: what they tell of was not done."""
+    """All entries, oldest first, without lines that a crash has cut off: their change was not made."""
     path = store.folder / FILE
     entries = []
     for line in path.read_bytes().splitlines() if path.is_file() else ():
@@ -73,10 +73,11 @@ def earlier_champion(store: Store) -> str | None:
     if moves and moves[-1]["digest"] != champion:  # noted, and then a crash came
         moves.pop()
     for move in moves:
-        reigns += [move["from"]] if move["from"] and move["from"] not in reigns[-1:] else []
-        if move["action"] == "promote":
-            reigns += [move["digest"]] if move["digest"] not in reigns[-1:] else []
-        else:
-            while len(reigns) > 1 and reigns[-1] != move["digest"]:
+        before, after = move["from"], move["digest"]
+        reigns += [before] if before and before not in reigns[-1:] else []
+        if move["action"] == "rollback":
+            while len(reigns) > 1 and reigns[-1] != after:
                 reigns.pop()
+        elif after not in reigns[-1:]:
+            reigns.append(after)
     return reigns[-2] if len(reigns) > 1 and reigns[-1] == champion else None

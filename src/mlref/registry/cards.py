@@ -1,21 +1,29 @@
 """The cards of a model: what it is for and how good it is, and what it was made from.
 
 Every statement in them repeats the contract, the settings, a report of the stages or the registration
-record. What is missing there is an error, never an empty field.
+record. What is missing in a report is an error, never an empty field; what an older record lacks is
+printed as *not recorded*.
 """
 
+from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from mlref.core import settings
 from mlref.core.contract import load
+from mlref.core.errors import MlrefError
 from mlref.core.storage import Project, digest, read_json, replacing
-from mlref.registry.datasheet import datasheet
-from mlref.registry.model_card import model_card
-from mlref.registry.reports import Report
+from mlref.registry.digits import interval, number
+from mlref.registry.git import warning
 
 LIMIT = 5000
 """Characters of a description that a database of MLflow 3.17 holds."""
-REST = "\n\nThe rest is in `cards/model-card.md` among the artifacts of the run.\n"
+TITLES = {
+    "rmse": "RMSE", "mae": "MAE", "median_error": "median error", "bias": "bias", "r2": "R²",
+    "coverage": "share inside the interval",
+}  # fmt: skip
+"""Names of metrics for people."""
 
 
 def write(project: Project, record: dict[str, Any]) -> None:
@@ -39,23 +47,65 @@ def cards(project: Project, record: dict[str, Any] | None = None) -> dict[str, s
     Raises
     ------
     MlrefError
-        Names the file, or the figure in it, that is missing.
+        Names the metric that is missing, or the file that cannot be read.
     """
-    contract, knobs = load(project.contract), settings.load(project.params)
-    metrics, profile, tuning = (
-        Report(read_json(path), path.name)
-        for path in (project.metrics, project.profile, project.tuning)
-    )
-    made = None if record is None else Report(record, "The registration record")
-    about = digest(project.contract)
+    known = _known(project) | {"record": record}
+    return {name: _render(name, known) for name in ("model-card.md", "datasheet.md")}
+
+
+def brief(project: Project, width: float) -> str:
+    """The description of a registered version: a card that a database of MLflow can hold.
+
+    Parameters
+    ----------
+    width : float
+        Mean width of the prediction intervals on the test set, target units.
+    """
+    known = _known(project) | {"width": width}
+    counts = range(len(known["contract"].known_issues), -1, -1)
+    texts = (_render("description.md", known | {"shown": count}) for count in counts)
+    return next(text for text in texts if len(text) <= LIMIT)
+
+
+def _known(project: Project) -> dict[str, Any]:
     return {
-        "model-card.md": model_card(contract, about, knobs, metrics, profile, tuning, made),
-        "datasheet.md": datasheet(contract, knobs, profile, metrics["rows"]),
+        "contract": load(project.contract),
+        "contract_digest": digest(project.contract),
+        "settings": settings.load(project.params),
+        "metrics": read_json(project.metrics),
+        "profile": read_json(project.profile),
+        "tuning": read_json(project.tuning),
     }
 
 
-def brief(card: str) -> str:
-    """As many whole sections of a card as a description in MLflow holds."""
-    if len(card) <= LIMIT:
-        return card
-    return card[: LIMIT - len(REST)].rpartition("\n\n## ")[0] + REST
+def _render(name: str, known: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # Markdown
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "interval": interval,
+        "number": number,
+        "percent": _percent,
+        "cell": _cell,
+    }
+    environment.globals |= {"titles": TITLES, "warning": warning}
+    try:
+        return environment.get_template(f"{name}.jinja").render(known)
+    except (jinja2.UndefinedError, KeyError) as error:
+        raise MlrefError(
+            f"{name} cannot be written, since a report lacks a value: {error}. Run `make train`."
+        ) from error
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{float(share):.{digits}%}"
+
+
+def _cell(text: str) -> str:
+    """Keep a ``|`` inside the cell of a table."""
+    return text.replace("|", r"\|")

@@ -32,15 +32,29 @@ def register(
 
     Example:  mlref register --explain --dry-run
     """
-    from mlref.registry.models import explanation
-    from mlref.registry.register import decision, rehearse, run
+    from rich.text import Text
+
+    from mlref.core.errors import GateBlocked
+    from mlref.registry import git, register, tables
 
     project = Project.here()
-    if explain:
-        show(explanation(decision(project)))
-    with status("register"):
-        summary = rehearse(project) if dry_run else run(project)
-    say(summary)
+    git.check_repository(project)
+    if explain or dry_run:
+        gate = register.decision(project)
+        show(tables.explanation(gate) if explain else Text(tables.verdict(gate)))
+        if dry_run:
+            say("Dry run: nothing is changed.")
+            raise typer.Exit(int(gate["verdict"] == "block"))
+    try:
+        with status("register"):
+            record, champion = register.run(project)
+    except GateBlocked:
+        if explain:  # the table has the reasons
+            raise typer.Exit(1) from None
+        raise
+    say(tables.headline(record, champion))
+    show(table(*tables.evaluation(record)))
+    say(tables.advice(record, champion, reasons=not explain))
 
 
 @app.command(rich_help_panel="Registry")
@@ -49,9 +63,9 @@ def models() -> None:
 
     Example:  mlref models
     """
-    from mlref.registry.models import models
+    from mlref.registry.tables import models
 
-    show(models(Store(Project.here().store), datetime.datetime.now(datetime.UTC)))
+    show(table(*models(Store(Project.here().store), datetime.datetime.now(datetime.UTC))))
 
 
 @app.command(rich_help_panel="Registry")
@@ -91,7 +105,7 @@ def audit() -> None:
 
     Example:  mlref audit
     """
-    from mlref.registry.models import trail
+    from mlref.registry.tables import trail
 
     show(trail(Store(Project.here().store)))
 
@@ -183,17 +197,14 @@ def _words(text: str) -> list[str]:
 
 
 @runs.command("compare")
-def runs_compare(
-    runs: Words,
-    plot: Annotated[Path | None, typer.Option(help="Draw it too: a .png, .svg or .pdf.")] = None,
-) -> None:
-    """Show what differs between runs, and whether their held-out rows can tell which is better.
+def runs_compare(runs: Words) -> None:
+    """Show what differs between runs, and whether the test set can tell which is better.
 
-    Example:  mlref runs compare champion challenger --plot compared.png
+    Example:  mlref runs compare champion challenger
     """
     from mlref.registry.compare import compare
 
-    (head, rows), sentences = compare(Project.here(), runs, plot)
+    (head, rows), sentences = compare(Project.here(), runs)
     show(table(head, rows))
     say("\n".join(["", *sentences]))
 
@@ -239,18 +250,3 @@ def runs_restore(runs: Words, yes: Yes = False, dry_run: DryRun = False) -> None
     from mlref.registry.runs import restore
 
     done(restore(Project.here(), runs, agreement("Restore these?", yes, dry_run)), dry_run)
-
-
-@runs.command("reproduce")
-def runs_reproduce() -> None:
-    """Train the runs of config/published_runs.yaml anew and compare every printed digit.
-
-    They are logged to an experiment of their own. Exit code 1 when a figure disagrees.
-
-    Example:  mlref runs reproduce
-    """
-    from mlref.registry.reproduce import check, run, tabulate
-
-    figures = run(Project.here())
-    show(table(*tabulate(figures)))
-    say(f"\n{check(figures)}")

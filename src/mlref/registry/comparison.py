@@ -26,7 +26,7 @@ def judge(project: Project, store: Store) -> dict[str, Any]:
     held_out = split(contract, frame, knobs.split)
     identities = {
         "the bundle": (metrics.get("digest"), predictor.digest),
-        "the held-out rows": (
+        "the test set": (
             metrics.get("holdout"),
             fingerprint(*encode(contract, frame[held_out])),
         ),
@@ -90,7 +90,7 @@ def document(decision: Decision, name: str, champion: str | None) -> dict[str, A
 
 
 def against(
-    project: Project, store: Store, challenger: Predictor, knobs: settings.Split
+    project: Project, store: Store, challenger: Predictor, dealt: settings.Split
 ) -> Comparison | Incomparable | None:
     """Compare with the champion on the validated rows that neither has trained on.
 
@@ -99,7 +99,7 @@ def against(
 
     Parameters
     ----------
-    knobs : settings.Split
+    dealt : settings.Split
         With which the challenger's rows were split; the champion's are in its registration record.
 
     Returns
@@ -120,7 +120,7 @@ def against(
         return Incomparable("keep", f"It cannot be compared with the champion. {error}")
     frame, limits = read_parquet(project.validated), settings.load(project.params).gate
     try:
-        frame = frame[split(challenger.contract, frame, knobs)]
+        frame = frame[split(challenger.contract, frame, dealt)]
         features, target = encode(challenger.contract, frame)
     except (KeyError, RowsRefused):
         reason = (

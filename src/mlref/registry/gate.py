@@ -1,4 +1,4 @@
-"""The gate: may the new model replace the champion? Pure: figures in, verdict and reasons out."""
+"""The gate: may the new model replace the champion? Pure: metrics in, verdict and reasons out."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ from mlref.core import settings
 from mlref.core.errors import MlrefError
 from mlref.evaluation.compare import Comparison
 from mlref.evaluation.metrics import Interval
+from mlref.registry.digits import interval, number
 
 Verdict = Literal["promote", "keep", "block"]
 NEEDED = ("coverage", "digest", "holdout", "ladder", "promises", "rmse", "rows")
@@ -50,7 +51,7 @@ def decide(
     identities: Mapping[str, tuple[str, str]],
     baselines: tuple[str, ...],
     champion: Comparison | Incomparable | None,
-    knobs: settings.Gate,
+    limits: settings.Gate,
     age: float | None = None,
 ) -> Decision:
     """Decide about a challenger.
@@ -60,14 +61,12 @@ def decide(
     metrics : mapping
         The content of metrics.json.
     identities : mapping of str to (str, str)
-        What the figures are about: the digest that was evaluated or trained on, and the present one.
+        What the metrics are about: the digest that was evaluated or trained on, and the present one.
     baselines : tuple of str
-        Models that every other one must beat, as it must each simpler one of its ladder.
+        Models that every other one must beat, as it must each simpler candidate.
     champion : Comparison, Incomparable or None
         The challenger against the champion on rows that neither has trained on; or why the two cannot
         be compared; or None where there is no champion.
-    knobs : settings.Gate
-        The limits.
     age : float, optional
         Days since the evaluation, where it was not made just now.
 
@@ -81,15 +80,15 @@ def decide(
             f"The evaluation has no {', '.join(lacking)}: it was made by an earlier version of mlref."
             " Run `make train`."
         )
-    sound = [_evaluated(identities), _enough_rows(metrics, knobs), _finite(metrics)]
-    if (refused := conclude(sound)).verdict != "promote":  # there are no figures to ask about
+    sound = [_evaluated(identities), _enough_rows(metrics["rows"], limits), _finite(metrics)]
+    if (refused := conclude(sound)).verdict != "promote":  # there are no metrics to ask about
         return refused
     checks = [*_simpler(metrics["ladder"], baselines), _promises(metrics)]
-    checks += [_coverage(metrics["coverage"]), _champion(champion, knobs)]
+    checks += [_coverage(metrics["coverage"]), _champion(champion, limits)]
     if isinstance(champion, Comparison):
-        checks += [_slices(champion, knobs), _too_good(champion, knobs)]
+        checks += [_slices(champion), _too_good(champion, limits)]
     if age is not None:
-        checks.append(_age(age, knobs))
+        checks.append(_recent(age, limits))
     found = conclude(checks)
     return found._replace(checks=[*sound, *found.checks])
 
@@ -101,118 +100,111 @@ def conclude(checks: list[Check]) -> Decision:
     return Decision(verdict, [c.reason for c in checks if c.verdict == verdict], checks)
 
 
+def _passed(
+    name: str, passed: bool, good: str, bad: str, figures: dict[str, Any], otherwise: Verdict = "block"
+) -> Check:  # fmt: skip
+    return Check(name, "promote", good, figures) if passed else Check(name, otherwise, bad, figures)
+
+
 def _evaluated(identities: Mapping[str, tuple[str, str]]) -> Check:
-    name, figures = "evaluated", {what: list(pair) for what, pair in identities.items()}
-    changed = [what for what, (then, now) in identities.items() if then != now]
-    if not changed:
-        return Check(name, "promote", "The evaluation is of this bundle and these rows.", figures)
-    reason = f"What was evaluated is not what is here: {' and '.join(changed)} changed. Run `make train`."
-    return Check(name, "block", reason, figures)
+    changed = [name for name, (then, now) in identities.items() if then != now]
+    good = "The evaluation is of this bundle and these rows."
+    bad = f"The evaluation is of another model or rows: {' and '.join(changed)} changed. Run `make train`."
+    figures = {name: list(pair) for name, pair in identities.items()}
+    return _passed("evaluated", not changed, good, bad, figures)
 
 
-def _enough_rows(metrics: Mapping[str, Any], knobs: settings.Gate) -> Check:
-    name, rows, least = "enough_rows", metrics["rows"], knobs.smallest_holdout
-    figures = {"rows": rows, "smallest": least}
-    if rows >= least:
-        return Check(name, "promote", f"{rows} held-out rows are enough for a verdict.", figures)
-    reason = f"{rows} held-out rows are too few for a verdict: at least {least} are needed."
-    return Check(name, "block", reason, figures)
+def _enough_rows(rows: int, limits: settings.Gate) -> Check:
+    least = limits.smallest_holdout
+    good = f"{rows} rows of the test set are enough for a verdict."
+    bad = f"{rows} rows of the test set are too few for a verdict: at least {least} are needed."
+    return _passed("enough_rows", rows >= least, good, bad, {"rows": rows, "smallest": least})
 
 
 def _finite(metrics: Mapping[str, Any]) -> Check:
-    figures = {name: item for name, item in metrics.items() if isinstance(item, dict)}
-    figures = {name: item for name, item in figures.items() if "value" in item}
-    figures |= {f"the difference from {name}": item for name, item in metrics["ladder"].items()}
-    broken = {name: item for name, item in figures.items() if not _is_finite(item)}
-    if not broken:
-        return Check("finite", "promote", "All figures are finite numbers.", {})
-    reason = f"The evaluation gave no finite number for {', '.join(broken)}."
-    return Check("finite", "block", reason, broken)
+    found = {name: item for name, item in metrics.items() if isinstance(item, dict)}
+    found = {name: item for name, item in found.items() if "value" in item}
+    found |= {f"the difference from {name}": item for name, item in metrics["ladder"].items()}
+    broken = {name: item for name, item in found.items() if not _is_finite(item)}
+    good = "All metrics are finite numbers."
+    bad = f"The evaluation gave no finite number for {', '.join(broken)}."
+    return _passed("finite", not broken, good, bad, broken)
 
 
-def _is_finite(interval: Mapping[str, float | None]) -> bool:
-    ends = [interval.get(end) for end in ("value", "lower", "upper")]
+def _is_finite(found: Mapping[str, float | None]) -> bool:
+    ends = [found.get(end) for end in ("value", "lower", "upper")]
     return all(end is not None and math.isfinite(end) for end in ends)
 
 
 def _simpler(ladder: Mapping[str, Interval], baselines: tuple[str, ...]) -> Iterator[Check]:
     for name in dict.fromkeys([*baselines, *ladder]):
-        difference = ladder.get(name)
+        found = ladder.get(name)
         title = f"the baseline {name}" if name in baselines else f"the simpler {name}"
-        if difference is None:
+        if found is None:
             reason = f"The chosen model is no more than the baseline {name}."
             yield Check(f"beats_{name}", "block", reason, {})
-        elif difference["upper"] < 0:
-            reason = f"It beats {title} out of fold by {_figures(difference, -1)} RMSE."
-            yield Check(f"beats_{name}", "promote", reason, dict(difference))
-        else:
-            reason = (
-                f"It does not beat {title} out of fold with confidence: the difference in RMSE is"
-                f" {_figures(difference)}."
-            )
-            yield Check(f"beats_{name}", "block", reason, dict(difference))
+            continue
+        good = f"It beats {title} out of fold by {interval(found, -1)} RMSE."
+        bad = (
+            f"It does not beat {title} out of fold with confidence: the difference in RMSE is"
+            f" {interval(found)}."
+        )
+        yield _passed(f"beats_{name}", found["upper"] < 0, good, bad, dict(found))
 
 
 def _promises(metrics: Mapping[str, Any]) -> Check:
-    name, promises, rows = "keeps_promises", metrics["promises"], metrics["rows"]
-    broken = [promise for promise in promises if not promise["passed"]]
+    promises, rows = metrics["promises"], metrics["rows"]
+    good = f"It passes all {len(promises)} behavioural checks on {rows} rows of the test set."
+    if not promises:
+        good = "The contract makes no promises, so there was no behavioural check."
+    bad = " ".join(
+        f"It breaks its promise ({promise['promise']}) on {promise['broken']} of {rows} rows of the test"
+        f" set, by up to {number(promise['worst'])}; allowed: {promise['tolerance']:g}."
+        for promise in promises
+        if not promise["passed"]
+    )
     figures = {promise["promise"]: promise["worst"] for promise in promises}
-    if not broken:
-        reason = f"It keeps all {len(promises)} promises on {rows} held-out rows."
-        return Check(name, "promote", reason, figures)
-    reasons = [
-        f"It breaks its promise ({promise['promise']}) on {promise['broken']} of {rows} held-out rows,"
-        f" by up to {_worst(promise['worst'])}; allowed: {promise['tolerance']:g}."
-        for promise in broken
-    ]
-    return Check(name, "block", " ".join(reasons), figures)
-
-
-def _worst(excess: float | None) -> str:
-    return "what is not a number" if excess is None else f"{excess:.4g}"
+    return _passed("keeps_promises", not bad, good, bad, figures)
 
 
 def _coverage(coverage: Mapping[str, float]) -> Check:
     held = "Its {promised:.0%} intervals hold {value:.0%} [{lower:.0%}, {upper:.0%}]".format(
         **coverage
     )
-    if coverage["upper"] >= coverage["promised"]:
-        reason = f"{held} of the held-out values."
-        return Check("coverage", "promote", reason, dict(coverage))
-    reason = f"{held} of the held-out values: they are too narrow."
-    return Check("coverage", "block", reason, dict(coverage))
+    good, bad = f"{held} of the test set.", f"{held} of the test set: they are too narrow."
+    wide = coverage["upper"] >= coverage["promised"]
+    return _passed("coverage", wide, good, bad, dict(coverage))
 
 
-def _champion(found: Comparison | Incomparable | None, knobs: settings.Gate) -> Check:
+def _champion(found: Comparison | Incomparable | None, limits: settings.Gate) -> Check:
     name = "not_worse_than_champion"
     if found is None:
-        return Check(name, "promote", "There is no champion yet.", {})
+        return Check(name, "promote", "There was no champion to compare it with.", {})
     if isinstance(found, Incomparable):
         return Check(name, found.verdict, found.reason, {})
-    difference, least = found.difference, knobs.smallest_gain * found.champion
+    difference, least = found.difference, limits.smallest_gain * found.champion
     figures = {**difference, "rows": found.rows, "smallest_gain": least}
     where = f"on {found.rows} rows that neither has trained on"
-    if difference["upper"] < 0 and -difference["value"] >= least:
-        reason = f"It beats the champion by {_figures(difference, -1)} RMSE {where}."
-        return Check(name, "promote", reason, figures)
+    gain = f"{number(least)} ({limits.smallest_gain:.1%})"
     if difference["lower"] > 0:
-        reason = f"It is worse than the champion by {_figures(difference)} RMSE {where}."
+        reason = f"It is worse than the champion by {interval(difference)} RMSE {where}."
         return Check(name, "block", reason, figures)
     if difference["lower"] == difference["upper"] == 0:
         return Check(name, "keep", "It predicts the same as the champion.", figures)
     if difference["upper"] < 0:
-        reason = (
-            f"It beats the champion by only {_figures(difference, -1)} RMSE {where}; the smallest gain"
-            f" that counts is {least:.2f} ({knobs.smallest_gain:.1%})."
+        good = f"It beats the champion by {interval(difference, -1)} RMSE {where}."
+        bad = (
+            f"It beats the champion by only {interval(difference, -1)} RMSE {where}; the smallest gain"
+            f" that counts is {gain}."
         )
-        return Check(name, "keep", reason, figures)
+        return _passed(name, -difference["value"] >= least, good, bad, figures, "keep")
     reason = (
-        f"The held-out rows cannot tell it from the champion at n = {found.rows}: the difference in"
-        f" RMSE is {_figures(difference)}"
+        f"The test set cannot tell it from the champion at n = {found.rows}: the difference in RMSE is"
+        f" {interval(difference)}"
     )
     if least:
-        need = _rows_needed(found, least, knobs.confidence)
-        reason += f"; to see one of {least:.2f} ({knobs.smallest_gain:.1%}) would need about {need}"
+        need = _rows_needed(found, least, limits.confidence)
+        reason += f"; to see one of {gain} would need about {need} rows"
         figures["rows_needed"] = need
     return Check(name, "keep", f"{reason}.", figures)
 
@@ -228,49 +220,39 @@ def _rows_needed(found: Comparison, least: float, confidence: float) -> int:
     return round(float(f"{found.rows * ((seen + normal.inv_cdf(POWER)) * error / least) ** 2:.2g}"))
 
 
-def _slices(found: Comparison, knobs: settings.Gate) -> Check:
-    name = "slices"
+def _slices(found: Comparison) -> Check:
     judged = {part: difference for part, difference in found.slices.items() if difference}
     worse = [
-        f"{part} by {_figures(difference)}"
+        f"{part} by {interval(difference)}"
         for part, difference in judged.items()
         if difference["lower"] > 0
     ]
     small = [part for part in found.slices if part not in judged]
     left_out = f" Too small to judge: {', '.join(small)}." if small else ""
-    if worse:
-        reason = f"It is worse than the champion on a part of the rows: {'; '.join(worse)} RMSE."
-        return Check(name, "block", reason + left_out, judged)
-    reason = f"On none of {len(judged)} slices is it worse than the champion with confidence."
-    return Check(name, "promote", reason + left_out, judged)
-
-
-def _too_good(found: Comparison, knobs: settings.Gate) -> Check:
-    name, gain = "too_good", -found.difference["value"] / found.champion if found.champion else 0.0
-    figures = {"gain": gain, "largest": knobs.largest_gain}
-    if gain <= knobs.largest_gain:
-        where = f"{abs(gain):.0%} {'below' if gain > 0 else 'above'} the champion's"
-        reason = f"Its RMSE is {where}, which is no suspicious gain."
-        return Check(name, "promote", reason, figures)
-    reason = (
-        f"Its RMSE is {gain:.0%} below the champion's. More than {knobs.largest_gain:.0%} in one step is"
-        " more likely a leak, or a fault in the data that only the champion suffers from, than progress."
+    good = (
+        f"On none of {len(judged)} slices is it worse than the champion with confidence.{left_out}"
     )
-    return Check(name, "keep", reason, figures)
+    bad = f"It is worse than the champion on a part of the rows: {'; '.join(worse)} RMSE.{left_out}"
+    return _passed("slices", not worse, good, bad, judged)
 
 
-def _age(days: float, knobs: settings.Gate) -> Check:
-    figures = {"days": days, "largest": knobs.max_age_days}
-    if days <= knobs.max_age_days:
-        return Check("recent", "promote", f"Its evaluation is {days:.0f} days old.", figures)
-    reason = (
-        f"Its evaluation is {days:.0f} days old; allowed: {knobs.max_age_days:g}. `make train` makes a"
+def _too_good(found: Comparison, limits: settings.Gate) -> Check:
+    gain = -found.difference["value"] / found.champion if found.champion else 0.0
+    where = f"{abs(gain):.0%} {'below' if gain > 0 else 'above'} the champion's"
+    good = f"Its RMSE is {where}, which is no suspicious gain."
+    bad = (
+        f"Its RMSE is {where}. More than {limits.largest_gain:.0%} in one step is more likely a leak, or"
+        " a fault in the data that only the champion suffers from, than progress."
+    )
+    figures = {"gain": gain, "largest": limits.largest_gain}
+    return _passed("too_good", gain <= limits.largest_gain, good, bad, figures, "keep")
+
+
+def _recent(days: float, limits: settings.Gate) -> Check:
+    good = f"Its evaluation is {days:.0f} days old."
+    bad = (
+        f"Its evaluation is {days:.0f} days old; allowed: {limits.max_age_days:g}. `make train` makes a"
         " new one."
     )
-    return Check("recent", "block", reason, figures)
-
-
-def _figures(interval: Mapping[str, float], sign: int = 1) -> str:
-    """An interval as ``value [lower, upper]``."""
-    lower, upper = sorted((sign * interval["lower"], sign * interval["upper"]))
-    return f"{sign * interval['value']:.2f} [{lower:.2f}, {upper:.2f}]"
+    figures = {"days": days, "largest": limits.max_age_days}
+    return _passed("recent", days <= limits.max_age_days, good, bad, figures)

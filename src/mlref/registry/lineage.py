@@ -14,11 +14,12 @@ from typing import Any
 
 import yaml
 
-from mlref import tracking
 from mlref.bundle.store import ALIASES, Store
 from mlref.core import config
 from mlref.core.errors import EnvironmentFault, MlrefError, NotReproduced, SettingsError
 from mlref.core.storage import Project, digest, read_json, rounded
+from mlref.registry.git import DIRTY, git, warning
+from mlref.tracking.run_log import libraries
 
 SAME = ": the same"
 
@@ -33,7 +34,7 @@ def describe(store: Store, reference: str) -> dict[str, Any]:
     """
     record = store.record(store.resolve(reference))
     assert record is not None, "resolve names registered digests only"
-    return {
+    known = {
         "version": record["version"],
         "aliases": [name for name in ALIASES if store.alias(name) == record["digest"]],
         "model": record["model"],
@@ -48,6 +49,7 @@ def describe(store: Store, reference: str) -> dict[str, Any]:
         "params": record.get("params", {}),  # records of mlref 0.1 have none
         "packages": record["libraries"],
     }
+    return known | ({"warning": doubt} if (doubt := warning(record)) else {})
 
 
 def verify(project: Project, model: dict[str, Any], report: Callable[[str], None]) -> str:
@@ -73,12 +75,10 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
         When a stage of the commit fails with the packages that are installed now.
     """
     commit = model["commit"]
+    version = f"Version {model['version']}"
     if reason := _no_checkout(project, commit):
-        raise NotReproduced(
-            f"Version {model['version']} cannot be trained again: {reason}. What can still be compared"
-            " with the files that are here",
-            list(compare(model, project)),
-        )
+        what = f"{version} cannot be trained again: {reason}. Its inputs beside the files that are here"
+        raise NotReproduced(what, list(compare(model, project)))
     with tempfile.TemporaryDirectory(prefix="mlref-lineage-") as folder:
         clone = _check_out(project, commit, Path(folder) / "clone")
         report(f"checked out {commit[:12]}")
@@ -87,20 +87,16 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
             if not (clone.raw if name == "ingest" else clone.bundle).exists():
                 report(_run_stage(clone, name, command))
             if name == "ingest" and (lines := _changed_table(clone)):
-                what = f"Version {model['version']} is not reproduced: its data have changed"
-                raise NotReproduced(what, lines)
+                raise NotReproduced(f"{version} is not reproduced: its data have changed", lines)
         again = digest(clone.bundle / "MANIFEST.json")
         if again != model["bundle"]:
             lines = list(compare(model, clone))
             if all(line.endswith(SAME) for line in lines):
                 lines.append(
-                    "So what is not recorded differs: Python, the machine, other packages."
+                    "Python, the machine or other packages differ, which are not recorded."
                 )
-            raise NotReproduced(
-                f"Version {model['version']} is not reproduced: commit {commit[:12]} gives bundle"
-                f" {again[:12]}, not {model['bundle'][:12]}",
-                lines,
-            )
+            what = f"commit {commit[:12]} gives bundle {again[:12]}, not {model['bundle'][:12]}"
+            raise NotReproduced(f"{version} is not reproduced: {what}", lines)
     return f"reproduced: trained again, it gives the same bundle {again[:12]}"
 
 
@@ -109,7 +105,7 @@ def compare(model: dict[str, Any], project: Project) -> Iterator[str]:
     params = config.read(project.params, SettingsError)
     present = {
         "data": read_json(project.profile)["data"], "contract": digest(project.contract),
-        "params": rounded(params), "packages": tracking.libraries(),
+        "params": rounded(params), "packages": libraries(),
     }  # fmt: skip
     for kind, now in present.items():
         before, now = _flat(kind, model[kind]), _flat(kind, now)
@@ -134,20 +130,13 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
 def _no_checkout(project: Project, commit: str | None) -> str | None:
     """Why the files that a model was made from cannot be checked out."""
     if commit is None:
-        return "it was registered outside of git, so its code is not recorded"
-    if commit.endswith("-dirty"):
-        clean = commit.removesuffix("-dirty")[:12]
+        return "its commit is not recorded"
+    if commit.endswith(DIRTY):
+        clean = commit.removesuffix(DIRTY)[:12]
         return f"its files differed from commit {clean}, and what they held is not recorded"
-    if _git(project.root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+    if git(project.root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         return f"git does not know its commit {commit}; `git fetch` may bring it"
     return None
-
-
-def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
-    except OSError as error:
-        raise EnvironmentFault("`git` cannot be started", error) from error
 
 
 def _check_out(project: Project, commit: str, folder: Path) -> Project:
@@ -157,7 +146,7 @@ def _check_out(project: Project, commit: str, folder: Path) -> Project:
         (project.root, "clone", "--quiet", "--shared", "--no-checkout", origin, str(folder)),
         (folder, "checkout", "--quiet", "--detach", commit),
     ):
-        done = _git(where, *words)
+        done = git(where, *words)
         if done.returncode:
             reason = RuntimeError(done.stderr.strip())
             raise EnvironmentFault(f"commit {commit} cannot be checked out", reason)

@@ -11,13 +11,13 @@ from mlref.bundle.store import Store
 from mlref.core.errors import EnvironmentFault, GateBlocked, MlrefError
 from mlref.core.storage import Project, locked
 from mlref.registry import audit
-from mlref.registry.register import mirror
+from mlref.registry.register import sync_aliases
 
 
 def promote(
     project: Project, reference: str, reason: str = "", force: bool = False, dry_run: bool = False
 ) -> str:
-    """Make a registered model the champion, when its evaluation passes the gate; returns a summary.
+    """Make a registered model the champion, if its evaluation passes the gate; returns a summary.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _pointed(project: Project, store: Store, record: dict[str, Any], dry_run: bo
         return f"{name} would be the champion. Dry run: nothing is changed."
     store.point("champion", record["digest"])
     try:
-        mirror(project, store, store.alias("challenger"))
+        sync_aliases(project, store, store.alias("challenger"))
     except EnvironmentFault as error:  # the pointer is what counts: a rollback must not wait for it
         return f"{name} is the champion. MLflow does not show it yet: {error}"
     return f"{name} is the champion. A service that runs takes it on within a second."

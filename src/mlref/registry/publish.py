@@ -1,83 +1,85 @@
-"""Send a new model to MLflow, with its pictures, its card and all figures."""
+"""Send a new model to MLflow, with its pictures, its cards and all metrics."""
 
 import getpass
 from typing import Any
 
 import skops.io
 
-from mlref import tracking
 from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
 from mlref.core import settings
 from mlref.core.contract import load as load_contract
 from mlref.core.rows import validate_records
 from mlref.core.storage import Project, digest, read_json
-from mlref.data.tables import read_parquet
-from mlref.registry.cards import brief, write
+from mlref.data.tables import read_csv, read_parquet
+from mlref.registry import cards
+from mlref.registry.digits import interval
+from mlref.tracking.run_log import RunLog
+from mlref.tracking.run_log import publish as publish_log
 
 
-def publish(
-    project: Project, fingerprint: str, gate: dict[str, Any], commit: str | None
-) -> tuple[str, str]:
-    """Send the model and everything about it to MLflow; returns run id and version."""
+def publish(project: Project, record: dict[str, Any]) -> tuple[str, str]:
+    """Send a model to MLflow by its registration record; returns run id and version."""
     contract, tuning = load_contract(project.contract), read_json(project.tuning)
-    metrics = read_json(project.metrics)
+    cards.write(project, record)
     pictures = sorted(project.pictures.glob("*.png"))
-    name = digest(project.bundle / "MANIFEST.json")
-    made = {"digest": name, "commit": commit, "gate": gate, "libraries": tracking.libraries()}
-    write(project, made)
-    rmse = metrics["rmse"]
-    found = f"RMSE {rmse['value']:.1f} [{rmse['lower']:.1f}, {rmse['upper']:.1f}]"
-    knobs = settings.load(project.params)
-    return tracking.publish(
-        project,
-        contract,
-        tracking.Publication(
-            fingerprint=fingerprint,
-            digest=name,
-            model=skops.io.load(project.model, trusted=TRUSTED),
-            trusted=TRUSTED,
-            example=validate_records(contract, [contract.example]).array,
-            parameters={"model": tuning["model"], **tuning["parameters"], **_flat(knobs)},
-            metrics=read_json(project.summary),
-            tags={
-                "model": tuning["model"],
-                "digest": name,
-                "verdict": gate["verdict"],
-                "commit": commit or "none",
-                "data": read_json(project.profile)["data"],
-                "contract": digest(project.contract),
-                "summary": f"{tuning['model']}: {found} on {metrics['rows']} held-out rows",
-                "mlflow.note.content": "\n\n".join(gate["reasons"]),
-                "mlflow.source.name": "make train",
-                "mlflow.source.type": "PROJECT",
-                "mlflow.source.git.commit": commit or "",
-                "mlflow.user": getpass.getuser(),
-            },
-            trials=tuning["trials"],
-            datasets={
-                context: (path, digest(path), len(read_parquet(path)))
-                for context, path in (("training", project.train), ("holdout", project.holdout))
-            },
-            registered=[(int(r["version"]), r["digest"]) for r in Store(project.store).records()],
-            artifacts=[
+    predicted = read_csv(project.predictions).astype({"lower": float, "upper": float})
+    gate, chosen, rmse = (
+        record["gate"],
+        tuning["candidates"][tuning["model"]],
+        record["metrics"]["rmse"],
+    )
+    rows = record["metrics"]["rows"]
+    log = RunLog(
+        fingerprint=record["fingerprint"],
+        digest=record["digest"],
+        model=skops.io.load(project.model, trusted=TRUSTED),
+        trusted=TRUSTED,
+        example=validate_records(contract, [contract.example]).array,
+        parameters={"model": tuning["model"], **tuning["parameters"], **_settings(project)},
+        metrics=read_json(project.summary)
+        | {"cv_rmse": chosen["rmse"], "cv_rmse_std": chosen["rmse_std"]},
+        tags={
+            "model": tuning["model"],
+            "digest": record["digest"],
+            "verdict": gate["verdict"],
+            "commit": record["commit"] or "none",
+            "data": record["data"],
+            "contract": record["contract"],
+            "summary": f"{tuning['model']}: RMSE {interval(rmse)} on {rows} rows of the test set",
+            "mlflow.note.content": "\n\n".join(gate["reasons"]),
+            "mlflow.source.name": "make train",
+            "mlflow.source.type": "PROJECT",
+            "mlflow.source.git.commit": record["commit"] or "",
+            "mlflow.user": getpass.getuser(),
+        },
+        trials=tuning["trials"],
+        datasets={
+            context: (path, read_parquet(path), digest(path))
+            for context, path in (("training", project.train), ("test", project.holdout))
+        },
+        artifacts={
+            "": [
                 project.metrics,
                 project.tuning,
                 project.predictions,
                 project.contract,
                 project.params,
                 project.cards,
-                *pictures,
             ],
-            card=brief((project.cards / "model-card.md").read_text(encoding="utf-8")),
-        ),
+            "pictures": pictures,
+        },
+        card=cards.brief(project, float((predicted["upper"] - predicted["lower"]).mean())),
+        registered=[(int(r["version"]), r["digest"]) for r in Store(project.store).records()],
     )
+    return publish_log(project, contract, log)
 
 
-def _flat(knobs: settings.Settings) -> dict[str, Any]:
-    """The knobs that shaped the model, as ``stage.knob``."""
+def _settings(project: Project) -> dict[str, Any]:
+    """The settings that shaped the model, as ``stage.name``."""
+    found = settings.load(project.params)
     return {
         f"{stage}.{name}": value
         for stage in ("split", "tune", "train")
-        for name, value in getattr(knobs, stage).model_dump(exclude={"candidates"}).items()
+        for name, value in getattr(found, stage).model_dump(exclude={"candidates"}).items()
     }

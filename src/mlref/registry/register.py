@@ -1,4 +1,4 @@
-"""The one door to state: publish the trained model, judge it, and point the aliases.
+"""The one door to state: publish the trained model, ask the gate, and point the aliases.
 
 Idempotent. The steps are ordered so that a crash after any of them is mended by running it again: the
 registration record is written after the bundle, the line of the audit trail before the champion's
@@ -6,22 +6,19 @@ pointer, and the challenger's pointer, which says that all is done, last.
 """
 
 import datetime
-import subprocess
 from typing import Any
 
-from mlref import tracking
 from mlref.bundle.store import Store
-from mlref.core import config, settings
+from mlref.core import config, contract, settings
 from mlref.core.errors import GateBlocked, SettingsError
 from mlref.core.storage import Project, digest, locked, read_json, to_json, write_json
-from mlref.registry import audit, cards
+from mlref.registry import audit, git
+from mlref.tracking import run_log, runs
+from mlref.tracking import store as tracking
 
-DIRTY = "-dirty"
-"""What ``git describe`` adds to a commit from which files differ."""
 
-
-def run(project: Project) -> str:
-    """Register the bundle of this clone; returns the summary.
+def run(project: Project) -> tuple[dict[str, Any], bool]:
+    """Register the bundle of this clone; returns its record, and whether it is the champion.
 
     Raises
     ------
@@ -30,41 +27,24 @@ def run(project: Project) -> str:
         this model and these rows: then nothing is.
     """
     with locked(project.store / ".lock"):
-        record = _committed(project, _current(project) or _register(project))
+        record = _with_commit(project, _current(project) or _register(project))
         _restore(project, record)
-    champion = Store(project.store).alias("champion") == record["digest"]
-    if record["gate"]["verdict"] == "block" and not champion:
-        raise GateBlocked(record["gate"]["reasons"])
-    return summary(record, champion)
-
-
-def _restore(project: Project, record: dict[str, Any]) -> None:
-    """Write again what was deleted of the reports, and put back an alias that was moved in MLflow."""
     store = Store(project.store)
-    if not project.gate.is_file():
-        write_json(project.gate, record["gate"])
-    if not project.cards.is_dir():
-        cards.write(project, record)
-    if not tracking.mirrors(project, _aliases(store, record["digest"])):
-        mirror(project, store, record["digest"])
+    champion = store.alias("champion") == record["digest"]
+    if record["gate"]["verdict"] == "block" and not champion:
+        raise blocked(store, record["gate"])
+    return record, champion
 
 
-def _committed(project: Project, record: dict[str, Any]) -> dict[str, Any]:
-    """Record the commit of files that were not committed when they made the model, and now are.
-
-    The reports, which name the bundle, are among them: that commit made this model.
-    """
-    if not str(record["commit"]).endswith(DIRTY):
-        return record
-    made_by = commit(project)
-    if made_by is None or made_by.endswith(DIRTY):
-        return record
-    from mlref.registry.publish import publish
-
-    publish(project, record["fingerprint"], record["gate"], made_by)
-    record = record | {"commit": made_by}
-    Store(project.store).add(project.bundle, project.model, record)
-    return record
+def blocked(store: Store, gate: dict[str, Any]) -> GateBlocked:
+    """The refusal, with what to do where it leaves nothing to serve."""
+    if store.alias("champion"):
+        return GateBlocked(gate["reasons"])
+    remedy = (
+        "There is no champion to serve. `mlref register --explain` lists every check, reports/ has the"
+        " evaluation; `mlref serve --model 1` serves version 1 all the same, to try it."
+    )
+    return GateBlocked(gate["reasons"], remedy, champion=False)
 
 
 def decision(project: Project) -> dict[str, Any]:
@@ -79,36 +59,34 @@ def decision(project: Project) -> dict[str, Any]:
     return record["gate"] if record else _judged(project)
 
 
-def rehearse(project: Project) -> str:
-    """Say what ``run`` would; nothing is changed.
-
-    Raises
-    ------
-    GateBlocked
-        When the gate refuses the model.
-    """
-    gate = decision(project)
-    if gate["verdict"] == "block":
-        raise GateBlocked(gate["reasons"])
-    reasons = [f"  {reason}" for reason in gate["reasons"]]
-    return "\n".join([f"Verdict: {gate['verdict']}", *reasons, "Dry run: nothing is changed."])
-
-
-def warm_up(project: Project) -> None:
-    """Import and open what registering a new model needs, ahead of time."""
-    from mlref.core import contract
-    from mlref.registry import publish  # noqa: F401 - importing is the purpose
-
-    with locked(project.store / ".lock"):
-        tracking.warm_up(project, contract.load(project.contract))
+def digest_of(project: Project) -> str:
+    """The digest of the bundle that the stages made."""
+    read_json(project.bundle / "MANIFEST.json")  # says what to run where there is none
+    return digest(project.bundle / "MANIFEST.json")
 
 
 def fingerprint(project: Project) -> str:
-    """Digest of all that decides what is published where: bundle, evaluation, trials, knobs, server."""
-    knobs = settings.load(project.params).gate.model_dump()
+    """Digest of all that decides what is published where: bundle, evaluation, trials, limits, server."""
+    limits = settings.load(project.params).gate.model_dump()
     files = (project.bundle / "MANIFEST.json", project.metrics, project.tuning)
     content = [to_json(read_json(file)).decode() for file in files]
-    return digest(to_json([knobs, content, tracking.server(project)]))
+    return digest(to_json([limits, content, tracking.server(project)]))
+
+
+def commit(project: Project) -> str | None:
+    """The commit of the clone, with ``-dirty`` when files differ from it; None where git gives none."""
+    return git.commit(project)[0]
+
+
+def sync_aliases(project: Project, store: Store, challenger: str | None) -> None:
+    """Show the store's aliases in MLflow; the pointers in the store stay the truth."""
+    name = contract.load(project.contract).name
+    run_log.sync_aliases(project, name, _aliases(store, challenger))
+
+
+def _aliases(store: Store, challenger: str | None) -> dict[str, str]:
+    aliases = {"challenger": challenger, "champion": store.alias("champion")}
+    return {alias: name for alias, name in aliases.items() if name}
 
 
 def _current(project: Project) -> dict[str, Any] | None:
@@ -121,10 +99,15 @@ def _current(project: Project) -> dict[str, Any] | None:
         or store.alias("challenger") != name
         or store.alias("champion") is None
         or not store.intact(name)
-        or not tracking.holds(project, record["run_id"])
+        or not (_unchanged(project, record) or runs.is_finished(project, record["run_id"]))
     ):
         return None
     return record
+
+
+def _unchanged(project: Project, record: dict[str, Any]) -> bool:
+    aliases = _aliases(Store(project.store), record["digest"])
+    return tracking.unchanged(project, run=record["run_id"], aliases=aliases)
 
 
 def _judged(project: Project) -> dict[str, Any]:
@@ -140,12 +123,6 @@ def _judged(project: Project) -> dict[str, Any]:
     return judge(project, store)
 
 
-def digest_of(project: Project) -> str:
-    """The digest of the bundle that the stages made."""
-    read_json(project.bundle / "MANIFEST.json")  # says what to run where there is none
-    return digest(project.bundle / "MANIFEST.json")
-
-
 def _register(project: Project) -> dict[str, Any]:
     # Nothing here is needed when the model is registered already, and it takes seconds to import.
     from mlref.registry.publish import publish
@@ -153,78 +130,64 @@ def _register(project: Project) -> dict[str, Any]:
     store, name = Store(project.store), digest_of(project)
     gate, mark = _judged(project), fingerprint(project)
     if not all(check["passed"] for check in gate["checks"] if check["name"] == "evaluated"):
-        raise GateBlocked(gate["reasons"])  # the figures are another model's: nothing to publish
-    made_by = commit(project)
-    run_id, version = publish(project, mark, gate, made_by)
-    metrics = read_json(project.metrics)
-    tuning = read_json(project.tuning)
-    manifest = read_json(project.bundle / "MANIFEST.json")
+        raise blocked(store, gate)  # the metrics are another model's: nothing to publish
+    made_by, unknown = git.commit(project)
+    tuning, manifest = read_json(project.tuning), read_json(project.bundle / "MANIFEST.json")
     record = {
-        "version": version,
         "digest": name,
-        "run_id": run_id,
         "commit": made_by,
+        "commit_unknown": unknown,
         "contract": manifest["contract"],
         "data": manifest["data"],
         "model": tuning["model"],
         "parameters": tuning["parameters"],
         "params": config.read(project.params, SettingsError),
-        "metrics": metrics,
+        "metrics": read_json(project.metrics),
         "gate": gate,
         "fingerprint": mark,
-        "libraries": tracking.libraries(),
+        "libraries": run_log.libraries(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+    record["run_id"], record["version"] = publish(project, record)
     store.add(project.bundle, project.model, record)
     write_json(project.gate, gate)
     if gate["verdict"] != "promote" or store.alias("champion") != name:
         audit.note(store, gate["verdict"], record, " ".join(gate["reasons"]))
     if gate["verdict"] == "promote":
         store.point("champion", name)
-    mirror(project, store, name)
+    sync_aliases(project, store, name)
     store.point("challenger", name)
     return record
 
 
-def mirror(project: Project, store: Store, challenger: str | None) -> None:
-    """Show the store's aliases in MLflow; the pointers in the store stay the truth."""
-    from mlref.core import contract
+def _with_commit(project: Project, record: dict[str, Any]) -> dict[str, Any]:
+    """Record the commit of files that were not committed when they made the model, and now are.
 
-    tracking.mirror(project, contract.load(project.contract), _aliases(store, challenger))
+    The reports, which name the bundle, are among them: that commit made this model.
+    """
+    if not str(record["commit"]).endswith(git.DIRTY):
+        return record
+    made_by, _ = git.commit(project)
+    if made_by is None or made_by.endswith(git.DIRTY):
+        return record
+    from mlref.registry.publish import publish
 
-
-def _aliases(store: Store, challenger: str | None) -> dict[str, str]:
-    aliases = {"challenger": challenger, "champion": store.alias("champion")}
-    return {alias: name for alias, name in aliases.items() if name}
-
-
-def commit(project: Project) -> str | None:
-    """The commit of the clone, with ``-dirty`` when files differ from it; None outside git."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
+    record = record | {"commit": made_by}
+    publish(project, record)
+    Store(project.store).add(project.bundle, project.model, record)
+    return record
 
 
-def summary(record: dict[str, Any], champion: bool) -> str:
-    """The end of `make train`: what was made, how good it is, what was decided, what to do next."""
-    metrics, gate = record["metrics"], record["gate"]
-    role = "champion" if champion else "challenger"
-    lines = [
-        f"Model version {record['version']} ({role}) · {record['model']} · bundle {record['digest'][:12]}",
-        "",
-        f"{metrics['rows']} held-out rows".ljust(24) + "RMSE".ljust(24) + "MAE",
-    ]
-    scored = {record["model"]: metrics} | metrics["baselines"]
-    for name, figures in scored.items():
-        cells = [
-            "{value:.1f} [{lower:.1f}, {upper:.1f}]".format(**figures[metric]).ljust(24)
-            for metric in ("rmse", "mae")
-        ]
-        lines.append(("  " + name).ljust(24) + "".join(cells).rstrip())
-    lines += ["", f"Verdict: {gate['verdict']}", *(f"  {reason}" for reason in gate["reasons"])]
-    if champion != (gate["verdict"] == "promote") and gate["champion"] != record["digest"]:
-        lines.append("  Since then the champion was changed: `mlref audit` says by whom and why.")
-    return "\n".join([*lines, "", "Next: make serve"])
+def _restore(project: Project, record: dict[str, Any]) -> None:
+    """Write again what was deleted of the reports, and put back an alias that was moved in MLflow."""
+    if not project.gate.is_file():
+        write_json(project.gate, record["gate"])
+    if not project.cards.is_dir():
+        from mlref.registry import cards
+
+        cards.write(project, record)
+    if not _unchanged(project, record):
+        store = Store(project.store)
+        sync_aliases(project, store, record["digest"])
+        aliases = _aliases(store, record["digest"])
+        tracking.remember(project, run=record["run_id"], aliases=aliases)

@@ -1,16 +1,16 @@
 """What `mlref runs` does with the runs in MLflow: list, export, delete and restore them."""
 
-import contextlib
 import datetime
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from mlref import tracking
 from mlref.bundle.store import Store
 from mlref.core.contract import load
 from mlref.core.errors import MlrefError, ModelNotFound, RunNotFound
 from mlref.core.storage import Project
+from mlref.tracking import runs as tracking
 
 COLUMNS = (
     "run_id", "run_name", "tags.verdict", "metrics.rmse", "metrics.rmse_lower", "metrics.rmse_upper",
@@ -24,12 +24,7 @@ Table = tuple[list[str], list[list[str]]]
 Agreed = Callable[[Table], bool]
 """Shows what is about to change and asks for consent."""
 
-
-def opened(project: Project, experiment: str | None = None) -> contextlib.AbstractContextManager[
-    tracking.Runs
-]:  # fmt: skip
-    """The runs of an experiment, by default the one that `mlref register` writes."""
-    return tracking.opened(project, experiment or load(project.contract).name)
+Run = dict[str, Any]
 
 
 def listing(
@@ -52,28 +47,28 @@ def listing(
         When there are no runs, for a condition that MLflow cannot read, and for a column or a key to
         sort by that none of the runs has.
     """
-    with opened(project, experiment) as runs:
-        keys = {"order": order} if order else {}
-        found = runs.search(condition, limit=limit + 1, trials=trials, **keys)
-        if not found and not condition:
-            raise MlrefError(tracking.NONE_YET)
-    cells = [run.cells() for run in found[:limit]]
-    for row, run in zip(cells, found, strict=False) if short else ():
-        row["run_id"] = run.run_id[:8]
-    known = sorted({name for row in cells for name in row})
+    name = experiment or load(project.contract).name
+    found = tracking.search(project, name, condition, order, limit + 1, trials)
+    if not len(found) and not condition:
+        raise MlrefError(tracking.NONE_YET)
+    frame = found[:limit].rename(columns={"tags.mlflow.runName": "run_name"})
+    frame = frame.dropna(axis="columns", how="all")
     sorted_by = [key.split()[0].removeprefix("attributes.") for key in order]
-    for name in [*columns, *sorted_by] if cells else ():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 3) or known
-            raise MlrefError(f"No run here has {name!r}; there is: {', '.join(close)}.")
-    shown = columns or [name for name in COLUMNS if name in known]
-    head = [name.partition(".")[2] or name for name in shown]
-    return (head, [[text(row.get(name)) for name in shown] for row in cells]), len(found) > limit
+    for column in [*columns, *sorted_by] if len(frame) else ():
+        if column not in frame:
+            close = difflib.get_close_matches(column, frame.columns, 3) or sorted(frame.columns)
+            raise MlrefError(f"No run here has {column!r}; there is: {', '.join(close)}.")
+    shown = [column for column in columns or COLUMNS if column in frame]
+    if short and "run_id" in frame:
+        frame["run_id"] = frame["run_id"].str[:8]
+    head = [column.partition(".")[2] or column for column in shown]
+    rows = [[text(cell) for cell in row] for row in frame[shown].itertuples(index=False)]
+    return (head, rows), len(found) > limit
 
 
-def text(value: object) -> str:
+def text(value: Any) -> str:
     """A cell of a table: one line, floats at six digits, times in UTC."""
-    if value is None:
+    if value is None or value != value:  # noqa: PLR0124 - what a run lacks is NaN
         return "-"
     if isinstance(value, float):
         return f"{value:.6g}"
@@ -83,31 +78,29 @@ def text(value: object) -> str:
 
 
 def export(project: Project, path: Path, experiment: str | None = None) -> str:
-    """Write all live runs, trials too, to a CSV or Parquet file: a row a run, a column a figure.
+    """Write all live runs, trials too, to a CSV or Parquet file: a row a run, a column a metric.
 
     Raises
     ------
     MlrefError
         For another kind of file, and when there are no runs.
     """
-    import pandas as pd
-
-    from mlref.data.tables import write_csv, write_parquet  # pandas, which a list can spare
+    from mlref.data.tables import write_csv, write_parquet
 
     writers = {".csv": write_csv, ".parquet": write_parquet}
     if path.suffix not in writers:
         raise MlrefError(f"{path}: runs are written to a file that ends in {' or '.join(writers)}.")
-    with opened(project, experiment) as runs:
-        found = runs.search()
-    if not found:
+    found = tracking.search(project, experiment or load(project.contract).name)
+    if not len(found):
         raise MlrefError(tracking.NONE_YET)
-    frame = pd.DataFrame([run.cells() for run in found])
-    fixed = [name for name in frame.columns if "." not in name]
-    writers[path.suffix](path, frame[[*fixed, *sorted(set(frame.columns) - set(fixed))]])
-    return f"{len(found)} runs × {frame.shape[1]} columns → {path}"
+    frame = found.rename(columns={"tags.mlflow.runName": "run_name"})
+    first = ["run_id", "run_name", "status", "start_time"]
+    frame = frame[[*first, *sorted(name for name in frame.columns if "." in name)]]
+    writers[path.suffix](path, frame)
+    return f"{len(frame)} runs × {frame.shape[1]} columns → {path}"
 
 
-def resolve(project: Project, runs: tracking.Runs, reference: str) -> tracking.Run:
+def resolve(project: Project, reference: str) -> Run:
     """The run that an id, the start of one, a name, or a model's version, alias or digest names.
 
     Raises
@@ -119,9 +112,9 @@ def resolve(project: Project, runs: tracking.Runs, reference: str) -> tracking.R
     try:
         record = store.record(store.resolve(reference)) or {}
     except ModelNotFound:
-        return runs.find(reference)
+        return tracking.find(project, reference)
     try:
-        return runs.find(record["run_id"])
+        return tracking.find(project, record["run_id"])
     except RunNotFound as error:
         raise MlrefError(
             f"Model {reference!r} was published as run {record['run_id']}, which the tracking store no"
@@ -139,67 +132,48 @@ def delete(
     MlrefError
         When a registered version points to one of them, unless ``force``.
     """
-    name = load(project.contract).name
-    with opened(project) as runs:
-        chosen = {run.run_id: run for run in (resolve(project, runs, one) for one in references)}
-        versions = {r["run_id"]: str(r["version"]) for r in Store(project.store).records()}
-        versions |= runs.versions(name)
-        held = [
-            f"{run.run_name} (version {versions[key]})"
-            for key, run in chosen.items()
-            if key in versions
-        ]
-        if held and not force:
-            raise MlrefError(
-                f"A registered model was made by {', '.join(held)}: without the run nobody can tell how."
-                " Add --force to delete it all the same."
-            )
-        trials = {key: runs.children(run) for key, run in chosen.items()}
-        if not agreed(_table(chosen, trials)):
-            return None
-        for run in _children_first(chosen, trials):
-            runs.delete(run)
-    return (
-        f"Deleted: {_count(chosen, trials)}. `mlref runs restore` takes it back until `mlflow gc`."
-    )
+    chosen = [resolve(project, reference) for reference in references]
+    made = {record["run_id"]: str(record["version"]) for record in Store(project.store).records()}
+    made |= tracking.versions(project, load(project.contract).name)
+    held = {
+        f"{tracking.name(run)} (version {made[run['run_id']]})": run
+        for run in chosen
+        if run["run_id"] in made
+    }
+    if held and not force:
+        raise MlrefError(
+            f"A registered model was made by {', '.join(held)}: without the run nobody can tell how."
+            " Add --force to delete it all the same."
+        )
+    if done := _change(project, chosen, agreed, deleted=False):
+        return f"Deleted: {done}. `mlref runs restore` takes it back until `mlflow gc`."
+    return None
 
 
 def restore(project: Project, references: Sequence[str], agreed: Agreed) -> str | None:
     """Restore deleted runs with their trials; a sentence, or None where that was not agreed to."""
-    with opened(project) as runs:
-        chosen = {run.run_id: run for run in (runs.find(one, deleted=True) for one in references)}
-        trials = {key: runs.children(run, deleted=True) for key, run in chosen.items()}
-        if not agreed(_table(chosen, trials)):
-            return None
-        for run in _children_first(chosen, trials):
-            runs.restore(run)
-    return f"Restored: {_count(chosen, trials)}."
+    chosen = [tracking.find(project, reference, deleted=True) for reference in references]
+    done = _change(project, chosen, agreed, deleted=True)
+    return f"Restored: {done}." if done else None
 
 
-Chosen = dict[str, tracking.Run]
-Trials = dict[str, list[tracking.Run]]
+def _change(project: Project, chosen: list[Run], agreed: Agreed, deleted: bool) -> str | None:
+    """Delete live runs or restore deleted ones, if that is agreed to; says how many.
 
-
-def _children_first(chosen: Chosen, trials: Trials) -> Iterator[tracking.Run]:
-    """Trials before their run: after a kill in between the run can still be named to do the rest."""
-    done = set()
-    for run in [*(trial for each in trials.values() for trial in each), *chosen.values()]:
-        if run.run_id not in done:
-            done.add(run.run_id)
-            yield run
-
-
-def _table(chosen: Chosen, trials: Trials) -> Table:
+    Trials come before their run: after a kill in between the run can still be named to do the rest.
+    """
+    parents = {run["run_id"]: run for run in chosen}
+    trials = {key: tracking.children(project, key, deleted) for key in parents}
     head = ["run_id", "run_name", "start_time", "trials", "rmse"]
-    return head, [
-        [text(cell) for cell in (
-            key, run.run_name, run.start_time, len(trials[key]), run.metrics.get("rmse")
-        )]
-        for key, run in chosen.items()
-    ]  # fmt: skip
-
-
-def _count(chosen: Chosen, trials: Trials) -> str:
-    """For example ``1 run and 9 trials``."""
-    numbers = {"run": len(chosen), "trial": sum(map(len, trials.values()))}
+    rows = [
+        [key, tracking.name(run), run["start_time"], len(trials[key]), run.get("metrics.rmse")]
+        for key, run in parents.items()
+    ]
+    if not agreed((head, [[text(cell) for cell in row] for row in rows])):
+        return None
+    for key in dict.fromkeys(
+        [*(run["run_id"] for part in trials.values() for run in part), *parents]
+    ):
+        (tracking.restore if deleted else tracking.delete)(project, key)
+    numbers = {"run": len(parents), "trial": sum(map(len, trials.values()))}
     return " and ".join(f"{n} {word}{'s' * (n != 1)}" for word, n in numbers.items() if n)

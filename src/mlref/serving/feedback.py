@@ -7,8 +7,8 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from mlref.core.errors import EnvironmentFault, RowsRefused
-from mlref.prediction_log import labels
-from mlref.prediction_log.labels import Label
+from mlref.prediction_log import ground_truth
+from mlref.prediction_log.ground_truth import Label
 from mlref.serving.boundary import LogAway, refuse
 from mlref.serving.decode import decode, envelope, listed
 from mlref.serving.routes import add, answer
@@ -34,7 +34,7 @@ def add_feedback(app: FastAPI, service: Service, store: Store | None) -> None:
         try:
             most = service.model.limits.rows
             records = listed(envelope(document, (ENVELOPE,))[ENVELOPE], ENVELOPE, most)
-            given = labels.read(service.model.contract.target, records)
+            given = ground_truth.read(service.model.contract.target, records)
         except RowsRefused as error:
             asked = request.scope["state"]["asked"].id
             refusal = refuse(error, asked)

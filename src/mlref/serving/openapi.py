@@ -99,7 +99,7 @@ def _feedback(contract: Contract) -> Schema:
     )
     operation["description"] = (
         "By the ids of predictions. Sent twice, a label counts as `duplicate`; with another value as"
-        " `conflicting`, and the first stays; `unknown` are ids that the log does not have."
+        " `conflicting`, and is the label from now on; `unknown` are ids that the log does not have."
     )
     words = {"404": "The service keeps no log.", "422": "A label breaks the contract."}
     words["503"] = "The log cannot be reached; send the labels again."

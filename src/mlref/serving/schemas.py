@@ -6,7 +6,7 @@ A property test holds the schema of a request and the service's own verdict toge
 from typing import Any
 
 from mlref.core.contract import Column, Contract
-from mlref.prediction_log.labels import LONGEST
+from mlref.prediction_log.ground_truth import LONGEST
 from mlref.serving.limits import Limits
 
 Schema = dict[str, Any]

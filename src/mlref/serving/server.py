@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mlref.bundle.store import Store
 from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import Project
-from mlref.prediction_log.labels import Label
+from mlref.prediction_log.ground_truth import Label
 from mlref.serving import logs
 from mlref.serving.app import create_app
 from mlref.serving.feedback import Store as Labels
@@ -117,7 +117,9 @@ async def _follow(watches: Sequence[Watch]) -> None:
 
 def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, Labels]":
     """Open the log, also while its database is away, and what stores labels beside it."""
-    from mlref.prediction_log import feedback  # SQLAlchemy, which a service without a log can spare
+    from mlref.prediction_log import (  # SQLAlchemy, which a service without a log can spare
+        ground_truth,
+    )
     from mlref.prediction_log.database import Database
     from mlref.prediction_log.open import open_log
 
@@ -127,7 +129,7 @@ def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, Labels
     def labels(given: Sequence[Label]) -> dict[str, list[str]]:
         """Store labels, of the newest predictions too."""
         log.flush(FLUSH)
-        return vars(feedback.add(database, given))
+        return vars(ground_truth.add(database, given))
 
     return log, labels
 

@@ -10,9 +10,8 @@ import numpy as np
 from mlref.bundle.predictor import Prediction, Predictor
 from mlref.core.errors import Violation
 from mlref.core.rows import Mask, ValidationResult, warning
-from mlref.prediction_log import records
 from mlref.prediction_log.ids import new_ids
-from mlref.prediction_log.records import NoLog, Predicted, PredictionLog, Refused
+from mlref.prediction_log.records import LoggedModel, NoLog, Predicted, PredictionLog, Refused
 from mlref.serving.decode import reason
 from mlref.serving.limits import Limits
 from mlref.serving.metrics import Metrics
@@ -54,7 +53,7 @@ class Model:
         self.warnings: dict[str | None, str] = {
             column.name: warning(column) for column in self.contract.features
         }
-        self.logged = records.Model(self.version, self.digest, self.contract)
+        self.logged = LoggedModel(self.version, self.digest, self.contract)
         self.reader = Reader(self.contract, limits.rows)
         self.schema = document(self.contract, record["version"], limits)
         self.loaded = time.time()

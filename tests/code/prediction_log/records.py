@@ -1,30 +1,35 @@
-"""Records, destinations and databases that tests of the log share."""
+"""Records and databases that tests of the log share."""
 
 import contextlib
 import datetime
-from collections.abc import Iterator
-from pathlib import Path
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from mlref.core.errors import EnvironmentFault, Violation
+from mlref.core.errors import Violation
+from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.encode import Batch
 from mlref.prediction_log.ids import lowest, new_ids
+from mlref.prediction_log.open import open_log
 from mlref.prediction_log.reader import Period
-from mlref.prediction_log.records import Model, Predicted, Refused
+from mlref.prediction_log.records import LoggedModel, Predicted, Refused
 from mlref.prediction_log.schema import METADATA
 from tests.fakes import CONTRACT
 
-MODEL = Model("3", "d1ge57", CONTRACT)
+MODEL = LoggedModel("3", "d1ge57", CONTRACT)
+OTHER = LoggedModel("4", "07he2", CONTRACT)
 ALWAYS = Period(
     datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC),
     datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC),
 )
 NOON = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
 HOUR = datetime.timedelta(hours=1)
+PATIENCE = 60.0
+"""Seconds; generous, as it only bounds a hang on a busy machine."""
 
 
 def predicted(count: int = 1, **fields: Any) -> Predicted:
@@ -41,8 +46,17 @@ def at(moment: datetime.datetime, number: int = 0) -> str:
 
 
 def refused(*columns: str | None, allowed: str = "something else") -> Refused:
-    """A refused request, with a violation for each column."""
+    """A rejected request, with a violation for each column."""
     return Refused(MODEL, [Violation(0, name, "a value", allowed) for name in columns])
+
+
+def write(project: Project, *records: Predicted | Refused) -> None:
+    """Log records one after the other."""
+    with open_log(project) as log:
+        for record in records:
+            (log.refusals if isinstance(record, Refused) else log.predictions)(record)  # type: ignore[operator]
+            assert log.flush(PATIENCE)
+    assert log.dropped == 0
 
 
 def rows(database: Database, table: str = "predictions") -> list[dict[str, Any]]:
@@ -53,52 +67,23 @@ def rows(database: Database, table: str = "predictions") -> list[dict[str, Any]]
         return [dict(row) for row in found.mappings()]
 
 
-class Breakable(Database):
-    """A database that can be away."""
-
-    away = False
-    unanswered = False
-
-    @contextlib.contextmanager
-    def begin(self, only_read: bool = False) -> Iterator[sa.Connection]:
-        """As of the real one, unless it is away or dies between the commit and the answer to it."""
-        if self.away:
-            raise EnvironmentFault(f"{self.name} cannot be used", ConnectionError("it is away"))
-        with super().begin(only_read) as connection:
-            yield connection
-        if self.unanswered and not only_read:
-            raise EnvironmentFault(f"{self.name} cannot be used", ConnectionError("no answer"))
+def ids(database: Database) -> list[str]:
+    """The ids of its predictions."""
+    return [row["id"] for row in rows(database)]
 
 
-def breakable(folder: Path) -> Breakable:
-    """A file that can be away."""
-    return Breakable("sqlite:///log.db", folder)
+@contextlib.contextmanager
+def locked(project: Project) -> Iterator[None]:
+    """Another process writes to the log's file, and does not end."""
+    with contextlib.closing(sqlite3.connect(project.log, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("COMMIT")
 
 
-class Memory:
-    """A destination that keeps what it is given, when ``refusal`` allows."""
-
-    def __init__(self) -> None:
-        self.batches: list[Batch] = []
-        self.refusal: Exception | None = None
-        self.written, self.closed = 0, False
-
-    def write(self, batch: Batch) -> None:
-        """Keep rows."""
-        if self.refusal:
-            raise self.refusal
-        self.batches.append(batch)
-        self.written += sum(map(len, batch.values()))
-
-    def replay(self) -> bool:
-        """Nothing waits."""
-        return False
-
-    def close(self) -> None:
-        """Take note."""
-        self.closed = True
-
-    @property
-    def ids(self) -> list[object]:
-        """Ids of the predictions, in the order in which they came."""
-        return [row[0] for batch in self.batches for row in batch.get("predictions", ())]
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for something, or fail."""
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)

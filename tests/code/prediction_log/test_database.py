@@ -1,5 +1,6 @@
 """A database is opened by its URL; no message shows a password."""
 
+import contextlib
 import sqlite3
 import threading
 import traceback
@@ -10,34 +11,27 @@ import pytest
 from mlref.core.errors import EnvironmentFault, MlrefError, PredictionLogError
 from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
-from tests.code.prediction_log.records import predicted, rows
-from tests.code.prediction_log.test_sink import write
+from tests.code.prediction_log.records import predicted, rows, write
 
 SECRET = "s3cr3t"  # pragma: allowlist secret
 LOGIN = "://log:"
 
 
-def test_without_a_url_the_log_is_a_file_in_the_clone(tmp_path: Path) -> None:
-    """Beside mlflow.db."""
-    database = Database.of(Project(tmp_path))
-    database.check()
-    assert database.file == tmp_path.resolve() / "predictions.db" and database.file.is_file()
-    database.close()
-
-
-def test_the_environment_names_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative path begins in the clone, wherever the command is run."""
+def test_the_log_is_a_file_in_the_clone_or_where_the_environment_says(
+    local: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(local, predicted())
+    assert {path.name for path in local.root.iterdir()} == {
+        "predictions.db",
+        "predictions.db.spool",
+    }
     monkeypatch.setenv("MLREF_LOG_URL", "sqlite:///kept/log.db")
-    (tmp_path / "kept").mkdir()
-    database = Database.of(Project(tmp_path))
-    database.check()
-    database.close()
-    assert (tmp_path / "kept" / "log.db").is_file()
+    (local.root / "kept").mkdir()
+    write(local, predicted())
+    assert (local.root / "kept" / "log.db").is_file()
 
 
-def test_the_file_is_written_ahead_and_deleted_content_is_overwritten(tmp_path: Path) -> None:
-    """On every connection."""
-    database = Database("sqlite:///log.db", tmp_path)
+def test_the_file_is_written_ahead_and_deleted_content_is_overwritten(database: Database) -> None:
     for _ in range(2):
         with database.begin() as connection:
             pragmas = ("journal_mode", "synchronous", "secure_delete", "busy_timeout")
@@ -46,46 +40,28 @@ def test_the_file_is_written_ahead_and_deleted_content_is_overwritten(tmp_path: 
         assert found == ["wal", 1, 1, 5000]
 
 
-def holder(file: Path) -> sqlite3.Connection:
-    """Another process that writes to a file that is not written ahead yet."""
-    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN IMMEDIATE")
-    return other
-
-
-def test_two_that_open_a_new_file_at_once_wait_for_one_another(tmp_path: Path) -> None:
-    """SQLite answers the second one that the file is locked, whatever its own timeout is."""
-    other = holder(tmp_path / "log.db")
-    database = Database("sqlite:///log.db", tmp_path)
-    release = threading.Timer(0.1, other.execute, ["COMMIT"])
-    release.start()
-    database.check()
-    release.join()
-    other.close()
-    database.close()
-
-
-def test_the_wait_for_a_new_file_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the file's name and what is in the way."""
-    monkeypatch.setattr("mlref.prediction_log.database.PATIENCE", 0.1)
-    other = holder(tmp_path / "log.db")
-    database = Database("sqlite:///log.db", tmp_path)
-    with pytest.raises(EnvironmentFault, match="log.db cannot be used: database is locked"):
+def test_a_new_file_that_another_process_writes_to_is_waited_for(
+    local: Project, database: Database
+) -> None:
+    with contextlib.closing(
+        sqlite3.connect(local.log, isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.1, other.execute, ["COMMIT"])
+        release.start()
         database.check()
-    other.close()
-    database.close()
+        release.join()
 
 
-def test_a_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
-    """And sees the state in which it began."""
-    database = Database("sqlite:///log.db", tmp_path)
+def test_a_reader_does_not_hold_up_the_writer_and_sees_the_state_in_which_it_began(
+    local: Project, database: Database
+) -> None:
     database.check()
     with database.begin(only_read=True) as connection:
         before = connection.exec_driver_sql("select count(*) from predictions").scalar()
-        write(database, predicted())
+        write(local, predicted())
         after = connection.exec_driver_sql("select count(*) from predictions").scalar()
     assert (before, after, len(rows(database))) == (0, 0, 1)
-    database.close()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +83,6 @@ def test_a_reader_does_not_hold_up_the_writer(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_url_is_refused_without_being_shown(url: str, tmp_path: Path) -> None:
-    """Also where a password that is not escaped makes another URL of it."""
     with pytest.raises(PredictionLogError, match="^MLREF_LOG_URL is not the address of a") as said:
         Database(url, tmp_path)
     assert SECRET not in shown(said.value)
@@ -128,7 +103,6 @@ def test_what_is_no_url_is_refused_without_being_shown(url: str, tmp_path: Path)
 def test_a_server_that_does_not_answer_is_named_without_its_password(
     url: str, name: str, tmp_path: Path
 ) -> None:
-    """Nor is it in the traceback that `--debug` shows."""
     with pytest.raises(EnvironmentFault) as fault:
         Database(url, tmp_path).check()
     assert str(fault.value).startswith(f"The prediction log at {name} cannot be used: connection")
@@ -168,7 +142,6 @@ def plant_lock(folder: Path) -> sqlite3.Connection:
 def test_a_file_that_cannot_be_used_is_a_fault_of_the_environment(
     plant: object, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the name of the file."""
     monkeypatch.setattr("mlref.prediction_log.database.PATIENCE", 0)
     planted = plant(tmp_path)  # type: ignore[operator]
     database = Database("sqlite:///log.db", tmp_path)
@@ -180,7 +153,6 @@ def test_a_file_that_cannot_be_used_is_a_fault_of_the_environment(
 
 
 def test_a_missing_driver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL needs a package that a plain installation does not have."""
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     with pytest.raises(PredictionLogError, match="MLREF_LOG_URL needs the package psycopg"):
         Database("postgresql://log@db.example.org/log", tmp_path)

@@ -19,7 +19,6 @@ MOMENTS = st.datetimes(
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1000])
 def test_ids_are_uuids_of_version_7(count: int) -> None:
-    """In the canonical form, as many as were asked for, rising."""
     ids = new_ids(count)
     parsed = [uuid.UUID(name) for name in ids]
     assert [str(one) for one in parsed] == ids == sorted({*ids}) and len(ids) == count
@@ -27,7 +26,6 @@ def test_ids_are_uuids_of_version_7(count: int) -> None:
 
 
 def test_later_ids_sort_behind_earlier_ones() -> None:
-    """Unless both are of one quarter of a microsecond."""
     ids = [new_ids(3) for _ in range(100)]
     assert [part[0][:18] for part in ids] == sorted(part[0][:18] for part in ids)
 
@@ -43,7 +41,6 @@ if child:
 
 
 def test_a_forked_process_makes_other_ids() -> None:
-    """The state of the generator is copied by a fork; two processes must not go on from the same one."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     said = subprocess.check_output([sys.executable, "-c", FORK], env=environment, text=True)
     assert len(said) == 72 and said[19:36] != said[55:72]
@@ -51,18 +48,15 @@ def test_a_forked_process_makes_other_ids() -> None:
 
 @given(MOMENTS)
 def test_the_lowest_id_of_a_moment_tells_it_again(when: datetime.datetime) -> None:
-    """To the millisecond, downwards."""
     assert moment(lowest(when)) == when.replace(microsecond=when.microsecond // 1000 * 1000)
 
 
 @given(MOMENTS, MOMENTS)
 def test_ids_sort_as_their_moments(one: datetime.datetime, other: datetime.datetime) -> None:
-    """So that a period is a range."""
     assert (lowest(one) < lowest(other)) <= (one < other)
 
 
 def test_a_new_id_is_of_now() -> None:
-    """It lies between the lowest ids of the moments around it."""
     before = datetime.datetime.now(datetime.UTC)
     [name] = new_ids(1)
     after = datetime.datetime.now(datetime.UTC) + datetime.timedelta(milliseconds=1)
@@ -70,6 +64,5 @@ def test_a_new_id_is_of_now() -> None:
 
 
 def test_a_moment_without_a_time_zone_is_refused() -> None:
-    """Nobody knows when it was."""
     with pytest.raises(ValueError, match="a moment with a time zone, not 2026-11-24T12:00:00"):
         lowest(datetime.datetime(2026, 11, 24, 12))

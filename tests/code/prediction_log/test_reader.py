@@ -1,45 +1,71 @@
-"""Reading the log: predictions with their labels, of a period and a model; refusals by reason."""
+"""Reading the log: by arrival in chunks, as a table with the latest labels, and rejected inputs."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mlref.core.storage import Project
+from mlref.prediction_log import reader
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.feedback import add
-from mlref.prediction_log.labels import Label
-from mlref.prediction_log.reader import Period, read, refusals
-from mlref.prediction_log.records import Model
-from tests.code.prediction_log.records import ALWAYS, HOUR, NOON, at, predicted, refused
-from tests.code.prediction_log.test_sink import write
+from mlref.prediction_log.ground_truth import Label, add
+from mlref.prediction_log.reader import Period, read, refusals, stream
+from tests.code.prediction_log.records import (
+    ALWAYS,
+    HOUR,
+    NOON,
+    OTHER,
+    at,
+    predicted,
+    refused,
+    write,
+)
 from tests.fakes import CONTRACT
 
-OTHER = Model("4", "07he2", CONTRACT)
+
+def streamed(database: Database, **wanted: Any) -> list[str]:
+    """The ids of a stream."""
+    return [name for chunk in stream(database, CONTRACT, **wanted) for name in chunk.ids]
 
 
-def test_predictions_come_with_their_features_and_labels(database: Database) -> None:
-    """Two frames with the same rows."""
-    write(database, predicted(2, ids=[at(NOON, 1), at(NOON, 2)], latency=0.5, subjects=["a", None],
-                              unusual=np.eye(2, 4, dtype=bool)))  # fmt: skip
-    add(database, [Label(at(NOON, 2), 850, NOON + HOUR)])
-    predictions, features = read(database, ALWAYS)
-    assert features.to_dict("records") == [
-        {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": None}
-    ] * 2  # fmt: skip
-    assert list(predictions["value"]) == [100, 101]
-    assert list(predictions["label"].fillna(-1)) == [-1, 850]
-    assert list(predictions["warnings"]) == [["area"], ["rooms"]]
-    assert predictions["at"].iloc[0] == NOON and predictions["observed_at"].iloc[1] == NOON + HOUR
-    assert predictions.columns.tolist() == [
-        "id", "role", "at", "source", "version", "digest", "value", "lower", "upper", "warnings",
-        "latency", "request_id", "subject", "label", "observed_at",
-    ]  # fmt: skip
+def test_a_stream_comes_in_chunks_of_arrays(
+    project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "CHUNK", 2)
+    given = np.array([[70.5, 3, 1, np.nan], [400, 2, 0, 4], [20, 9, 2, 0]])
+    write(project, record := predicted(3, rows=given, lower=np.array([20, np.nan, 22])))
+    first, second = stream(database, CONTRACT)
+    assert [*first.ids, *second.ids] == record.ids and (first.last, second.last) == (2, 3)
+    np.testing.assert_array_equal(np.vstack([first.rows, second.rows]), given)
+    np.testing.assert_array_equal(first.lower, [20, np.nan])
+    np.testing.assert_array_equal(second.upper, [182])
+    assert np.argwhere(np.vstack([first.unusual, second.unusual])).tolist() == [[1, 0], [2, 1]]
 
 
-def test_a_period_has_its_start_and_not_its_end(database: Database) -> None:
-    """So that periods side by side have each row once."""
-    for hours in range(4):
-        write(database, predicted(ids=[at(NOON + hours * HOUR)]))
-    found = read(database, Period(NOON + HOUR, NOON + 3 * HOUR)).predictions
-    assert list(found["id"]) == [at(NOON + HOUR), at(NOON + 2 * HOUR)]
+def test_whoever_has_read_gets_what_came_since_though_it_is_older(
+    project: Project, database: Database
+) -> None:
+    write(project, predicted(2, ids=[at(NOON), at(NOON, 1)]))
+    [chunk] = stream(database, CONTRACT)
+    write(project, predicted(ids=[at(NOON - HOUR)]), predicted(ids=[at(NOON + HOUR)]))
+    assert streamed(database, after=chunk.last) == [at(NOON - HOUR), at(NOON + HOUR)]
+    assert streamed(database, after=chunk.last + 2) == []
+
+
+def test_a_number_of_arrival_is_not_used_again(project: Project, database: Database) -> None:
+    write(project, predicted(3))
+    [chunk] = stream(database, CONTRACT)
+    with database.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM predictions")
+    write(project, record := predicted())
+    assert streamed(database, after=chunk.last) == record.ids
+
+
+def test_a_period_has_its_start_and_not_its_end(project: Project, database: Database) -> None:
+    names = [at(NOON + hours * HOUR) for hours in range(4)]
+    write(project, predicted(4, ids=names))
+    period = Period(NOON + HOUR, NOON + 3 * HOUR)
+    assert streamed(database, period=period) == list(read(database, period)["id"]) == names[1:3]
 
 
 @pytest.mark.parametrize(
@@ -56,45 +82,43 @@ def test_a_period_has_its_start_and_not_its_end(database: Database) -> None:
         ({"version": "4'; DROP TABLE predictions; --"}, []),
     ],
 )
-def test_only_what_is_wanted_is_read(
-    database: Database, wanted: dict[str, str], values: list[float]
+def test_only_wanted_rows_are_read(
+    project: Project, database: Database, wanted: dict[str, str], values: list[float]
 ) -> None:
-    """By model, role, source or subject, whatever text that is."""
     different = [{"subjects": ["a"]}, {"model": OTHER}, {"role": "shadow"}, {"source": "batch"}]
-    for number, fields in enumerate(different):
-        value = np.array([100.0 + number])
-        write(database, predicted(ids=[at(NOON, number)], value=value, **fields))
-    assert list(read(database, ALWAYS, **wanted).predictions["value"]) == values  # type: ignore[arg-type]
+    write(project, *(
+        predicted(ids=[at(NOON, number)], value=np.array([100.0 + number]), **fields)
+        for number, fields in enumerate(different)
+    ))  # fmt: skip
+    found = read(database, ALWAYS, False, **wanted)
+    assert list(found["value"]) == values
+    assert streamed(database, **wanted) == list(found["id"])
 
 
-def test_a_label_judges_the_champion_and_its_shadow(database: Database) -> None:
-    """They have one id."""
-    champion = predicted()
-    write(database, champion, champion._replace(role="shadow"))
-    add(database, [Label(champion.ids[0], 850)])
-    found = read(database, ALWAYS).predictions
-    assert list(zip(found["role"], found["label"], strict=True)) == [
-        ("champion", 850), ("shadow", 850),
-    ]  # fmt: skip
+def test_the_latest_label_is_the_ground_truth_of_champion_and_shadow(
+    project: Project, database: Database
+) -> None:
+    champion, other = predicted(), predicted()
+    write(project, champion, champion._replace(role="shadow"), other)
+    for value in (850, 840):
+        add(database, [Label(champion.ids[0], value, NOON)])
+    found = read(database, ALWAYS, labelled=True)
+    assert found[["role", "label"]].to_numpy().tolist() == [["champion", 840], ["shadow", 840]]
+    assert found["observed_at"][0] == NOON and found["seq"][0] > found["arrival"][0]
+    assert list(read(database, ALWAYS)["label"].isna()) == [False, False, True]
 
 
-def test_a_period_without_predictions_is_an_empty_table(database: Database) -> None:
-    """With its columns, and their types."""
-    predictions, features = read(database, ALWAYS)
-    assert (len(predictions), len(features), len(predictions.columns)) == (0, 0, 15)
-    assert str(predictions["label"].dtype) == "float64"
-    assert "UTC" in str(predictions["at"].dtype)
+def test_nothing_is_an_empty_table(database: Database) -> None:
+    found = read(database, ALWAYS)
+    assert found.empty and found["label"].dtype == "float64" and len(found.columns) == 19
+    assert streamed(database) == [] and refusals(database, ALWAYS).empty
 
 
-def test_refusals_are_counted_by_column_and_reason(database: Database) -> None:
-    """The most frequent first, over all batches of the period."""
-    write(database, refused("area", "area", "rooms"), predicted())
-    write(database, refused("area", None))
+def test_rejected_inputs_are_counted_by_column_and_reason(
+    project: Project, database: Database
+) -> None:
+    write(project, refused("area", "area", "rooms"), predicted(), refused("area", None))
     found = refusals(database, ALWAYS)
-    counted = zip(found["column"].fillna("-"), found["reason"], found["count"], strict=True)
-    first, *others = counted
-    assert first == ("area", "allowed: something else", 3)
-    assert sorted(others) == [
-        ("-", "allowed: something else", 1), ("rooms", "allowed: something else", 1),
-    ]  # fmt: skip
+    assert found.iloc[0].tolist() == ["area", "allowed: something else", 3]
+    assert sorted(found["column"].fillna("-")) == ["-", "area", "rooms"]
     assert refusals(database, Period(NOON - HOUR, NOON)).empty

@@ -1,44 +1,45 @@
-"""The tables are made in an empty database; those of another version or program are refused."""
+"""Tables are made, or migrated from version 1 with all that is in them; others are refused."""
 
-import datetime
+import contextlib
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from mlref.core.errors import PredictionLogError
+from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.schema import LABELS, METADATA, RESULTS, SCHEMA_VERSION
-from tests.code.prediction_log.records import NOON, rows
+from mlref.prediction_log.reader import read, stream
+from mlref.prediction_log.schema import METADATA, SCHEMA_VERSION
+from tests.code.prediction_log.records import ALWAYS, HOUR, NOON, at, ids, predicted, rows, write
+from tests.fakes import CONTRACT
 
-NOWHERE = Path("/nowhere")
-"""No path is relative to it."""
-
-
-def test_an_empty_database_gets_the_tables(database: Database) -> None:
-    """And the version by which they were made."""
-    database.check()
-    assert rows(database, "prediction_log_version") == [{"version": SCHEMA_VERSION}]
-    names = set(sa.inspect(database.engine).get_table_names())
-    assert names == METADATA.tables.keys()
-    assert names == {
-        "prediction_log_version", "predictions", "refusals", "labels", "monitoring_results",
-    }  # fmt: skip
-
-
-def test_a_second_start_finds_them(database: Database) -> None:
-    """And creates nothing."""
-    database.check()
-    again = Database(str(database.engine.url.render_as_string(hide_password=False)), NOWHERE)
-    again.check()
-    again.close()
+HERE = Path(__file__).parent
+FIRST, SECOND, THIRD = (at(NOON + hours * HOUR) for hours in range(3))
+VERSION_1 = (
+    "INSERT INTO predictions (id, role, at, source, version, digest, features, value, lower, upper,"
+    " warnings, latency, request_id, subject) VALUES ('{}', 'champion', '2026-11-24T15:00:00+00:00',"
+    " 'serve', '3', 'd1ge57', '{{\"area\":70.5}}', 1, 0, 2, '[]', NULL, NULL, NULL)"
+    " ON CONFLICT DO NOTHING"
+)
+"""As a process of version 1 goes on writing."""
+LABEL_1 = "INSERT INTO labels VALUES ('{}', {}, NULL, NULL, '2026-11-24T15:00:00+00:00')"
 
 
-def test_two_processes_may_start_at_once(database: Database) -> None:
-    """One creates the tables, the others wait for it."""
-    url = database.engine.url.render_as_string(hide_password=False)
-    starters = [Database(url, NOWHERE) for _ in range(4)]
+def plant(database: Database) -> None:
+    """A log that version 1 has written."""
+    text = (HERE / f"version_1.{database.engine.dialect.name}.sql").read_text()
+    with database.engine.begin() as connection:
+        for statement in text.split(";\n"):
+            if statement.strip():
+                connection.exec_driver_sql(statement)
+
+
+def together(url: str, count: int) -> None:
+    """Open a database in several processes at once, each of which must succeed."""
+    starters = [Database(url, HERE) for _ in range(count)]
     problems: list[Exception] = []
 
     def start(one: Database) -> None:
@@ -56,53 +57,75 @@ def test_two_processes_may_start_at_once(database: Database) -> None:
     assert not problems
 
 
-@pytest.mark.parametrize(
-    ("found", "remedy"),
-    [(SCHEMA_VERSION + 1, "Update mlref"), (SCHEMA_VERSION - 1, "Go back to the older mlref")],
-)
-def test_another_version_is_refused_by_name(database: Database, found: int, remedy: str) -> None:
-    """The message has both versions and what to do."""
+def address(database: Database) -> str:
+    """Its URL, with the password."""
+    return database.engine.url.render_as_string(hide_password=False)
+
+
+def test_several_processes_that_open_a_new_log_at_once_make_it_once(database: Database) -> None:
+    together(address(database), 4)
     database.check()
-    with database.begin() as connection:
-        connection.execute(sa.text(f"update prediction_log_version set version = {found}"))
-    url = database.engine.url.render_as_string(hide_password=False)
-    other = Database(url, NOWHERE)
-    with pytest.raises(PredictionLogError) as refusal:
-        other.check()
-    other.close()
-    assert str(refusal.value) == (
-        f"{database.name} has schema version {found} of the prediction log; this mlref reads and"
-        f" writes version {SCHEMA_VERSION}. {remedy}, or let MLREF_LOG_URL name another database."
-    )
+    names = {*sa.inspect(database.engine).get_table_names()}
+    assert names == METADATA.tables.keys() >= {"predictions", "refusals", "label_events"}
+    assert rows(database, "prediction_log_version") == [{"version": SCHEMA_VERSION, "arrivals": 0}]
 
 
-def test_tables_of_another_program_are_not_touched(database: Database) -> None:
-    """A table of one of these names without a version is somebody else's."""
+def test_a_log_of_version_1_keeps_everything_and_goes_on(
+    project: Project, database: Database
+) -> None:
+    plant(database)
+    together(address(database), 3)
+    database.check()
+    assert ids(database) == [FIRST, FIRST, SECOND, THIRD]
+    [old] = stream(database, CONTRACT, role="champion")
+    assert old.ids == (FIRST, SECOND, THIRD)
+    found = read(database, ALWAYS)
+    assert found["label"].fillna(-1).tolist() == [850, 850, 900, -1]
+    assert found["observed_at"][0] == NOON + HOUR and found["subject"][0] == "Ada"
+    assert found["output"].isna().all()
+    assert [row["count"] for row in rows(database, "refusals")] == [2]
+    write(project, new := predicted(2))
+    [late] = stream(database, CONTRACT, after=old.last)
+    assert list(late.ids) == new.ids
+
+
+def test_a_process_of_version_1_may_go_on_writing(project: Project, database: Database) -> None:
+    plant(database)
+    names = [at(NOON + 3 * HOUR, number) for number in range(2)]
+    with database.engine.connect() as version_1:
+        with contextlib.closing(Database.of(project)) as migrated:
+            migrated.check()
+            [*_, last] = [chunk.last for chunk in stream(migrated, CONTRACT)]
+        for name in names:
+            version_1.exec_driver_sql(VERSION_1.format(name))
+        for name, value in ((names[0], 5), (FIRST, 850), (SECOND, 901)):
+            version_1.exec_driver_sql(LABEL_1.format(name, value))
+        version_1.commit()
+    with contextlib.closing(Database.of(project)) as later:
+        [chunk] = stream(later, CONTRACT, after=last)
+        assert list(chunk.ids) == names
+        found = read(later, ALWAYS, role="champion").set_index("id")["label"].dropna()
+        assert found.to_dict() == {FIRST: 850, SECOND: 901, names[0]: 5}
+        assert len(rows(later, "label_events")) == 4
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [("predictions", None), ("prediction_log_version", SCHEMA_VERSION + 1), ("refusals", None)],
+)
+def test_tables_of_a_newer_version_or_another_program_are_not_touched(
+    database: Database, table: str, values: Any
+) -> None:
     with database.engine.begin() as connection:
-        connection.execute(sa.text("create table predictions (theirs integer)"))
-    with pytest.raises(PredictionLogError, match="has a table 'predictions' that is not the pred"):
+        connection.exec_driver_sql(f"CREATE TABLE {table} (version integer)")
+        if values:
+            connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({values})")
+    with pytest.raises(PredictionLogError, match=f"reads and writes version {SCHEMA_VERSION}"):
         database.check()
+    assert sa.inspect(database.engine).get_table_names() == [table]
 
 
 def test_other_tables_beside_are_no_hindrance(database: Database) -> None:
-    """A database may be shared with another program."""
     with database.engine.begin() as connection:
-        connection.execute(sa.text("create table runs (theirs integer)"))
+        connection.exec_driver_sql("CREATE TABLE runs (theirs integer)")
     database.check()
-
-
-def test_moments_come_back_in_utc_and_json_as_it_was(database: Database) -> None:
-    """Whatever the zone in which they were given."""
-    cet = datetime.timezone(datetime.timedelta(hours=1))
-    result = {"naïve": [1, None, {"a": 0.1}]}
-    with database.begin() as connection:
-        connection.execute(
-            RESULTS.insert().values(name="drift", at=NOON.astimezone(cet), result=result)
-        )
-        connection.execute(LABELS.insert().values(prediction_id="x", value=1, received=NOON))
-    with database.begin(only_read=True) as connection:
-        [[name, at, found]] = connection.execute(sa.select(RESULTS))
-        [[observed]] = connection.execute(sa.select(LABELS.c.observed_at))
-    assert (name, at, at.utcoffset(), found, observed) == (
-        "drift", NOON, datetime.timedelta(0), result, None,
-    )  # fmt: skip

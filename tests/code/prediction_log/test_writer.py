@@ -1,290 +1,361 @@
-"""The writer takes what it is given at once, and its thread brings it to safety."""
+"""What is handed to the log is in the database once, whatever happens to the database meanwhile."""
 
+import contextlib
 import resource
 import threading
-import time
-from pathlib import Path
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
-from mlref.core.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault, PredictionLogError
+from mlref.core.rows import generate
+from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.encode import Batch
-from mlref.prediction_log.records import NoLog, PredictionLog
-from mlref.prediction_log.sink import Sink
-from mlref.prediction_log.spool import Spool
+from mlref.prediction_log.open import open_log
+from mlref.prediction_log.reader import stream
+from mlref.prediction_log.records import NoLog, PredictionLog, clean
 from mlref.prediction_log.writer import Writer
-from tests.code.prediction_log.records import Memory, predicted, refused, rows
+from tests.code.prediction_log.records import (
+    NOON,
+    OTHER,
+    PATIENCE,
+    at,
+    ids,
+    locked,
+    predicted,
+    refused,
+    rows,
+    until,
+    write,
+)
+from tests.fakes import CONTRACT
 
-FULL = EnvironmentFault("x.part cannot be written", OSError(28, "No space left on device"), "")
-
-
-class Gate(Memory):
-    """A destination that is not done until it is let."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reached, self.open = threading.Event(), threading.Event()
-
-    def write(self, batch: Batch) -> None:
-        """Wait, then keep rows."""
-        self.reached.set()
-        self.open.wait()
-        super().write(batch)
-
-
-def test_a_flush_waits_for_all_that_was_noted_before() -> None:
-    """In the order in which it came."""
-    memory = Memory()
-    with Writer(memory, interval=60) as log:
-        records = [predicted(count) for count in (1, 3, 2)]
-        for record in records:
-            log.predictions(record)
-        log.refusals(refused("area", "rooms"))
-        assert log.flush(timeout=60)
-        assert memory.ids == [name for record in records for name in record.ids]
-        assert (log.written, log.dropped, log.queue_length) == (8, 0, 0)
+NOWHERE = "postgresql://log@127.0.0.1:1/log"
 
 
-def test_close_writes_what_waits_and_ends_the_destination() -> None:
-    """A service that is told to stop loses nothing."""
-    memory = Memory()
-    log = Writer(memory, interval=60)
-    record = predicted(1000)
-    log.predictions(record)
-    log.close()
-    assert memory.ids == record.ids and memory.closed
-    log.close()
-    assert log.flush()
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked file is away after 50 ms."""
+    monkeypatch.setattr("mlref.prediction_log.database.PATIENCE", 0.05)
 
 
-def test_a_database_that_hangs_does_not_keep_the_service_from_stopping(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """It is told how many rows that may cost."""
-    gate = Gate()
-    log = Writer(gate, interval=60)
-    log.predictions(predicted(2))
-    log.close(timeout=0)
-    assert caplog.messages == ["2 rows of the prediction log may be lost: the database hangs."]
-    assert not log.flush(timeout=0)
-    gate.open.set()
-    log.close()
-    assert gate.written == 2
+@contextlib.contextmanager
+def full_disk(size: int = 0) -> Iterator[None]:
+    """A disk that takes no byte beyond the first ``size`` of a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_what_comes_after_the_end_is_counted_as_dropped() -> None:
-    """Not written, and not an error of the request."""
-    memory = Memory()
-    log = Writer(memory)
-    log.close()
-    log.predictions(predicted(2))
-    assert (memory.ids, log.dropped, log.queue_length) == ([], 2, 0)
+def test_a_prediction_has_every_field(project: Project, database: Database) -> None:
+    write(project, predicted(
+        2, ids=[at(NOON), at(NOON, 1)], unusual=np.eye(2, 4, dtype=bool), latency=0.25,
+        request_id="r1", subjects=["patient 7", None], role="shadow", source="batch",
+    ))  # fmt: skip
+    first, second = rows(database)
+    assert first == {
+        "id": at(NOON), "role": "shadow", "at": NOON, "source": "batch", "version": "3",
+        "digest": "d1ge57", "value": 100.0, "lower": 20.0, "upper": 180.0, "warnings": ["area"],
+        "features": {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": None},
+        "latency": 0.25, "request_id": "r1", "subject": "patient 7", "output": None, "arrival": 1,
+    }  # fmt: skip
+    assert (second["value"], second["subject"], second["warnings"]) == (101.0, None, ["rooms"])
+    assert second["arrival"] == 2
 
 
-def test_rows_are_written_in_batches() -> None:
-    """A thousand small requests are not a thousand transactions."""
-    gate = Gate()
-    with Writer(gate, batch=100, interval=60) as log:
-        for _ in range(1000):
-            log.predictions(predicted())
-        gate.open.set()
-    assert len(gate.ids) == 1000
-    assert (
-        len(gate.batches) <= 11 and max(len(batch["predictions"]) for batch in gate.batches) == 100
-    )
+def test_what_the_model_was_given_comes_back_to_the_bit(project: Project) -> None:
+    given = generate(CONTRACT, 200, seed=0)
+    write(project, predicted(200, rows=given))
+    with contextlib.closing(Database.of(project)) as database:
+        [chunk] = stream(database, CONTRACT)
+    np.testing.assert_array_equal(chunk.rows, given)
 
 
-def test_what_comes_while_a_batch_is_written_waits_for_the_next() -> None:
-    """Under load there is always something, and a transaction costs as much as twenty rows."""
-    gate = Gate()
-    with Writer(gate, batch=100, interval=60) as log:
-        log.predictions(predicted(100))
-        assert gate.reached.wait(60)
-        log.predictions(predicted(5))
-        gate.open.set()
-        while not gate.written:
-            time.sleep(0.001)
-        log.predictions(predicted(95))
-    assert [len(batch["predictions"]) for batch in gate.batches] == [100, 100]
+def test_requests_of_several_models_keep_their_order(project: Project, database: Database) -> None:
+    with open_log(project) as log:
+        for model in (None, OTHER, OTHER, None):
+            log.predictions(predicted(2, **({"model": model} if model else {})))
+    assert [row["version"] for row in rows(database)] == ["3", "3", "4", "4", "4", "4", "3", "3"]
 
 
-def test_a_full_batch_wakes_the_thread() -> None:
-    """It need not wait for the end of its interval."""
-    gate = Gate()
-    with Writer(gate, batch=10, interval=3600) as log:
-        log.predictions(predicted(10))
-        assert gate.reached.wait(60)
-        gate.open.set()
-
-
-def test_when_the_queue_is_full_what_comes_is_dropped_and_counted() -> None:
-    """The request does not wait; rows that are being written count as waiting."""
-    gate = Gate()
-    with Writer(gate, capacity=10, batch=1, interval=60) as log:
-        log.predictions(predicted(4))
-        assert gate.reached.wait(60)
-        log.predictions(predicted(6))
-        assert (log.queue_length, log.dropped) == (10, 0)
-        log.predictions(predicted(1))
+def test_equal_refusals_are_one_row_with_their_count(project: Project, database: Database) -> None:
+    with open_log(project) as log:
         log.refusals(refused("area", "area"))
-        assert (log.queue_length, log.dropped) == (10, 3)
-        gate.open.set()
-        assert log.flush(60)
-        log.predictions(predicted(10))
-        assert log.flush(60)
-        assert (log.written, log.queue_length, log.dropped) == (20, 0, 3)
+        log.refusals(refused("area", "rooms", "made up", None)._replace(times=2))
+    counts = {(row["column"], row["reason"]): row["count"] for row in rows(database, "refusals")}
+    reason = "allowed: something else"
+    assert counts == {("area", reason): 4, ("rooms", reason): 2, (None, reason): 4}
 
 
-def test_a_request_larger_than_the_queue_is_dropped_whole() -> None:
-    """Half of a request would be misleading."""
-    with Writer(memory := Memory(), capacity=10) as log:
-        log.predictions(predicted(11))
-        assert log.dropped == 11
-    assert memory.ids == []
+@pytest.mark.parametrize(
+    "subject",
+    ["'; DROP TABLE predictions; --", "' OR '1'='1", "%s %(id)s ? :id \\' {0}", "患者 🙂 \u202e \x1b[31m",
+     "nul \0 and half \ud83d", "both halves \ud83d\ude42", "x" * 100_000, ""],
+)  # fmt: skip
+def test_whatever_the_subject_is_it_is_text(
+    project: Project, database: Database, subject: str
+) -> None:
+    write(project, predicted(subjects=[subject], request_id=subject))
+    [row] = rows(database)
+    kept = subject.replace("\ud83d\ude42", "🙂").replace("\0", "\ufffd").replace("\ud83d", "\ufffd")
+    assert row["subject"] == row["request_id"] == clean(subject) == kept
 
 
-def test_a_batch_that_nothing_took_is_written_again(caplog: pytest.LogCaptureFixture) -> None:
-    """Before what came later; the log says once that it waits in memory."""
-    memory, tried = Memory(), threading.Semaphore(0)
+def test_a_row_that_is_sent_again_is_there_once_and_a_shadow_beside(
+    project: Project, database: Database
+) -> None:
+    record = predicted(3)
+    write(project, record, record, record._replace(role="shadow"))
+    assert len(rows(database)) == 6
 
-    class Refusing(Memory):
-        def write(self, batch: Batch) -> None:
-            tried.release()
-            super().write(batch)
 
-    memory = Refusing()
-    memory.refusal = FULL
-    with Writer(memory, interval=0.001) as log:
-        first, second = predicted(2), predicted(3)
-        log.predictions(first)
-        for _ in range(3):
-            assert tried.acquire(timeout=60)
-        log.predictions(second)
-        memory.refusal = None
-        assert log.flush(60)
-    assert memory.ids == [*first.ids, *second.ids] and log.dropped == 0
+def test_while_the_file_is_locked_rows_wait_and_then_arrive_once(
+    local: Project, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = [predicted(2) for _ in range(60)]
+    with open_log(local) as log:
+        for record in sent[:20]:
+            log.predictions(record)
+        assert log.flush(PATIENCE)
+        with locked(local):
+            for record in sent[20:40]:
+                log.predictions(record)
+                assert log.flush(PATIENCE)
+            log.refusals(refused("area"))
+            assert log.flush(PATIENCE) and (log.written, log.queue_length) == (40, 0)
+        for record in sent[40:]:
+            log.predictions(record)
+        until(lambda: log.written == 121)
+    with contextlib.closing(Database.of(local)) as database:
+        assert ids(database) == [name for record in sent for name in record.ids]
+        assert len({row["arrival"] for row in rows(database)}) == 120
+        assert len(rows(database, "refusals")) == 1
+    with contextlib.closing(Database.fallback(local)) as fallback:
+        assert rows(fallback) == rows(fallback, "refusals") == []
+    assert (log.dropped, log.rejected) == (0, 0)
+    [message] = caplog.messages
+    assert message.endswith(f"Rows wait in {local.spool}/waiting.db.")
+
+
+def test_rows_that_an_earlier_process_left_arrive_with_the_next(
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = predicted(2000, subjects=["naïve"] * 2000)
+    with monkeypatch.context() as patch:
+        patch.setenv("MLREF_LOG_URL", NOWHERE)
+        with pytest.raises(EnvironmentFault, match="The prediction log at 127.0.0.1:1 cannot be"):
+            open_log(project)
+        with open_log(project, patient=True) as log:
+            log.predictions(record)
+    assert (log.written, log.dropped) == (0, 0) and f"Rows wait in {project.spool}" in caplog.text
+    with open_log(project) as log:
+        until(lambda: log.written == 2000)
+    with contextlib.closing(Database.of(project)) as database:
+        assert ids(database) == record.ids and rows(database)[0]["subject"] == "naïve"
+
+
+REFUSE = {
+    "sqlite": "CREATE TRIGGER picky BEFORE INSERT ON predictions WHEN new.value > 900"
+    " BEGIN SELECT RAISE(ABORT, 'picky'); END",
+    "postgresql": "ALTER TABLE predictions ADD CONSTRAINT picky CHECK (value < 900)",
+}
+RELENT = {
+    "sqlite": "DROP TRIGGER picky",
+    "postgresql": "ALTER TABLE predictions DROP CONSTRAINT picky",
+}
+
+
+def test_a_row_that_the_database_refuses_is_kept_and_does_not_hold_up_the_others(
+    project: Project, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind = database.engine.dialect.name
+    with database.begin() as connection:
+        connection.exec_driver_sql(REFUSE[kind])
+    value = np.arange(897.0, 904.0, 1.1)
+    bad = predicted(7, value=value)
+    with open_log(project) as log:
+        log.predictions(bad)
+        log.predictions(good := predicted(3))
+        log.refusals(refused("area"))
+        until(lambda: log.written == 7 and log.rejected == 4)
+        log.predictions(more := predicted())
+        assert log.flush(PATIENCE) and (log.dropped, log.queue_length) == (0, 0)
+    assert ids(database) == [*bad.ids[:3], *good.ids, *more.ids]
+    assert caplog.text.count("refuses a row") == 4
+    with database.begin() as connection:
+        connection.exec_driver_sql(RELENT[kind])
+    with open_log(project) as log:
+        until(lambda: log.written == 4)
+    assert ids(database) == [*bad.ids, *good.ids, *more.ids]
+
+
+def test_a_row_that_no_database_takes_as_it_is_is_kept(local: Project) -> None:
+    with open_log(local) as log:
+        log.predictions(predicted(2, value=np.array([np.nan, 1.0])))  # NaN is null in SQLite
+        until(lambda: (log.written, log.rejected) == (1, 1))
+    with contextlib.closing(Database.fallback(local)) as fallback:
+        assert len(rows(fallback)) == 1
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_deleted_or_replaced_is_noticed_and_made_anew(
+    local: Project, replaced: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_log(local) as log:
+        log.predictions(predicted(5))
+        assert log.flush(PATIENCE) and log.written == 5
+        if replaced:
+            (local.root / "other.db").write_bytes(b"")
+            (local.root / "other.db").rename(local.log)
+        else:
+            local.log.unlink()
+        log.predictions(second := predicted(3))
+        assert log.flush(PATIENCE) and log.written == 3
+        log.predictions(third := predicted(1))
+        assert log.flush(PATIENCE)
+    with contextlib.closing(Database.of(local)) as database:
+        assert ids(database) == [*second.ids, *third.ids]
+    assert (log.written, log.dropped) == (4, 0)
     assert caplog.messages == [
-        "x.part cannot be written: No space left on device. Rows wait in memory, and 50000 fit there."
+        f"The prediction log {local.log} was deleted or replaced; the next row makes it anew."
     ]
 
 
 def test_on_a_full_disk_rows_wait_in_memory_and_arrive_when_there_is_room(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    local: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the database nor the spool can grow meanwhile, and no half of a row is left."""
-    tried = threading.Semaphore(0)
-
-    class Counted(Sink):
-        def write(self, batch: Batch) -> None:
-            try:
-                super().write(batch)
-            except EnvironmentFault:
-                tried.release()
-                raise
-
-    database = Database("sqlite:///log.db", tmp_path)
-    database.check()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Writer(Counted(database, Spool(tmp_path / "spool"), retry=0), interval=0.001) as log:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
-        try:
-            log.predictions(record := predicted(2, subjects=["x" * 2_000_000, None]))
-            for _ in range(3):
-                assert tried.acquire(timeout=60)
-            assert (log.written, log.queue_length, log.dropped) == (0, 2, 0)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert log.flush(60)
-    assert [row["id"] for row in rows(database)] == record.ids
-    assert (log.written, log.dropped) == (2, 0)
-    assert "log.db cannot be used: " in caplog.messages[0]
-    assert caplog.messages[1].endswith(
-        "cannot be written: File too large. Rows wait in memory, and 50000 fit there."
-    )
-    database.close()
+    with open_log(local) as log:
+        log.predictions(predicted())
+        assert log.flush(PATIENCE)
+        with full_disk():
+            log.predictions(record := predicted(2))
+            until(lambda: "Rows wait in memory" in caplog.text)
+            assert (log.written, log.queue_length, log.dropped) == (1, 2, 0)
+            assert not log.flush(0)
+        assert log.flush(PATIENCE)
+        until(lambda: log.written == 3)
+    with contextlib.closing(Database.of(local)) as database:
+        assert ids(database)[1:] == record.ids
 
 
-def test_rows_that_nothing_took_until_the_end_are_counted_as_dropped(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The service stops all the same, and says how many are lost."""
-    memory = Memory()
-    memory.refusal = FULL
-    log = Writer(memory, interval=0.001)
-    log.predictions(predicted(2))
-    log.refusals(refused("area"))
-    log.close()
-    assert (log.dropped, log.queue_length, memory.closed) == (3, 0, True)
-    assert caplog.messages[-1] == "3 rows of the prediction log are lost: nothing took them."
+def test_on_a_disk_that_is_full_until_the_end_the_lost_rows_are_counted(local: Project) -> None:
+    log = open_log(local)
+    with full_disk():
+        for _ in range(20):
+            log.predictions(predicted(60))
+        with pytest.raises(EnvironmentFault, match="^1,200 rows of the prediction log are lost"):
+            log.close()
+    assert (log.dropped, log.queue_length) == (1200, 0)
 
 
-def test_a_mistake_in_a_record_does_not_end_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Its rows are dropped, and the reason is logged."""
-    with Writer(memory := Memory(), interval=60) as log:
-        log.predictions(predicted(2, ids=["no id", "no id"]))
-        assert log.flush(60)
-        log.predictions(sound := predicted())
-        assert log.flush(60)
-        assert (log.dropped, log.queue_length) == (2, 0)
-    assert memory.ids == sound.ids
-    assert "2 rows of the prediction log cannot be encoded" in caplog.text
-
-
-@pytest.mark.parametrize("error", [ValueError("a mistake of ours"), KeyError("predictions")])
-def test_a_mistake_of_the_destination_does_not_end_the_log(
-    error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The batch is dropped, and the next one is written."""
-    memory = Memory()
-    memory.refusal = error
-    with Writer(memory, interval=60) as log:
+def test_a_database_that_hangs_does_not_keep_the_service_from_stopping(local: Project) -> None:
+    log = open_log(local)
+    with locked(local):
         log.predictions(predicted(2))
-        assert log.flush(60)
-        memory.refusal = None
-        log.predictions(predicted(3))
-    assert (memory.written, log.dropped) == (3, 2)
-    assert "2 rows of the prediction log cannot be written" in caplog.text
+        with pytest.raises(EnvironmentFault, match="2 rows .* are lost: .* hangs"):
+            log.close(timeout=0.1)
+        assert not log.flush(timeout=0)
+    log.close()
+    assert log.queue_length == 0
 
 
-def test_a_replay_that_fails_does_not_end_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Nor does an end that fails keep the service from stopping."""
-
-    class Failing(Memory):
-        def replay(self) -> bool:
-            raise RuntimeError("planted")
-
-        close = replay  # type: ignore[assignment]
-
-    with Writer(memory := Failing(), batch=1, interval=60) as log:
-        for _ in range(2):
-            log.predictions(predicted())
-            assert log.flush(60)
-    assert memory.written == 2 and "planted" in caplog.text
+def test_what_does_not_fit_into_the_queue_is_dropped_whole_and_counted(local: Project) -> None:
+    with Writer(Database.of(local), Database.fallback(local), capacity=10) as log:
+        Database.of(local).check()
+        local.spool.mkdir()
+        with locked(local):
+            log.predictions(predicted(4))
+            log.predictions(predicted(7))
+            log.refusals(refused(*["area"] * 7))
+            assert (log.queue_length, log.dropped) == (4, 14)
+        assert log.flush(PATIENCE) and (log.queue_length, log.dropped) == (0, 14)
+        log.predictions(predicted(10))
+    assert (log.written, log.dropped) == (14, 14)
 
 
-def test_many_threads_may_write_at_once() -> None:
-    """Shadow scoring runs beside the requests; no row is lost or counted twice."""
-    with Writer(memory := Memory(), batch=10) as log:
+def test_what_comes_after_the_end_is_dropped(local: Project) -> None:
+    log = open_log(local)
+    log.close()
+    log.predictions(predicted(2))
+    assert (log.dropped, log.flush()) == (2, True)
+    log.close()
 
-        def send() -> None:
-            for _ in range(250):
-                log.predictions(predicted(2))
 
-        threads = [threading.Thread(target=send) for _ in range(4)]
+@pytest.mark.parametrize("field", ["ids", "rows", "value", "lower", "unusual", "subjects"])
+def test_a_record_whose_parts_differ_in_length_is_dropped(
+    local: Project, field: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = {
+        "ids": [at(NOON)], "rows": np.zeros((1, 4)), "value": np.zeros(1), "lower": np.zeros(1),
+        "unusual": np.zeros((1, 4), bool), "subjects": ["a"],
+    }  # fmt: skip
+    with open_log(local) as log:
+        log.predictions(predicted(2, **{field: parts[field]}))
+        assert log.flush(PATIENCE)
+        log.predictions(predicted())
+    assert log.written == 1 and log.dropped > 0 and "cannot be written" in caplog.text
+
+
+def test_many_threads_may_write_at_once(project: Project, database: Database) -> None:
+    sent = [[predicted(2) for _ in range(100)] for _ in range(4)]
+    with open_log(project) as log:
+        threads = [
+            threading.Thread(target=lambda part=part: [*map(log.predictions, part)])
+            for part in sent
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert (memory.written, len({*memory.ids}), log.dropped) == (2000, 2000, 0)
-    assert log.queue_length == 0
+    assert ids(database) == sorted(name for part in sent for one in part for name in one.ids)
+    assert (log.written, log.dropped, log.queue_length) == (800, 0, 0)
+    assert sorted(row["arrival"] for row in rows(database)) == [*range(1, 801)]
 
 
-def test_a_service_without_a_log_forgets(tmp_path: Path) -> None:
-    """By the same calls."""
-    logs: list[PredictionLog] = [NoLog(), Writer(Memory())]
-    for log in logs:
-        log.predictions(predicted())
-        log.refusals(refused("area"))
-    assert isinstance(logs[1], Writer)
-    logs[1].close()
+def test_two_processes_share_a_log_and_its_fallback(local: Project, impatient: None) -> None:
+    sent = [predicted(2) for _ in range(40)]
+    with open_log(local) as one, open_log(local) as other:
+        with locked(local):
+            for number, record in enumerate(sent):
+                (one, other)[number % 2].predictions(record)
+            assert one.flush(PATIENCE) and other.flush(PATIENCE)
+        until(lambda: one.written + other.written >= 80)
+    with contextlib.closing(Database.of(local)) as database:
+        assert ids(database) == sorted(name for record in sent for name in record.ids)
+
+
+def test_files_of_the_first_edition_are_named_and_left_alone(
+    local: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    local.spool.mkdir()
+    old = [local.spool / name for name in ("1.corrupt", "2.jsonl", "3.part")]
+    for path in old:
+        path.write_text("{}")
+    for _ in range(2):
+        open_log(local).close()
+    assert all(path.read_text() == "{}" for path in old)
+    assert caplog.text.count("first edition") == 2 and "2.jsonl" in caplog.text
+
+
+def test_a_fallback_that_cannot_be_written_is_refused_with_its_variable(local: Project) -> None:
+    local.spool.write_text("a file")
+    with pytest.raises(EnvironmentFault, match="MLREF_LOG_SPOOL"):
+        open_log(local, patient=True)
+
+
+def test_a_url_that_is_none_is_refused_even_by_the_patient(
+    local: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLREF_LOG_URL", "nonsense")
+    with pytest.raises(PredictionLogError, match="is not the address of a database"):
+        open_log(local, patient=True)
+
+
+def test_a_service_without_a_log_forgets() -> None:
+    log: PredictionLog = NoLog()
+    log.predictions(predicted())
+    log.refusals(refused("area"))

@@ -34,7 +34,6 @@ def do(store: Store, *steps: str) -> None:
 def test_a_line_says_who_did_what_when_and_why(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what the champion was before."""
     monkeypatch.setattr("getpass.getuser", lambda: "ada")
     do(store, "promote a")
     note(store, "promote", {"digest": "b", "version": "2"}, "naïve\nbut mine", forced=True)
@@ -48,7 +47,6 @@ def test_a_line_says_who_did_what_when_and_why(
 
 
 def test_lines_are_added_and_never_changed(store: Store) -> None:
-    """What was in the file stays its beginning."""
     before = b""
     for step in ("promote a", "keep b", "promote b", "rollback a"):
         do(store, step)
@@ -58,7 +56,6 @@ def test_lines_are_added_and_never_changed(store: Store) -> None:
 
 
 def test_what_the_last_line_says_is_not_said_twice(store: Store) -> None:
-    """A command that a crash has stopped is run again."""
     note(store, "promote", model("a"), "first")
     note(store, "promote", model("a"), "again")
     assert [entry["reason"] for entry in read(store)] == ["first"]
@@ -66,7 +63,6 @@ def test_what_the_last_line_says_is_not_said_twice(store: Store) -> None:
 
 @pytest.mark.parametrize("torn", ['{"at": "2026', "{", '{"at": "2026-11-24", "who": "x"\n'])
 def test_a_line_that_was_cut_off_is_passed_over(store: Store, torn: str) -> None:
-    """And the next one begins on a line of its own."""
     do(store, "promote a")
     with (store.folder / FILE).open("a") as file:
         file.write(torn)
@@ -77,7 +73,6 @@ def test_a_line_that_was_cut_off_is_passed_over(store: Store, torn: str) -> None
 
 
 def test_a_trail_that_cannot_be_written_is_a_fault_of_the_environment(store: Store) -> None:
-    """And then nothing is promoted."""
     (store.folder / FILE).mkdir()
     with pytest.raises(EnvironmentFault, match="audit.jsonl cannot be written"):
         note(store, "promote", model("a"), "")
@@ -101,28 +96,24 @@ def test_a_trail_that_cannot_be_written_is_a_fault_of_the_environment(store: Sto
 def test_the_champion_before_the_present_one(
     store: Store, steps: list[str], earlier: str | None
 ) -> None:
-    """A rollback takes back a promotion."""
     do(store, *steps)
     assert earlier_champion(store) == earlier
 
 
 @pytest.mark.parametrize("intent", ["promote c", "rollback a"])
 def test_what_was_noted_and_not_done_does_not_count(store: Store, intent: str) -> None:
-    """A crash came between the line and the pointer."""
     do(store, "promote a", "promote b")
     note(store, intent.split()[0], model(intent.split()[1]), "crash")
     assert earlier_champion(store) == "a"
 
 
 def test_a_champion_from_before_the_trail_is_known_by_the_first_line(store: Store) -> None:
-    """An older clone has a champion and no trail."""
     store.point("champion", "old")
     do(store, "promote a")
     assert earlier_champion(store) == "old"
 
 
 def test_a_champion_that_the_trail_does_not_know_has_no_earlier_one(store: Store) -> None:
-    """Somebody has written the pointer by hand."""
     do(store, "promote a", "promote b")
     store.point("champion", "c")
     assert earlier_champion(store) is None

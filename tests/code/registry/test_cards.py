@@ -1,8 +1,6 @@
 """Cards say only what a file says, leave nothing empty, and name what is missing."""
 
-import copy
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +9,30 @@ import pytest
 from mlref.bundle.store import Store
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project, read_json, write_json
-from mlref.registry.cards import LIMIT, REST, brief, cards, write
-from tests.fakes import CONTRACT_TEXT
+from mlref.registry.cards import LIMIT, brief, cards, write
+from mlref.registry.digits import interval
+from tests.fakes import CONTRACT, CONTRACT_TEXT
+from tests.projects import NULLABLE_TEXT
 
 EMPTY = re.compile(
-    r"\| *\||: *$|\*\*\s*\*\*|``|^- *$|\bNone\b|\bnan\b|(^#[^\n]*\n+)(?=#|\Z)|\(\)", re.MULTILINE
+    r"\| *\||: *$|\*\*\s*\*\*|``|^- *$|\bNone\b|\bnan\b|(^#[^\n]*\n+)(?=#|\Z)|\(\)|\n\n\n",
+    re.MULTILINE,
 )
-"""A cell, a field after a colon, bold or code text, a bullet or a section without content."""
+"""A cell, a field after a colon, bold or code text, a bullet, a section without content; a gap."""
+NAMES = ["model-card.md", "datasheet.md"]
+FOUND = {"value": 5.0, "lower": 1.0, "upper": 9.0}
+SOURCE = "{kind: file, path: data/source/rents.csv}"
 
 
 def empty(card: str) -> list[str]:
     """Places of a card where something is missing; a line that ends in a colon announces what follows."""
-    announced = re.sub(r":\n\n(?=[|-])", ".\n\n", card)
-    return [match[0] for match in EMPTY.finditer(announced)]
+    return [match[0] for match in EMPTY.finditer(re.sub(r":\n\n(?=[|-])", ".\n\n", card))]
+
+
+def card_with(project: Project, **metrics: Any) -> str:
+    """The model card after parts of metrics.json were replaced."""
+    write_json(project.metrics, read_json(project.metrics) | metrics)
+    return cards(project)["model-card.md"]
 
 
 @pytest.mark.parametrize(
@@ -31,54 +40,49 @@ def empty(card: str) -> list[str]:
     ["| a |  |", "Licence: \n", "- \n", "**Users.** None", "## A\n\n## B\n\nx", "# A\n", "``"],
 )
 def test_an_empty_field_is_seen(text: str) -> None:
-    """Or the tests below could not fail."""
     assert empty(f"# Card\n\nText.\n\n{text}")
 
 
-@pytest.mark.parametrize("name", ["model-card.md", "datasheet.md"])
-def test_a_card_of_any_contract_has_no_empty_field(registered: Project, name: str) -> None:
-    """Nor does the one that is made without a registration."""
+@pytest.mark.parametrize("name", NAMES)
+def test_no_card_has_an_empty_field(registered: Project, name: str) -> None:
     written = (registered.cards / name).read_text(encoding="utf-8")
     assert empty(written) == empty(cards(registered)[name]) == []
     assert "Monthly rents" in written
 
 
-@pytest.mark.parametrize("name", ["model-card.md", "datasheet.md"])
-def test_a_contract_that_declares_no_more_than_it_must_has_no_empty_field_either(
+@pytest.mark.parametrize("name", NAMES)
+def test_a_contract_that_declares_little_has_no_empty_field_either(
     project: Project, name: str
 ) -> None:
-    """No slice, promise, identity, unit, usual range or sensitive column."""
     lines = CONTRACT_TEXT.splitlines()
     plain = [line for line in lines if not re.match(r" +(unit|expected):", line)]
     project.contract.write_text("\n".join(plain))
-    nothing: dict[str, Any] = {"slices": {}, "promises": [], "fairness": {}, "features": {}}
+    nothing: dict[str, Any] = {
+        "slices": {},
+        "promises": [],
+        "fairness": {},
+        "features": {},
+        "ladder": {},
+    }
     write_json(project.metrics, read_json(project.metrics) | nothing)
+    write_json(project.tuning, read_json(project.tuning) | {"parameters": {}})
     assert empty(cards(project)[name]) == []
+    assert empty(brief(project, 10.0)) == []
 
 
 def test_the_model_card_says_what_the_files_say(registered: Project) -> None:
-    """Purpose, figures, verdict, limits and origin."""
     card = (registered.cards / "model-card.md").read_text(encoding="utf-8")
     (record,) = Store(registered.store).records()
-    rmse = record["metrics"]["rmse"]
     for text in (
         "Examples in tests.", "Readers of the tests.", "- Real rents.", "- No home is real.",
         "`elastic_net` with alpha 0.01, l1_ratio 0.5: the simplest candidate within one standard error",
-        "On 30 held-out rows", "95% bootstrap intervals",
-        f"| elastic_net | {rmse['value']:.3g} [{rmse['lower']:.3g}, {rmse['upper']:.3g}] |",
+        "On the 30 rows of the test set", f"| elastic_net | {interval(record['metrics']['rmse'])} |",
         "| single_feature |", "promise to hold 90%", "**promote**", record["gate"]["reasons"][0],
-        record["data"], record["contract"], record["digest"], "Commit: none, outside of git",
+        record["data"], record["contract"], record["digest"], "Commit: *not recorded*", "**Warning.**",
         f"scikit-learn {record['libraries']['scikit-learn']}",
     ):  # fmt: skip
         assert text in card, text
-
-
-def test_without_a_registration_a_card_has_nothing_that_changes_between_equal_runs(
-    registered: Project,
-) -> None:
-    """Neither verdict nor commit nor packages; it says where they are."""
-    card = cards(registered)["model-card.md"]
-    (record,) = Store(registered.store).records()
+    plain = cards(registered)["model-card.md"]
     for text in (
         "Verdict of the gate",
         "Commit:",
@@ -86,49 +90,43 @@ def test_without_a_registration_a_card_has_nothing_that_changes_between_equal_ru
         record["digest"],
         record["created"],
     ):
-        assert text not in card, text
-    assert "`mlref lineage champion`" in card
+        assert text not in plain, "nothing that changes between equal runs"
 
 
-def paths(value: Any, *before: Any) -> Iterator[tuple[Any, ...]]:
-    """The path to every key of nested mappings and lists."""
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        if isinstance(value, dict):
-            yield *before, key
-        if isinstance(item, dict | list):
-            yield from paths(item, *before, key)
+def test_what_an_older_record_lacks_is_not_recorded(project: Project) -> None:
+    write(project, {"digest": "0" * 64, "commit": "a" * 40})
+    card = (project.cards / "model-card.md").read_text(encoding="utf-8")
+    assert card.count("*not recorded*") == 2
+    assert empty(card) == []
 
 
-ENTRIES = {"slices", "baselines", "ladder", "shares", "parameters"}
-"""Mappings of any number of entries, each a line of its own."""
-
-
-@pytest.mark.parametrize(("report", "used"), [("metrics", 60), ("profile", 20), ("tuning", 3)])
-def test_a_figure_that_is_missing_is_named(project: Project, report: str, used: int) -> None:
-    """Each key of each report is planted as missing: it is named, or the cards never used it."""
+@pytest.mark.parametrize(
+    ("report", "place"),
+    [
+        ("metrics", ["rmse"]), ("metrics", ["rmse", "lower"]), ("metrics", ["coverage", "promised"]),
+        ("metrics", ["slices", "heating = gas", "bias"]), ("metrics", ["promises", 0, "worst"]),
+        ("metrics", ["baselines", "mean", "r2", "value"]), ("metrics", ["fairness"]),
+        ("profile", ["rows"]), ("profile", ["columns", "area", "quantiles", "0.5"]),
+        ("tuning", ["rule"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_value_that_is_missing_in_a_report_is_named(
+    project: Project, report: str, place: list[Any]
+) -> None:
     path: Path = getattr(project, report)
-    whole, before, named = read_json(path), cards(project), 0
-    for place in paths(whole):
-        *parents, last = place
-        if parents and parents[-1] in ENTRIES:
-            continue
-        planted = copy.deepcopy(whole)
-        part = planted
-        for key in parents:
-            part = part[key]
-        del part[last]
-        write_json(path, planted)
-        try:
-            assert cards(project) == before, place
-        except MlrefError as error:
-            assert str(error).startswith(path.name) and f" has no {last!r}. " in str(error), place
-            named += 1
-    assert named >= used
+    content = part = read_json(path)
+    for key in place[:-1]:
+        part = part[key]
+    del part[place[-1]]
+    write_json(path, content)
+    with pytest.raises(MlrefError, match=f"a report lacks a value: .*'{place[-1]}'.* `make train`"):
+        cards(project)
+        brief(project, 10.0)
 
 
 @pytest.mark.parametrize("report", ["metrics", "profile", "tuning"])
-def test_a_report_that_is_missing_is_named(project: Project, report: str) -> None:
-    """And no card is written; those that were there stay."""
+def test_a_report_that_is_missing_leaves_the_earlier_cards(project: Project, report: str) -> None:
     project.cards.mkdir()
     (project.cards / "model-card.md").write_text("before")
     path: Path = getattr(project, report)
@@ -138,19 +136,88 @@ def test_a_report_that_is_missing_is_named(project: Project, report: str) -> Non
     assert [file.name for file in project.cards.iterdir()] == ["model-card.md"]
 
 
-def test_a_registration_without_a_verdict_is_named(project: Project) -> None:
-    """No card of a registered model leaves it out."""
-    with pytest.raises(MlrefError, match="^The registration record has no 'gate'"):
-        write(project, {"digest": "0" * 64, "commit": None, "libraries": {}})
+@pytest.mark.parametrize("issues", [1, 40])
+def test_the_description_of_a_version_is_short_whole_and_without_tables(
+    project: Project, issues: int
+) -> None:
+    more = "".join(f"{'Trouble ' * 30}{number}., " for number in range(issues))
+    text = project.contract.read_text()
+    project.contract.write_text(text.replace("known_issues: [", f"known_issues: [{more}"))
+    card = brief(project, 12.34)
+    assert len(card) <= LIMIT and "|" not in card
+    for words in ("Examples in tests.", "RMSE", "12.3 euro wide", "sensitive", "30 rows"):
+        assert words in card
+    assert ("more known issues are in the model card" in card) == (issues == 40)
+    assert card.endswith("`cards/model-card.md` among the artefacts of the run.\n")
 
 
-def test_a_long_card_is_cut_between_sections() -> None:
-    """A database behind MLflow takes no longer description; it says where the rest is."""
-    sections = [f"## Section {number}\n\n{'text ' * 150}" for number in range(10)]
-    card = "# Card\n\n" + "\n\n".join(sections)
-    short = brief(card)
-    assert LIMIT - 1000 < len(short) <= LIMIT
-    assert short.endswith(REST)
-    assert card.startswith(short.removesuffix(REST))
-    assert short.removesuffix(REST).endswith("text ")
-    assert brief("# Short card\n") == "# Short card\n"
+def test_small_slices_and_broken_promises_stand_out(project: Project) -> None:
+    promise = {"promise": "a | b", "passed": False, "broken": 4, "worst": None, "tolerance": 0.0}
+    card = card_with(
+        project, slices={"heating = wood": {"rows": 3, "judged": False}}, promises=[promise]
+    )
+    assert f"| heating = wood | 3 |{' too few to judge |' * 3}" in card
+    assert r"| a \| b | **no** | 4 | not a number | 0 |" in card
+
+
+def test_groups_of_a_sensitive_feature_are_compared(project: Project) -> None:
+    text = project.contract.read_text()
+    sensitive = "    example: oil\n    sensitive: true\n"
+    project.contract.write_text(text.replace("    example: oil\n", sensitive))
+    judged = {
+        "judged": True, "groups": {"heating = gas": 12, "heating = oil": 11},
+        "differences": {"rmse": FOUND | {"by_chance": 4.5}},
+    }  # fmt: skip
+    unjudged = {"judged": False, "reason": "The contract has no slice of it."}
+    card = card_with(project, fairness={"heating": judged, "area": unjudged})
+    assert "The model is given sensitive features: Heating." in card
+    assert "heating (heating = gas: 12 rows, heating = oil: 11 rows):" in card
+    assert "| RMSE | 5.00 [1.00, 9.00] | 4.5 |" in card
+    assert "area is not judged. The contract has no slice of it." in card
+    assert "RMSE differs between the groups of heating." in brief(project, 10.0)
+    card_with(
+        project, fairness={"heating": judged | {"differences": {"rmse": FOUND | {"by_chance": 7}}}}
+    )
+    assert "differs by no more than chance explains" in brief(project, 10.0)
+
+
+def test_what_each_feature_is_worth_is_shown_where_it_was_measured(project: Project) -> None:
+    assert "What each feature is worth" not in card_with(project, features={})
+    card = card_with(project, features=dict.fromkeys(CONTRACT.names, FOUND))
+    assert "| area | 5.00 [1.00, 9.00] |" in card
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (SOURCE, "Source: the file `data/source/rents.csv`"),
+        ("{kind: scikit-learn, loader: load_diabetes, options: {scaled: false}}",
+         "Source: `sklearn.datasets.load_diabetes(scaled=False)`"),
+        ('{kind: sql, url_from: RENTS_URL, query: "select *\\nfrom rents"}',
+         "Source: the database that `RENTS_URL` names: `select * from rents`"),
+    ],
+)  # fmt: skip
+def test_the_datasheet_names_the_source_without_an_address(
+    project: Project, source: str, words: str
+) -> None:
+    project.contract.write_text(project.contract.read_text().replace(SOURCE, source))
+    assert words in cards(project)["datasheet.md"]
+
+
+def test_the_datasheet_declares_and_measures_every_column(project: Project) -> None:
+    text = NULLABLE_TEXT.replace("target:\n", "identity: [flat, house]\ntarget:\n")
+    text = text.replace("example: 70.5", "example: 70.5\n    error: 0.25")
+    project.contract.write_text(text.replace("example: oil", "example: oil\n    sensitive: true"))
+    profile = read_json(project.profile)
+    profile["columns"]["balcony"] = {"null_share": 1.0}
+    write_json(project.profile, profile)
+    write_json(project.metrics, read_json(project.metrics) | {"slices": {}, "promises": []})
+    sheet = cards(project)["datasheet.md"]
+    shares = profile["columns"]["heating"]["shares"]
+    for words in (
+        "120 rows: 90 to train on, 30 in the test set.", "the seed 4 decides its side",
+        "A row is named by flat, house;", "Sensitive: Heating.", profile["data"],
+        "| `area` | Area | Living area. | number | a number from 5 to 1000 (m²) | 20 to 300 | 0.25 | no |",
+        f"gas: {shares['gas']:.1%}, oil: {shares['oil']:.1%}", "| `balcony` | 100.0% | no value |",
+    ):  # fmt: skip
+        assert words in sheet, words

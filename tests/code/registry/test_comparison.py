@@ -14,7 +14,6 @@ from tests.projects import RENTS_TEXT, Rivals, adopt, crown, rents, run_data, ru
 
 
 def test_without_a_champion_the_model_is_judged_alone(trained: Project) -> None:
-    """The content of gate.json has the shape that is fixed."""
     gate = judge(trained, Store(trained.store))
     assert set(gate) == {"verdict", "reasons", "digest", "champion", "checks"}
     assert (gate["verdict"], gate["champion"]) == ("promote", None)
@@ -24,7 +23,6 @@ def test_without_a_champion_the_model_is_judged_alone(trained: Project) -> None:
 
 
 def test_the_champion_itself_is_kept(project: Project) -> None:
-    """It predicts the same."""
     name = crown(project)
     gate = judge(project, Store(project.store))
     assert (gate["verdict"], gate["champion"]) == ("keep", name)
@@ -32,7 +30,6 @@ def test_the_champion_itself_is_kept(project: Project) -> None:
 
 
 def test_a_worse_model_is_blocked(project: Project, rivals: Rivals) -> None:
-    """On the same held-out rows, with confidence."""
     crown(project)
     adopt(project, rivals["worse"])
     gate = judge(project, Store(project.store))
@@ -41,7 +38,6 @@ def test_a_worse_model_is_blocked(project: Project, rivals: Rivals) -> None:
 
 
 def test_a_better_model_is_promoted(project: Project, rivals: Rivals) -> None:
-    """The other way round."""
     adopt(project, rivals["worse"])
     crown(project)
     adopt(project, rivals["better"])
@@ -51,7 +47,6 @@ def test_a_better_model_is_promoted(project: Project, rivals: Rivals) -> None:
 
 
 def test_a_model_that_the_rows_cannot_tell_apart_is_kept(project: Project, rivals: Rivals) -> None:
-    """Another model of the same quality."""
     crown(project)
     adopt(project, rivals["tied"])
     gate = judge(project, Store(project.store))
@@ -63,7 +58,6 @@ def test_a_model_that_the_rows_cannot_tell_apart_is_kept(project: Project, rival
 def test_a_champion_that_was_tampered_with_is_replaced(
     project: Project, name: str, rivals: Rivals
 ) -> None:
-    """With a sentence that names the file."""
     champion = crown(project)
     adopt(project, rivals["better"])
     (project.store / champion / name).write_bytes(b"x")
@@ -73,7 +67,6 @@ def test_a_champion_that_was_tampered_with_is_replaced(
 
 
 def test_a_champion_that_is_not_registered_is_replaced(project: Project, rivals: Rivals) -> None:
-    """Somebody deleted its record: that must not stop every model after it."""
     champion = crown(project)
     adopt(project, rivals["better"])
     (project.store / f"{champion}.json").unlink()
@@ -88,7 +81,6 @@ def test_a_champion_that_is_not_registered_is_replaced(project: Project, rivals:
     ids=["a feature renamed", "another target"],
 )
 def test_a_champion_of_another_contract_is_replaced(project: Project, old: str, new: str) -> None:
-    """It cannot predict these rows."""
     crown(project)
     text = RENTS_TEXT.replace(f"name: {old}\n", f"name: {new}\n")
     project.contract.write_text(text.replace(f"column: {old},", f"column: {new},"))
@@ -102,7 +94,6 @@ def test_a_champion_of_another_contract_is_replaced(project: Project, old: str, 
 
 
 def test_a_champion_whose_contract_refuses_these_rows_is_replaced(project: Project) -> None:
-    """The rows are of the same columns with other values."""
     crown(project)
     project.contract.write_text(RENTS_TEXT.replace("valid: [0, 100]", "valid: [0, 200]"))
     frame = rents()
@@ -116,7 +107,6 @@ def test_a_champion_whose_contract_refuses_these_rows_is_replaced(project: Proje
 
 
 def test_a_champion_of_a_reworded_contract_is_compared(project: Project) -> None:
-    """Its columns are the same, and so it can predict."""
     crown(project)
     project.contract.write_text(RENTS_TEXT.replace("Living area", "Total area"))
     run_model(project)
@@ -125,7 +115,6 @@ def test_a_champion_of_a_reworded_contract_is_compared(project: Project) -> None
 
 
 def test_with_too_few_rows_that_neither_has_seen_the_champion_is_kept(project: Project) -> None:
-    """Another seed has dealt nearly all of them to one side or the other."""
     crown(project)
     set_params(project, split={"seed": 5})
     run_data(project)
@@ -139,7 +128,6 @@ def test_with_too_few_rows_that_neither_has_seen_the_champion_is_kept(project: P
 
 
 def test_rows_that_arrive_leave_the_others_on_their_side(project: Project) -> None:
-    """All rows that are held out now were not learned by the champion either."""
     crown(project)
     frame = pd.concat([rents(), rents(60, seed=8)])
     frame.to_csv(project.root / "data" / "source" / "rents.csv", index=False)
@@ -153,7 +141,6 @@ def test_rows_that_arrive_leave_the_others_on_their_side(project: Project) -> No
 def test_a_champion_whose_rows_are_not_known_is_kept(
     project: Project, rivals: Rivals, params: dict[str, Any] | None
 ) -> None:
-    """Its record is of an earlier version."""
     path = project.store / f"{crown(project)}.json"
     record = {key: value for key, value in read_json(path).items() if key != "params"}
     write_json(path, record | ({"params": params} if params else {}))
@@ -166,7 +153,6 @@ def test_a_champion_whose_rows_are_not_known_is_kept(
 
 
 def test_a_registered_model_of_another_contract_is_blocked(project: Project) -> None:
-    """It cannot predict the rows of today."""
     older = crown(project)
     project.contract.write_text(
         RENTS_TEXT.replace("name: area\n", "name: size\n").replace("column: area,", "column: size,")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from mlref import tracking
 from mlref.bundle.store import Store
 from mlref.core.errors import EnvironmentFault, MlrefError, ModelNotFound, NotReproduced
 from mlref.core.storage import Project, digest, read_json
 from mlref.registry.lineage import describe, verify
+from mlref.tracking.run_log import libraries
 from tests.fakes import CONTRACT_TEXT
 from tests.projects import PARAMS
 
@@ -94,7 +94,7 @@ def model(project: Project) -> dict[str, Any]:
     """What is recorded about a model that was made from the first commit."""
     return {
         "version": "3", "commit": commit(project), "data": read_json(project.profile)["data"],
-        "contract": digest(project.contract), "params": PARAMS, "packages": tracking.libraries(),
+        "contract": digest(project.contract), "params": PARAMS, "packages": libraries(),
         "bundle": digest(ROWS.encode() + project.params.read_bytes()),
     }  # fmt: skip
 
@@ -118,7 +118,6 @@ def snapshot(project: Project) -> dict[str, int]:
 
 
 def test_what_is_recorded_is_shown(registered: Project) -> None:
-    """By version, alias or digest."""
     store = Store(registered.store)
     (record,) = store.records()
     found = describe(store, "champion")
@@ -133,7 +132,6 @@ def test_what_is_recorded_is_shown(registered: Project) -> None:
 
 
 def test_a_model_is_made_again_from_its_commit(project: Project, model: dict[str, Any]) -> None:
-    """With the raw table that is here, up to the stage that makes the bundle."""
     said, lines = tried(project, model)
     assert said == f"reproduced: trained again, it gives the same bundle {model['bundle'][:12]}"
     assert lines == [f"checked out {model['commit'][:12]}", "split done", "package done"]
@@ -142,7 +140,6 @@ def test_a_model_is_made_again_from_its_commit(project: Project, model: dict[str
 def test_what_was_changed_here_since_does_not_matter(
     project: Project, model: dict[str, Any]
 ) -> None:
-    """Later commits, and files that are not committed: the model is of its own commit."""
     (project.root / "stage.py").write_text("raise SystemExit('broken')")
     commit(project)
     project.params.write_text("seed: 1")
@@ -150,7 +147,6 @@ def test_what_was_changed_here_since_does_not_matter(
 
 
 def test_without_the_raw_table_it_is_ingested_anew(project: Project, model: dict[str, Any]) -> None:
-    """By the commit's own first stage."""
     project.raw.unlink()
     said, lines = tried(project, model)
     assert said.startswith("reproduced") and lines[1] == "ingest done"
@@ -160,7 +156,6 @@ def test_without_the_raw_table_it_is_ingested_anew(project: Project, model: dict
 def test_a_model_of_earlier_data_is_made_again(
     project: Project, model: dict[str, Any], cached: bool
 ) -> None:
-    """The table that is here belongs to a later commit; that of the model's is in the cache or ingested."""
     name = hashlib.md5(ROWS.encode()).hexdigest()
     cache = project.root / ".dvc" / "cache" / "files" / "md5" / name[:2]
     cache.mkdir(parents=True)
@@ -177,7 +172,6 @@ def test_a_model_of_earlier_data_is_made_again(
 def test_a_byte_changed_in_the_raw_table_is_named_before_anything_is_trained(
     project: Project, model: dict[str, Any], old: str
 ) -> None:
-    """Also where an unchanged copy is in the cache of DVC: the changed one is what is asked about."""
     name = hashlib.md5(ROWS.encode()).hexdigest()
     cache = project.root / ".dvc" / "cache" / "files" / "md5" / name[:2]
     cache.mkdir(parents=True)
@@ -195,7 +189,6 @@ def test_a_byte_changed_in_the_raw_table_is_named_before_anything_is_trained(
 def test_a_source_that_gives_other_rows_now_is_named(
     project: Project, model: dict[str, Any]
 ) -> None:
-    """A database has moved on, or a package ships another dataset."""
     source = "pathlib.Path('data/source/rows.csv').read_bytes()"
     text = STAGE.replace(source.replace("'", '"'), "b'other'")
     assert text != STAGE
@@ -212,7 +205,7 @@ PLANTS: list[tuple[dict[str, Any], str]] = [
     ({"params": PARAMS | {"split": {"seed": 5, "holdout": 0.25}}},
      "params.split.seed: recorded 5, now 4"),
     ({"params": PARAMS | {"more": {"depth": 2}}}, "params.more.depth: recorded 2, now nothing"),
-    ({"packages": tracking.libraries() | {"numpy": "1.0"}}, "packages.numpy: recorded 1.0, now "),
+    ({"packages": libraries() | {"numpy": "1.0"}}, "packages.numpy: recorded 1.0, now "),
 ]  # fmt: skip
 
 
@@ -220,7 +213,6 @@ PLANTS: list[tuple[dict[str, Any], str]] = [
 def test_the_input_that_differs_is_named(
     project: Project, model: dict[str, Any], planted: dict[str, Any], line: str
 ) -> None:
-    """With both values; the others are said to be the same."""
     said, _ = tried(project, model | {"bundle": "f" * 64} | planted)
     first, *lines = said.splitlines()
     made = digest(ROWS.encode() + project.params.read_bytes())
@@ -236,11 +228,10 @@ def test_the_input_that_differs_is_named(
 def test_where_every_recorded_input_is_the_same_the_rest_is_blamed(
     project: Project, model: dict[str, Any]
 ) -> None:
-    """Not the data, nor a knob."""
     said, _ = tried(project, model | {"bundle": "f" * 64})
     assert said.splitlines()[1:] == [
         "  data: the same", "  contract: the same", "  params: the same", "  packages: the same",
-        "  So what is not recorded differs: Python, the machine, other packages.",
+        "  Python, the machine or other packages differ, which are not recorded.",
     ]  # fmt: skip
 
 
@@ -249,19 +240,18 @@ def test_where_every_recorded_input_is_the_same_the_rest_is_blamed(
     [
         ("{commit}-dirty", "its files differed from commit {start}, and what they held is not recorded"),
         ("0" * 40, "git does not know its commit 000000"),
-        (None, "it was registered outside of git, so its code is not recorded"),
+        (None, "its commit is not recorded"),
     ],
 )  # fmt: skip
 def test_a_commit_that_cannot_be_checked_out_is_said_and_the_rest_compared(
     project: Project, model: dict[str, Any], recorded: str | None, reason: str
 ) -> None:
-    """Nothing is trained; the inputs that are here are still compared."""
     start, name = model["commit"][:12], model["commit"]
     made_from = recorded and recorded.format(commit=name)
     planted = {"params": PARAMS | {"train": {}}, "commit": made_from}
     said, lines = tried(project, model | planted)
     assert said.startswith(f"Version 3 cannot be trained again: {reason.format(start=start)}")
-    assert "What can still be compared with the files that are here:\n  data: the same" in said
+    assert "Its inputs beside the files that are here:\n  data: the same" in said
     assert "  params.train.seed: recorded nothing, now 1" in said
     assert lines == []
 
@@ -269,7 +259,6 @@ def test_a_commit_that_cannot_be_checked_out_is_said_and_the_rest_compared(
 def test_a_changed_byte_is_named_also_where_nothing_can_be_checked_out(
     project: Project, model: dict[str, Any]
 ) -> None:
-    """The rows that the stages have made of the table are still the recorded ones."""
     project.raw.write_text(ROWS.replace("900", "901"))
     said, _ = tried(project, model | {"commit": None})
     assert "\n  data: MD5 of data/raw/dataset.csv: recorded " in said
@@ -279,7 +268,6 @@ def test_a_changed_byte_is_named_also_where_nothing_can_be_checked_out(
 def test_a_stage_that_fails_says_so_in_its_own_words(
     project: Project, model: dict[str, Any]
 ) -> None:
-    """With packages of today, yesterday's code may not run."""
     (project.root / "stage.py").write_text("raise SystemExit('no such option')")
     planted = model | {"commit": commit(project)}
     with pytest.raises(MlrefError, match="^The commit's stage split failed here: no such option"):
@@ -290,8 +278,6 @@ def test_a_stage_that_fails_says_so_in_its_own_words(
 def test_the_temporary_folder_goes_also_when_somebody_interrupts(
     project: Project, model: dict[str, Any]
 ) -> None:
-    """Between two stages."""
-
     def interrupt(line: str) -> None:
         if line == "split done":
             assert list(Path(tempfile.gettempdir()).iterdir()) != []
@@ -305,7 +291,6 @@ def test_the_temporary_folder_goes_also_when_somebody_interrupts(
 def test_without_git_it_says_that_git_cannot_be_started(
     project: Project, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of the machine, not of the model."""
     monkeypatch.setenv("PATH", str(project.root))
     with pytest.raises(EnvironmentFault, match="`git` cannot be started"):
         verify(project, model, print)
@@ -314,7 +299,6 @@ def test_without_git_it_says_that_git_cannot_be_started(
 def test_a_commit_that_has_no_lock_is_trained_on_the_table_that_is_here(
     project: Project, model: dict[str, Any]
 ) -> None:
-    """Nothing says what its data were, so the bundle alone decides."""
     project.lock.unlink()
     said, _ = tried(project, model | {"commit": commit(project)})
     assert said.startswith("reproduced")

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import Project
-from mlref.prediction_log import feedback
+from mlref.prediction_log import ground_truth
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.open import open_log
 from mlref.serving.app import create_app
@@ -29,7 +29,7 @@ def logged(model: Model, tmp_path: Path) -> Iterator[TestClient]:
 
         def store(labels: Any) -> dict[str, list[str]]:
             log.flush(10)
-            return vars(feedback.add(database, labels))
+            return vars(ground_truth.add(database, labels))
 
         service = Service(model, log)
         service.metrics.registry.register(LogMetrics(log))
