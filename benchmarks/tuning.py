@@ -72,17 +72,17 @@ from mlref.training.candidates import build
 from mlref.training.sampling import grid
 
 project = Project.here()
-contract, knobs = load(project.contract), settings.load(project.params).tune
+contract, tune = load(project.contract), settings.load(project.params).tune
 features, target = encode(contract, read_parquet(project.train))
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 mlflow.sklearn.autolog(max_tuning_runs=None)
 with mlflow.start_run():
     GridSearchCV(
-        build(contract, "elastic_net", {}, knobs.seed),
+        build(contract, "elastic_net", {}, tune.seed),
         [{f"estimate__{name}": [value] for name, value in setting.items()}
-         for setting in grid(knobs.candidates["elastic_net"])],
+         for setting in grid(tune.candidates["elastic_net"])],
         scoring="neg_root_mean_squared_error",
-        cv=RepeatedKFold(n_splits=knobs.folds, n_repeats=knobs.repeats, random_state=knobs.seed),
+        cv=RepeatedKFold(n_splits=tune.folds, n_repeats=tune.repeats, random_state=tune.seed),
     ).fit(features, target)
 """
 

@@ -54,7 +54,7 @@ def jitter(contract: Contract, features: Array, generator: np.random.Generator) 
 
 def effect(
     contract: Contract, make: Callable[[], Any], features: Array, target: Array, copies: int,
-    tune: settings.Tune, knobs: settings.Bootstrap,
+    tune: settings.Tune, bootstrap: settings.Bootstrap,
 ) -> tuple[Interval, float]:  # fmt: skip
     """Compare training with and without jittered copies, by paired cross-validation.
 
@@ -91,7 +91,7 @@ def effect(
         predictions[1, test] += make().fit(known, answers).predict(features[test]) / tune.repeats
     task = task_of(contract)
     plain = float(task.score(task.loss(target, predictions[1]).mean()))
-    return score_difference(target, predictions[0], predictions[1], knobs, task), plain
+    return score_difference(target, predictions[0], predictions[1], bootstrap, task), plain
 
 
 def verdict(found: Interval, plain: float, places: int) -> str:

@@ -26,18 +26,15 @@ def prepared(text: str, rows: Array, scale: bool = False) -> Array:
 
 
 def test_it_comes_unfitted() -> None:
-    """Nothing is learned before the Pipeline is fitted on training rows."""
     with pytest.raises(NotFittedError):
         preprocessing(CONTRACT, scale=True).transform(ROWS)
 
 
 def test_numbers_stay_as_they_are_without_scaling() -> None:
-    """Trees see each number as the contract holds it."""
     assert prepared(CONTRACT_TEXT, ROWS)[:, :2].tolist() == ROWS[:, :2].tolist()
 
 
 def test_numbers_are_standardised_with_scaling() -> None:
-    """Each has mean 0 and standard deviation 1 over the rows that it was fitted on."""
     numbers = prepared(CONTRACT_TEXT, ROWS, scale=True)[:, :3]
     assert numbers.mean(axis=0) == pytest.approx([0, 0, 0])
     assert numbers.std(axis=0) == pytest.approx([1, 1, 1])
@@ -85,7 +82,6 @@ def test_a_null_is_refused_where_the_column_is_not_nullable() -> None:
 def test_every_row_that_the_contract_accepts_is_finite_afterwards(
     contract: object, scale: bool
 ) -> None:
-    """No null is left for the estimator."""
     rows = generate(contract, 200, seed=0)  # type: ignore[arg-type]
     assert np.isfinite(preprocessing(contract, scale).fit_transform(rows)).all()  # type: ignore[arg-type]
 

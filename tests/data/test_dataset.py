@@ -1,6 +1,6 @@
 """The data as it is: the repository's own dataset keeps its contract.
 
-A fork's data is judged by the same tests; nothing here names a column.
+A fork's data is checked by the same tests; nothing here names a column.
 """
 
 from pathlib import Path
@@ -102,11 +102,11 @@ def test_the_splits_are_disjoint_and_together_everything(
 
 def test_the_held_out_share_is_what_the_settings_say(project: Project) -> None:
     """Within three standard errors of a draw by lot."""
-    knobs = settings.load(project.params).split
+    wanted = settings.load(project.params).split
     train, holdout = (len(tables.read_parquet(path)) for path in (project.train, project.holdout))
     rows = train + holdout
-    spread = (rows * knobs.holdout * (1 - knobs.holdout)) ** 0.5
-    assert abs(holdout - knobs.holdout * rows) <= 3 * spread
+    spread = (rows * wanted.holdout * (1 - wanted.holdout)) ** 0.5
+    assert abs(holdout - wanted.holdout * rows) <= 3 * spread
 
 
 def test_no_feature_follows_the_target_too_closely(
@@ -132,7 +132,7 @@ def test_only_nullable_columns_hold_nulls(contract: Contract, validated: pd.Data
 
 
 def test_every_slice_has_enough_held_out_rows(project: Project, contract: Contract) -> None:
-    """Each category and each interval between edges can be judged."""
+    """Each category and each interval between edges can be evaluated."""
     fewest = settings.load(project.params).evaluate.smallest_slice
     holdout = tables.read_parquet(project.holdout)
     columns = {column.name: column for column in contract.features}

@@ -8,10 +8,10 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from mlref.bundle.convert import convert
 from mlref.bundle.predictor import FILES, MANIFEST, Predictor
-from mlref.core import settings
 from mlref.core.contract import load
 from mlref.core.errors import BundleError
 from mlref.core.rows import Array, generate
+from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, read_json, replacing, to_json
 from mlref.data.tables import encode, read_parquet
 
@@ -33,7 +33,7 @@ def parity(
 
 def run(project: Project) -> str:
     """Package the trained model of this clone."""
-    contract, knobs = load(project.contract), settings.load(project.params).package
+    contract, settings = load(project.contract), load_settings(project.params).package
     try:
         model = skops.io.load(project.model, trusted=TRUSTED)
     except UntrustedTypesFoundException as error:
@@ -43,8 +43,8 @@ def run(project: Project) -> str:
         ) from error
     onnx = convert(model, len(contract.features))
     lo, hi = contract.target.valid or (0.0, 1.0)
-    tolerance = knobs.tolerance * (hi - lo)
-    golden_rows = generate(contract, knobs.golden_rows, knobs.seed)
+    tolerance = settings.tolerance * (hi - lo)
+    golden_rows = generate(contract, settings.golden_rows, settings.seed)
     golden = {
         "rows": golden_rows.tolist(),  # NaN becomes null
         "values": model.predict(golden_rows).tolist(),
@@ -67,7 +67,7 @@ def run(project: Project) -> str:
             (fresh / name).write_bytes(content)
         rows = np.vstack([
             encode(contract, read_parquet(project.validated))[0],
-            generate(contract, knobs.generated_rows, knobs.seed + 1),
+            generate(contract, settings.generated_rows, settings.seed + 1),
         ])  # fmt: skip
         predictor = Predictor(fresh)
         off = parity(predictor.values, model.predict, rows)

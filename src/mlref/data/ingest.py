@@ -16,7 +16,7 @@ from mlref.data.tables import checked, read_csv, read_parquet, write_csv
 def ingest(contract: Contract, root: Path) -> pd.DataFrame:
     """Read the source and the files of labelled rows beside it, in the order of their names.
 
-    The source is neither judged nor changed here. The added rows are judged, since later stages no
+    The source is neither validated nor changed here. The added rows are validated, since later stages no
     longer know their files.
 
     Returns

@@ -6,21 +6,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlref.core import settings
 from mlref.core.contract import Contract, load
 from mlref.core.errors import DataError
 from mlref.core.rows import Array
+from mlref.core.settings import Split
+from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, write_json
 from mlref.data.tables import encode, fingerprint, read_parquet, row_ids, write_parquet
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
-def split(contract: Contract, frame: pd.DataFrame, knobs: settings.Split) -> NDArray[np.bool_]:
+def split(contract: Contract, frame: pd.DataFrame, settings: Split) -> NDArray[np.bool_]:
     """Choose the held-out rows.
 
     A hash of the seed and of the row's identity decides, so a row stays on its side whatever rows
-    arrive or leave: a later model is never judged on rows that an earlier one has learned. Copies of a
+    arrive or leave: a later model is never tested on rows that an earlier one has learned. Copies of a
     row land on the same side.
 
     Returns
@@ -28,8 +29,8 @@ def split(contract: Contract, frame: pd.DataFrame, knobs: settings.Split) -> NDA
     ndarray of bool, shape (n,)
         True for the rows to hold out.
     """
-    draws = [digest(f"{knobs.seed} {name}".encode())[:8] for name in row_ids(contract, frame)]
-    return np.array([int(draw, 16) for draw in draws]) < knobs.holdout * 2**32
+    draws = [digest(f"{settings.seed} {name}".encode())[:8] for name in row_ids(contract, frame)]
+    return np.array([int(draw, 16) for draw in draws]) < settings.holdout * 2**32
 
 
 def profile(contract: Contract, features: Array, target: Array) -> dict[str, Any]:
@@ -55,9 +56,9 @@ def profile(contract: Contract, features: Array, target: Array) -> dict[str, Any
 
 def run(project: Project) -> str:
     """Split the validated rows of this clone."""
-    contract, knobs = load(project.contract), settings.load(project.params).split
+    contract, settings = load(project.contract), load_settings(project.params).split
     frame = read_parquet(project.validated)
-    held_out = split(contract, frame, knobs)
+    held_out = split(contract, frame, settings)
     if held_out.all() or not held_out.any():
         different = len(set(row_ids(contract, frame)))
         problem = f"{different} different rows are too few to split"

@@ -1,7 +1,7 @@
-"""Tables in files: CSV and Parquet to DataFrames that the contract can judge, and back.
+"""Tables in files: CSV and Parquet to DataFrames that the contract can validate, and back.
 
 Decoding never guesses. A cell that should be a number and is not keeps its text, so that whoever
-judges the table can name it.
+validates the table can name it.
 """
 
 import csv
@@ -112,8 +112,7 @@ def decode(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     """
     decoded = frame.copy()
     for column in columns:
-        numeric = column.allowed is None or not isinstance(column.allowed[0], str)
-        if column.name in frame and numeric:
+        if column.name in frame and not column.is_text:
             decoded[column.name] = _numbers(frame[column.name])
     return decoded
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
-from mlref.core import rows, settings
+from mlref.core import rows
 from mlref.core.contract import Column, Contract, load
 from mlref.core.errors import DataError, RowsRefused, Violation
 from mlref.core.rows import show
+from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, write_bytes, write_json
 from mlref.data.data_docs import page
 from mlref.data.tables import FIRST_ROW, decode, encode, read_csv, write_parquet
@@ -36,10 +37,9 @@ def _expectations(column: Column) -> Iterator[Any]:
     name = column.name
     if not column.nullable:
         yield gxe.ExpectColumnValuesToNotBeNull(column=name)
-    text = column.allowed is not None and isinstance(column.allowed[0], str)
-    yield gxe.ExpectColumnValuesToBeOfType(column=name, type_="str" if text else "float")
+    yield gxe.ExpectColumnValuesToBeOfType(column=name, type_="str" if column.is_text else "float")
     if column.allowed is not None:
-        allowed = column.allowed if text else map(float, column.allowed)
+        allowed = column.allowed if column.is_text else map(float, column.allowed)
         yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(allowed))
     if column.type == "integer":
         yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=WHOLE)
@@ -58,28 +58,28 @@ def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Violation], 
     result : ExpectationSuiteValidationResult
         What Great Expectations found, for its Data Docs.
     """
-    result = _judged(suite(contract), frame)
+    result = _run_suite(suite(contract), frame)
     found = _found(contract, frame, result)
-    if any(row is None for row, _ in found):  # other columns than the contract's: no more to judge
+    if any(row is None for row, _ in found):  # other columns than the contract's: no more to check
         return sorted(found.values(), key=_order), result
-    unjudged = _unjudged(result)
-    if found and unjudged:
+    without_cells = _without_cells(result)
+    if found and without_cells:
         # A comparison stops at the first stray text in its column, and would hide what is out of range
-        # beside it. So the cells that are refused already are emptied, and it judges the rest.
+        # beside it. So the cells that are refused already are emptied, and the rest is compared.
         rest = frame.astype(object)
         for row, name in found:
             rest.loc[rest.index[row or 0], name] = None
-        again = _judged(gx.ExpectationSuite(contract.name, expectations=unjudged), rest)
+        again = _run_suite(gx.ExpectationSuite(contract.name, expectations=without_cells), rest)
         found = _found(contract, rest, again) | found
-        unjudged = _unjudged(again)
-    for expectation in unjudged:
+        without_cells = _without_cells(again)
+    for expectation in without_cells:
         raise DataError(
             "data/raw/dataset.csv", f"{expectation.type} is not met {expectation.kwargs}"
         )
     return sorted(found.values(), key=_order), result
 
 
-def _judged(expectations: "gx.ExpectationSuite", frame: pd.DataFrame) -> Any:
+def _run_suite(expectations: "gx.ExpectationSuite", frame: pd.DataFrame) -> Any:
     """Run a suite on a frame."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -124,8 +124,8 @@ def _found(
     return {(violation.row, violation.column): violation for violation in violations}
 
 
-def _unjudged(result: Any) -> list[Any]:
-    """The expectations that failed or could not be judged, and name no cell."""
+def _without_cells(result: Any) -> list[Any]:
+    """The expectations that failed or could not be evaluated, and name no cell."""
     return [
         item.expectation_config
         for item in result.results
@@ -198,14 +198,14 @@ def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
 
 def run(project: Project) -> str:
     """Validate the raw rows of this clone; nothing is written when a row is refused but the docs."""
-    contract, knobs = load(project.contract), settings.load(project.params).validate_
+    contract, settings = load(project.contract), load_settings(project.params).validate_
     frame = decode(read_csv(project.raw), contract.columns)
     violations, result = validate(contract, frame)
     write_bytes(project.data_docs, page(contract, len(frame), result).encode())
     if violations:
         raise RowsRefused(project.show(project.raw), violations, FIRST_ROW)
-    check_leakage(contract, frame, knobs.max_correlation)
-    check_usual(contract, frame, knobs.max_unusual)
+    check_leakage(contract, frame, settings.max_correlation)
+    check_usual(contract, frame, settings.max_unusual)
     names = [*contract.keys, *(column.name for column in contract.columns)]
     write_parquet(project.validated, frame[names])
     kept = [

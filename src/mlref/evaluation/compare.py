@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlref.core import settings
 from mlref.core.rows import Array
+from mlref.core.settings import Bootstrap, Gate
 from mlref.core.task import Regression, Task
 from mlref.evaluation.metrics import Interval, bootstrap
 
@@ -18,7 +18,7 @@ REGRESSION: Task = Regression()
 
 
 def score_difference(
-    actual: Array, one: Array, other: Array, knobs: settings.Bootstrap, task: Task = REGRESSION
+    actual: Array, one: Array, other: Array, settings: Bootstrap, task: Task = REGRESSION
 ) -> Interval:
     """Score of ``one`` minus score of ``other`` on the same rows, by paired bootstrap.
 
@@ -32,9 +32,9 @@ def score_difference(
 
     Examples
     --------
-    >>> knobs = settings.Bootstrap(seed=0, resamples=200, confidence=0.95)
+    >>> settings = Bootstrap(seed=0, resamples=200, confidence=0.95)
     >>> actual = np.arange(50.0)
-    >>> score_difference(actual, actual + 1, actual + 3, knobs)
+    >>> score_difference(actual, actual + 1, actual + 3, settings)
     {'value': -2.0, 'lower': -2.0, 'upper': -2.0}
     """
 
@@ -42,7 +42,7 @@ def score_difference(
         return {"score": task.score(one.mean(axis=-1)) - task.score(other.mean(axis=-1))}
 
     losses = task.loss(actual, one), task.loss(actual, other)
-    return bootstrap(_difference, losses, knobs)["score"]
+    return bootstrap(_difference, losses, settings)["score"]
 
 
 class Comparison(NamedTuple):
@@ -68,7 +68,7 @@ class Comparison(NamedTuple):
 
 def compare(
     actual: Array, challenger: Array, champion: Array, slices: Mapping[str, NDArray[np.bool_]],
-    knobs: settings.Gate, task: Task = REGRESSION,
+    settings: Gate, task: Task = REGRESSION,
 ) -> Comparison:  # fmt: skip
     """Compare two models on all rows and on each slice; what differs by rounding alone is the same.
 
@@ -86,17 +86,17 @@ def compare(
     if np.allclose(challenger, champion, rtol=0, atol=ROUNDING * np.abs(actual).max()):
         challenger = champion
     found = dict[str, Interval | None].fromkeys(slices)
-    judged = [name for name, rows in slices.items() if rows.sum() >= knobs.smallest_slice]
-    each = 1 - (1 - knobs.confidence) / max(len(judged), 1)
-    stricter = knobs.model_copy(update={"confidence": each})
-    for name in judged:
+    large = [name for name, rows in slices.items() if rows.sum() >= settings.smallest_slice]
+    each = 1 - (1 - settings.confidence) / max(len(large), 1)
+    stricter = settings.model_copy(update={"confidence": each})
+    for name in large:
         rows = slices[name]
         found[name] = score_difference(
             actual[rows], challenger[rows], champion[rows], stricter, task
         )
     return Comparison(
         len(actual),
-        score_difference(actual, challenger, champion, knobs, task),
+        score_difference(actual, challenger, champion, settings, task),
         float(task.score(task.loss(actual, champion).mean())),
         found,
     )

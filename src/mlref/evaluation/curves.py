@@ -9,9 +9,9 @@ from sklearn.metrics import make_scorer
 from sklearn.model_selection import KFold, learning_curve, validation_curve
 from sklearn.pipeline import Pipeline
 
-from mlref.core import settings
 from mlref.core.contract import Contract
 from mlref.core.rows import Array
+from mlref.core.settings import Evaluate
 from mlref.core.task import task_of
 from mlref.evaluation.behaviour import sweep
 from mlref.features import MISSING
@@ -26,7 +26,7 @@ PENALTIES = np.logspace(-2, 3, 11)
 
 def learning(
     contract: Contract, tuning: dict[str, Any], features: Array, target: Array,
-    knobs: settings.Evaluate,
+    settings: Evaluate,
 ) -> pd.DataFrame:  # fmt: skip
     """Cross-validate the chosen model on fewer rows than there are, to see what more would bring.
 
@@ -45,10 +45,10 @@ def learning(
         ``rows`` that were fitted on; ``fitted`` and ``unseen``, the mean over the folds of the score on
         these rows and on the fold's own; ``deviation`` of the latter over the folds.
     """
-    model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)
+    model = build(contract, tuning["model"], tuning["parameters"], settings.seed)
     sizes, fitted, unseen = learning_curve(
-        model, features, target, train_sizes=SHARES, cv=_folds(knobs),
-        scoring=_scoring(contract), shuffle=True, random_state=knobs.seed,
+        model, features, target, train_sizes=SHARES, cv=_folds(settings),
+        scoring=_scoring(contract), shuffle=True, random_state=settings.seed,
     )  # fmt: skip
     return pd.DataFrame({
         "rows": sizes, "fitted": -fitted.mean(axis=1), "unseen": -unseen.mean(axis=1),
@@ -58,7 +58,7 @@ def learning(
 
 def path(
     contract: Contract, tuning: dict[str, Any], features: Array, target: Array,
-    knobs: settings.Evaluate,
+    settings: Evaluate,
 ) -> pd.DataFrame:  # fmt: skip
     """Fit the chosen model with weaker and stronger penalties; parameters as of :func:`learning`.
 
@@ -69,7 +69,7 @@ def path(
         folds; ``term`` and its ``coefficient`` in target units per standard deviation of a number.
         Without rows for a model that has no penalty ``alpha``.
     """
-    model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)
+    model = build(contract, tuning["model"], tuning["parameters"], settings.seed)
     steps = [*model.steps[:-1], *getattr(model[-1], "steps", model.steps[-1:])]  # a nested one too
     model = Pipeline(steps).fit(features, target)
     columns = ["alpha", "error", "deviation", "term", "coefficient"]
@@ -78,7 +78,7 @@ def path(
     penalty, alphas = f"{steps[-1][0]}__alpha", model[-1].alpha * PENALTIES
     _, scores = validation_curve(
         model, features, target, param_name=penalty, param_range=alphas,
-        cv=_folds(knobs), scoring=_scoring(contract),
+        cv=_folds(settings), scoring=_scoring(contract),
     )  # fmt: skip
     terms = [_label(contract, term) for term in model[0].get_feature_names_out(contract.names)]
     for _, step in steps[1:-1]:
@@ -126,8 +126,8 @@ def _scoring(contract: Contract) -> Any:
     return make_scorer(_score, greater_is_better=False)
 
 
-def _folds(knobs: settings.Evaluate) -> KFold:
-    return KFold(knobs.folds, shuffle=True, random_state=knobs.seed)
+def _folds(settings: Evaluate) -> KFold:
+    return KFold(settings.folds, shuffle=True, random_state=settings.seed)
 
 
 def _label(contract: Contract, term: str) -> str:

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from mlref.bundle.predictor import Predictor, load
-from mlref.core import settings
 from mlref.core.contract import Contract
 from mlref.core.contract import load as load_contract
 from mlref.core.errors import DataError
 from mlref.core.rows import Array
+from mlref.core.settings import Bootstrap, Evaluate
+from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, read_json, rounded, write_json
 from mlref.core.task import digits, show_number, task_of
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
@@ -30,7 +31,7 @@ WORST = 10
 
 def evaluate(
     predictor: Predictor, baselines: dict[str, Array], features: Array, target: Array,
-    knobs: settings.Evaluate,
+    settings: Evaluate,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure a model.
 
@@ -52,16 +53,19 @@ def evaluate(
     DataError
         When there are fewer rows than a slice would need.
     """
-    if len(target) < knobs.smallest_slice:
+    if len(target) < settings.smallest_slice:
         problem = f"{len(target)} rows are too few to evaluate on"
-        need = f"At least {knobs.smallest_slice} are needed (evaluate.smallest_slice)."
+        need = f"At least {settings.smallest_slice} are needed (evaluate.smallest_slice)."
         raise DataError("data/split/holdout.parquet", problem, need)
     predicted = predictor.predict(features)
     held = predicted.holds(target)
 
     def _metrics(rows: Any) -> dict[str, Any]:
-        found = bootstrap(errors, (target[rows], predicted.value[rows]), knobs)
-        return {"rows": len(target[rows]), "coverage": share(held[rows], knobs.confidence)} | found
+        found = bootstrap(errors, (target[rows], predicted.value[rows]), settings)
+        return {
+            "rows": len(target[rows]),
+            "coverage": share(held[rows], settings.confidence),
+        } | found
 
     contract, whole = predictor.contract, _metrics(slice(None))
     whole["coverage"]["promised"] = predictor.intervals["coverage"]
@@ -71,21 +75,23 @@ def evaluate(
         about = {"column": declared.column, "sensitive": declared.column in sensitive}
         for name, rows in groups(contract, declared, features):
             count = int(np.count_nonzero(rows))
-            judged = count >= knobs.smallest_slice
-            parts[name] = about | {"judged": judged, "rows": count}
-            parts[name] |= _metrics(rows) if judged else {}
+            large = count >= settings.smallest_slice
+            parts[name] = about | {"judged": large, "rows": count}
+            parts[name] |= _metrics(rows) if large else {}
     return whole | {
         "digest": predictor.digest,
         "holdout": fingerprint(features, target),
         "slices": parts,
-        "fairness": fairness(contract, features, target, predicted, knobs),
-        "baselines": {name: bootstrap(errors, (target, p), knobs) for name, p in baselines.items()},
+        "fairness": fairness(contract, features, target, predicted, settings),
+        "baselines": {
+            name: bootstrap(errors, (target, p), settings) for name, p in baselines.items()
+        },
         "promises": check(contract, predictor.values, features),
     }
 
 
 def ladder(
-    contract: Contract, out_of_fold: pd.DataFrame, model: str, knobs: settings.Bootstrap
+    contract: Contract, out_of_fold: pd.DataFrame, model: str, settings: Bootstrap
 ) -> dict[str, Interval]:
     """Compare the model with every simpler candidate on the out-of-fold training rows.
 
@@ -95,7 +101,7 @@ def ladder(
     task, simpler = task_of(contract), out_of_fold.columns[1 : out_of_fold.columns.get_loc(model)]
     actual, predicted = (out_of_fold[name].to_numpy() for name in ("actual", model))
     return {
-        str(name): score_difference(actual, predicted, out_of_fold[name].to_numpy(), knobs, task)
+        str(name): score_difference(actual, predicted, out_of_fold[name].to_numpy(), settings, task)
         for name in simpler
     }
 
@@ -111,7 +117,7 @@ def check_disjoint(contract: Contract, train: pd.DataFrame, holdout: pd.DataFram
     seen = set(row_ids(contract, train))
     for row, name in enumerate(row_ids(contract, holdout)):
         if name in seen:
-            problem = f"row {row} is also in train.parquet; a model must not be judged on it"
+            problem = f"row {row} is also in train.parquet; a model must not be tested on it"
             raise DataError("data/split/holdout.parquet", problem, "Run `dvc repro --force split`.")
 
 
@@ -145,20 +151,17 @@ def worst(predictions: pd.DataFrame) -> Any:
     return predictions.loc[order].to_dict("records")
 
 
-def run(project: Project) -> str:
-    """Evaluate the bundle of this clone, and draw the pictures."""
-    contract, knobs = load_contract(project.contract), settings.load(project.params).evaluate
+def measure(project: Project) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Measure the bundle of this clone: the metrics, and the tables behind the pictures by name."""
+    contract, settings = load_contract(project.contract), load_settings(project.params).evaluate
     train, holdout = read_parquet(project.train), read_parquet(project.holdout)
     check_disjoint(contract, train, holdout)
     predictor, tuning = load(project.bundle, digest(project.contract)), read_json(project.tuning)
     features, target = encode(contract, holdout)
-    metrics = evaluate(
-        predictor, baseline_predictions(contract, train, features), features, target, knobs
-    )
+    baselines = baseline_predictions(contract, train, features)
+    metrics = evaluate(predictor, baselines, features, target, settings)
     out_of_fold = read_csv(project.out_of_fold).astype(np.float64)
-    known = contract, tuning, *encode(contract, train), knobs
-    metrics["ladder"] = ladder(contract, out_of_fold, tuning["model"], knobs)
-    metrics["features"] = leave_one_out(*known)
+    known = contract, tuning, *encode(contract, train), settings
     rows = {"row": row_ids(contract, holdout), "actual": target}
     tables = {
         "predictions": pd.DataFrame(rows | predictor.predict(features).fields()),
@@ -166,13 +169,27 @@ def run(project: Project) -> str:
         "regularisation_path": curves.path(*known),
         "effects": curves.effects(contract, predictor.values, known[2]),
     }
+    metrics["ladder"] = ladder(contract, out_of_fold, tuning["model"], settings)
+    metrics["features"] = leave_one_out(*known)
     metrics["worst"] = worst(tables["predictions"])
-    primary = task_of(contract).primary
+    return metrics, tables
+
+
+def write(project: Project, metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
+    """Write the metrics and the tables; returns the primary score in words."""
+    contract = load_contract(project.contract)
+    primary, places = task_of(contract).primary, digits(contract.target)
     write_json(project.metrics, metrics)
     write_json(project.summary, summarise(metrics, primary))
     for name, table in tables.items():
         write_csv(project.plots / f"{name}.csv", pd.DataFrame(rounded(table.to_dict("list"))))
-    draw(project, contract)
-    places, score = digits(contract.target), metrics[primary]
+    score = metrics[primary]
     found, *ends = (show_number(score[end], places) for end in ("value", "lower", "upper"))
-    return f"{primary.upper()} {found} [{', '.join(ends)}] on {len(target)} held-out rows"
+    return f"{primary.upper()} {found} [{', '.join(ends)}] on {metrics['rows']} held-out rows"
+
+
+def run(project: Project) -> str:
+    """Evaluate the bundle of this clone, and draw the pictures."""
+    said = write(project, *measure(project))
+    draw(project, load_contract(project.contract))
+    return said

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mlref.core import settings
 from mlref.core.contract import Contract
 from mlref.core.rows import Array
+from mlref.core.settings import Evaluate
 from mlref.core.task import Prediction
 from mlref.evaluation.metrics import bootstrap
 from mlref.evaluation.slices import groups
@@ -21,7 +21,7 @@ def fairness(
     features: Array,
     actual: Array,
     predicted: Prediction,
-    knobs: settings.Evaluate,
+    settings: Evaluate,
 ) -> dict[str, dict[str, Any]]:
     """Compare the groups of each sensitive column, as the contract's slices divide it.
 
@@ -52,10 +52,10 @@ def fairness(
         members = {
             name: rows
             for name, rows in groups(contract, declared[0], features)
-            if np.count_nonzero(rows) >= knobs.smallest_slice
+            if np.count_nonzero(rows) >= settings.smallest_slice
         }
         if len(members) < 2:
-            reason = f"It has no two groups of {knobs.smallest_slice} held-out rows and more."
+            reason = f"It has no two groups of {settings.smallest_slice} held-out rows and more."
             found[column.name] = {"judged": False, "reason": reason}
             continue
         group = np.select(list(members.values()), range(len(members)), default=-1)
@@ -65,23 +65,24 @@ def fairness(
             "judged": True,
             "groups": {name: int(np.count_nonzero(mask)) for name, mask in members.items()},
             "differences": _differences(
-                group[rows], actual[rows], predicted.value[rows], held[rows], knobs
+                group[rows], actual[rows], predicted.value[rows], held[rows], settings
             ),
         }
     return found
 
 
 def _differences(
-    group: Any, actual: Array, predicted: Array, held: Array, knobs: settings.Evaluate
+    group: Any, actual: Array, predicted: Array, held: Array, settings: Evaluate
 ) -> dict[str, dict[str, float]]:
     error = predicted - actual
-    intervals = bootstrap(_between_groups, (error, held, group), knobs)
-    generator = np.random.default_rng(knobs.seed)
+    intervals = bootstrap(_between_groups, (error, held, group), settings)
+    generator = np.random.default_rng(settings.seed)
     permuted = [
-        _between_groups(error, held, generator.permutation(group)) for _ in range(knobs.resamples)
+        _between_groups(error, held, generator.permutation(group))
+        for _ in range(settings.resamples)
     ]
     for name, interval in intervals.items():
-        chance = np.quantile([found[name] for found in permuted], knobs.confidence)
+        chance = np.quantile([found[name] for found in permuted], settings.confidence)
         interval["by_chance"] = float(chance)
     return intervals
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import KFold, cross_val_predict
 
-from mlref.core import settings
 from mlref.core.contract import Contract
 from mlref.core.rows import Array
+from mlref.core.settings import Evaluate
 from mlref.core.task import task_of
 from mlref.evaluation.compare import score_difference
 from mlref.evaluation.metrics import Interval
@@ -19,7 +19,7 @@ def leave_one_out(
     tuning: dict[str, Any],
     features: Array,
     target: Array,
-    knobs: settings.Evaluate,
+    settings: Evaluate,
 ) -> dict[str, Interval]:
     """Fit the chosen model without each feature in turn, and compare it out of fold with the whole one.
 
@@ -41,11 +41,11 @@ def leave_one_out(
         By feature, the score without it minus the score with it, on the same folds, with a paired
         bootstrap interval. Empty for a contract of one feature.
     """
-    folds = KFold(knobs.folds, shuffle=True, random_state=knobs.seed)
+    folds = KFold(settings.folds, shuffle=True, random_state=settings.seed)
     task, found = task_of(contract), dict[str, Interval]()
 
     def _out_of_fold(contract: Contract, features: Array) -> Array:
-        model = build(contract, tuning["model"], tuning["parameters"], knobs.seed)
+        model = build(contract, tuning["model"], tuning["parameters"], settings.seed)
         return cross_val_predict(model, features, target, cv=folds)  # type: ignore[no-any-return]
 
     whole = _out_of_fold(contract, features)
@@ -53,5 +53,5 @@ def leave_one_out(
         rest = tuple(other for other in contract.features if other is not column)
         smaller = contract.model_copy(update={"features": rest})
         without = _out_of_fold(smaller, np.delete(features, place, axis=1))
-        found[column.name] = score_difference(target, without, whole, knobs, task)
+        found[column.name] = score_difference(target, without, whole, settings, task)
     return found

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mlref.core import settings
 from mlref.core.rows import Array
+from mlref.core.settings import Bootstrap
 
 Interval = dict[str, float]
 """``{"value", "lower", "upper"}``: a point and its interval."""
@@ -56,7 +56,7 @@ def errors(actual: Array, predicted: Array) -> dict[str, Array]:
 def bootstrap(
     statistic: Callable[..., dict[str, Array]],
     samples: tuple[Array, ...],
-    knobs: settings.Bootstrap,
+    settings: Bootstrap,
 ) -> dict[str, Interval]:
     """Put a percentile bootstrap interval around each figure of a statistic (Efron 1979).
 
@@ -80,8 +80,8 @@ def bootstrap(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # the NaN says it
         low, high = stats.bootstrap(
-            samples, _stacked, paired=True, vectorized=True, method="percentile", rng=knobs.seed,
-            n_resamples=knobs.resamples, confidence_level=knobs.confidence,
+            samples, _stacked, paired=True, vectorized=True, method="percentile", rng=settings.seed,
+            n_resamples=settings.resamples, confidence_level=settings.confidence,
             batch=max(1, CELLS // rows),
         ).confidence_interval  # fmt: skip
     figures = zip(points.items(), low.tolist(), high.tolist(), strict=True)

@@ -121,10 +121,10 @@ def candidates(tuning: dict[str, Any], target: Column) -> Figure:
 
 
 def slices(metrics: dict[str, Any], target: Column) -> Figure:
-    """Error, bias and coverage of each slice that was judged, against what they should be."""
-    judged = {name: found for name, found in metrics["slices"].items() if found["judged"]}
-    named = {f"{name} (n = {found['rows']})": found for name, found in judged.items()}
-    figure, plots = panels("", 3, 9.5, 1.4 + 0.3 * len(judged), sharey=True)
+    """Error, bias and coverage of each slice that is large enough, against what they should be."""
+    large = {name: found for name, found in metrics["slices"].items() if found["judged"]}
+    named = {f"{name} (n = {found['rows']})": found for name, found in large.items()}
+    figure, plots = panels("", 3, 9.5, 1.4 + 0.3 * len(large), sharey=True)
     lines = {
         "rmse": (metrics["rmse"]["value"], f"RMSE: {label(target)}\ndashed: all rows"),
         "bias": (0.0, f"bias: {label(target)}\ndashed: none"),
@@ -137,8 +137,8 @@ def slices(metrics: dict[str, Any], target: Column) -> Figure:
     for at, (metric, (line, text)) in zip(plots, lines.items(), strict=True):
         off += intervals(at, {name: found[metric] for name, found in named.items()}, line)
         at.set_xlabel(text)
-    small = len(metrics["slices"]) - len(judged)
-    title = f"Intervals of slices that exclude their line: {off} of {3 * len(judged)}"
-    title += f"; slices too small to judge: {small}" * bool(small)
+    small = len(metrics["slices"]) - len(large)
+    title = f"Intervals of slices that exclude their line: {off} of {3 * len(large)}"
+    title += f"; slices too small to compare: {small}" * bool(small)
     figure.suptitle(title, x=0.01, ha="left")
     return figure

@@ -1,4 +1,4 @@
-"""The groups of rows in which a model is judged separately, as the contract declares them."""
+"""The groups of rows in which a model is evaluated separately, as the contract declares them."""
 
 from collections.abc import Iterator
 

@@ -30,7 +30,7 @@ class Part(NamedTuple):
     """Fits of all settings of a candidate to the same rows, which share one preprocessing."""
 
     model: str
-    settings: list[dict[str, Any]]
+    tried: list[dict[str, Any]]
     repeat: int
     held: tuple[int, ...]
     """The one or two folds that the models do not see."""
@@ -60,23 +60,23 @@ class Nested(NamedTuple):
     """Index of the setting that was chosen, shape (repeats, K)."""
 
 
-def deal(knobs: Tune, rows: int) -> Folds:
+def deal(settings: Tune, rows: int) -> Folds:
     """Deal the rows into folds, once for each round."""
-    folds = np.empty((knobs.repeats, rows), np.int64)
+    folds = np.empty((settings.repeats, rows), np.int64)
     for repeat, dealt in enumerate(folds):
-        splitter = KFold(knobs.folds, shuffle=True, random_state=knobs.seed + repeat)
+        splitter = KFold(settings.folds, shuffle=True, random_state=settings.seed + repeat)
         for fold, (_, held) in enumerate(splitter.split(dealt)):
             dealt[held] = fold
     return folds
 
 
-def parts(model: str, settings: list[dict[str, Any]], knobs: Tune, choice: bool) -> list[Part]:
+def parts(model: str, tried: list[dict[str, Any]], settings: Tune, choice: bool) -> list[Part]:
     """All fits of some settings; without a ``choice`` to nest, one fold at a time is enough."""
     return [
-        Part(model, settings, repeat, held)
-        for repeat in range(knobs.repeats)
+        Part(model, tried, repeat, held)
+        for repeat in range(settings.repeats)
         for size in ((1, 2) if choice else (1,))
-        for held in itertools.combinations(range(knobs.folds), size)
+        for held in itertools.combinations(range(settings.folds), size)
     ]
 
 
@@ -94,11 +94,11 @@ def fit(
     held = np.isin(fold, part.held)
     known, actual = target[~held], target[held]
     errors, predictions = [], []
-    prepare = build(contract, part.model, part.settings[0], seed)["prepare"]
+    prepare = build(contract, part.model, part.tried[0], seed)["prepare"]
     seen, unseen = prepare.fit_transform(features[~held], known), prepare.transform(features[held])
     # The first round has validated each setting, and the contract the rows.
     with sklearn.config_context(skip_parameter_validation=part.repeat > 0, assume_finite=True):
-        for setting in part.settings:
+        for setting in part.tried:
             try:
                 predicted = estimator(part.model, setting, seed).fit(seen, known).predict(unseen)
             except ValueError as error:
@@ -109,10 +109,10 @@ def fit(
     return np.array(errors), np.array(predictions)
 
 
-def gather(found: Iterable[tuple[Part, Found]], settings: int, folds: Folds) -> Scores:
+def gather(found: Iterable[tuple[Part, Found]], count: int, folds: Folds) -> Scores:
     """Put the results of all parts into one place; without pairs of folds their errors are zero."""
     repeats, rows, size = *folds.shape, int(folds.max()) + 1
-    scores = Scores(np.zeros((settings, repeats, size, size)), np.empty((settings, repeats, rows)))
+    scores = Scores(np.zeros((count, repeats, size, size)), np.empty((count, repeats, rows)))
     for part, (errors, predictions) in found:
         one, other = part.held[0], part.held[-1]
         scores.errors[:, part.repeat, one, other] = errors[:, 0]
@@ -130,7 +130,7 @@ def plain(scores: Scores) -> Array:
 def nest(scores: Scores, folds: Folds) -> Nested:
     """Predict each fold with the setting that does best on the other folds without it; ties: the first."""
     outer = plain(scores)
-    # errors[:, r, j, k] is judged on fold j without k, so the sum over j less the fold itself chooses for k.
+    # errors[:, r, j, k] scores fold j without k: the sum over j less the fold itself chooses for k.
     chosen = (scores.errors.sum(axis=2) - outer).argmin(axis=0)
     errors = np.take_along_axis(outer, chosen[None], axis=0)[0]
     of_rows = np.take_along_axis(chosen, folds, axis=1)[None]

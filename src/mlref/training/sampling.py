@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Setting = dict[str, Any]
 """Arguments of one candidate, by name."""
 
-Judge = Callable[[list[Setting]], list[float]]
+Measure = Callable[[list[Setting]], list[float]]
 """Gives the cross-validated RMSE of each setting."""
 
 
@@ -42,36 +42,36 @@ def grid(space: Space) -> list[Setting]:
     return list(ParameterGrid(values))
 
 
-def count(space: Space, knobs: Tune) -> int:
+def count(space: Space, settings: Tune) -> int:
     """How many settings of a candidate ``search`` tries."""
-    return len(grid(space)) if _enumerated(space, knobs) else knobs.trials
+    return len(grid(space)) if _enumerated(space, settings) else settings.trials
 
 
-def search(space: Space, knobs: Tune, judge: Judge) -> None:
-    """Have the settings of one candidate judged.
+def search(space: Space, settings: Tune, measure: Measure) -> None:
+    """Measure the settings of one candidate, chosen by the sampler.
 
     A grid, and quasi-random draws (a scrambled Halton sequence, by Optuna), are known before
     anything is fitted: the i-th setting depends on the seed and on i alone. The tree-structured Parzen
     estimator (Bergstra, Bardenet, Bengio and Kégl 2011) proposes each setting by the errors of those before
     it. Lists alone are always a grid: there is nothing between their values to draw.
     """
-    if _enumerated(space, knobs):
-        judge(grid(space))
+    if _enumerated(space, settings):
+        measure(grid(space))
         return
-    study, distributions = _study(knobs), _distributions(space)
-    if knobs.sampler == "quasi_random":
-        judge([study.ask(distributions).params for _ in range(knobs.trials)])
+    study, distributions = _study(settings), _distributions(space)
+    if settings.sampler == "quasi_random":
+        measure([study.ask(distributions).params for _ in range(settings.trials)])
         return
-    for _ in range(knobs.trials):
+    for _ in range(settings.trials):
         trial = study.ask(distributions)
-        study.tell(trial, judge([trial.params])[0])
+        study.tell(trial, measure([trial.params])[0])
 
 
-def _enumerated(space: Space, knobs: Tune) -> bool:
-    return knobs.sampler == "grid" or not any(isinstance(v, Range) for v in space.values())
+def _enumerated(space: Space, settings: Tune) -> bool:
+    return settings.sampler == "grid" or not any(isinstance(v, Range) for v in space.values())
 
 
-def _study(knobs: Tune) -> "Study":
+def _study(settings: Tune) -> "Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -80,9 +80,9 @@ def _study(knobs: Tune) -> "Study":
     ):  # 2026-11: Optuna 5.0 still calls QMCSampler, of 2022, experimental
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = (
-            optuna.samplers.TPESampler(seed=knobs.seed)
-            if knobs.sampler == "tpe"
-            else optuna.samplers.QMCSampler(qmc_type="halton", scramble=True, seed=knobs.seed)
+            optuna.samplers.TPESampler(seed=settings.seed)
+            if settings.sampler == "tpe"
+            else optuna.samplers.QMCSampler(qmc_type="halton", scramble=True, seed=settings.seed)
         )
     return optuna.create_study(sampler=sampler)
 

@@ -11,10 +11,11 @@ import sklearn
 from joblib import Memory, Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
-from mlref.core import settings
 from mlref.core.contract import Contract, load
 from mlref.core.errors import SettingsError
 from mlref.core.rows import Array
+from mlref.core.settings import Tune
+from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, rounded, write_json
 from mlref.core.task import digits, show_number, task_of
 from mlref.data.tables import encode, read_parquet, write_csv
@@ -38,7 +39,7 @@ NESTED = (
 class Result(NamedTuple):
     """One candidate after its search."""
 
-    settings: list[Setting]
+    tried: list[Setting]
     plain: Array
     """Score of each setting on each fold, shape (settings, repeats, K)."""
     nested: nested.Nested
@@ -70,7 +71,7 @@ def choose(errors: dict[str, Array]) -> dict[str, Any]:
     return {"model": model, "lowest": lowest, "standard_error": error, "limit": limit}
 
 
-def check(knobs: settings.Tune, rows: int) -> None:
+def check(settings: Tune, rows: int) -> None:
     """Refuse what cannot work before anything is fitted.
 
     Raises
@@ -79,40 +80,42 @@ def check(knobs: settings.Tune, rows: int) -> None:
         For candidates without the baselines, a model or an argument that does not exist, too many folds.
     """
     mistakes = []
-    if tuple(knobs.candidates)[: len(BASELINES)] != BASELINES:
+    if tuple(settings.candidates)[: len(BASELINES)] != BASELINES:
         mistakes.append(
             f"tune.candidates: begins with {' and '.join(BASELINES)}, which the gate compares with"
         )
-    if knobs.folds > rows:
-        mistakes.append(f"tune.folds: got {knobs.folds}; allowed: up to {rows}, the training rows")
+    if settings.folds > rows:
+        mistakes.append(
+            f"tune.folds: got {settings.folds}; allowed: up to {rows}, the training rows"
+        )
     if mistakes:
         raise SettingsError("config/params.yaml", mistakes)
-    for name, space in knobs.candidates.items():
-        estimator(name, dict.fromkeys(space), knobs.seed)
+    for name, space in settings.candidates.items():
+        estimator(name, dict.fromkeys(space), settings.seed)
 
 
-def evaluate(name: str, knobs: settings.Tune, folds: nested.Folds, measure: Measure) -> Result:
+def evaluate(name: str, settings: Tune, folds: nested.Folds, measure: Measure) -> Result:
     """Search the space of one candidate and score the candidate, nested."""
-    space, tried, scores = knobs.candidates[name], list[Setting](), list[nested.Scores]()
-    choice = count(space, knobs) > 1
+    space, tried, scores = settings.candidates[name], list[Setting](), list[nested.Scores]()
+    choice = count(space, settings) > 1
 
-    def _score(settings: list[Setting]) -> list[float]:
-        found = measure(nested.parts(name, settings, knobs, choice))
-        scores.append(nested.gather(found, len(settings), folds))
-        tried.extend(settings)
+    def _score(batch: list[Setting]) -> list[float]:
+        found = measure(nested.parts(name, batch, settings, choice))
+        scores.append(nested.gather(found, len(batch), folds))
+        tried.extend(batch)
         means: list[float] = nested.plain(scores[-1]).mean(axis=(1, 2)).tolist()
         return means
 
-    search(space, knobs, _score)
+    search(space, settings, _score)
     whole = nested.Scores(*(np.concatenate(arrays) for arrays in zip(*scores)))
     return Result(tried, nested.plain(whole), nested.nest(whole, folds))
 
 
-def inputs(project: Project, knobs: settings.Tune) -> str:
+def inputs(project: Project, settings: Tune) -> str:
     """Digest of everything that each fit depends on, besides its own setting and folds."""
     code = [path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))]
     files = [project.train.read_bytes(), project.contract.read_bytes()]
-    shared = f"{sklearn.__version__} {knobs.seed} {knobs.folds}".encode()
+    shared = f"{sklearn.__version__} {settings.seed} {settings.folds}".encode()
     return digest(b"\0".join([*code, *files, shared]))
 
 
@@ -121,25 +124,25 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
 
     Each finished part is kept by joblib until the search ends, so that a killed search resumes.
     """
-    contract, knobs = load(project.contract), settings.load(project.params).tune
+    contract, settings = load(project.contract), load_settings(project.params).tune
     features, target = encode(contract, read_parquet(project.train))
-    check(knobs, len(target))
-    folds = nested.deal(knobs, len(target))
-    memory = Memory(project.journal / inputs(project, knobs), verbose=0)
+    check(settings, len(target))
+    folds = nested.deal(settings, len(target))
+    memory = Memory(project.journal / inputs(project, settings), verbose=0)
     given = {
-        "contract": contract, "seed": knobs.seed, "features": features, "target": target,
+        "contract": contract, "seed": settings.seed, "features": features, "target": target,
         "folds": folds,
     }  # fmt: skip
     fit = memory.cache(nested.fit, ignore=list(given))
-    sizes = [count(space, knobs) for space in knobs.candidates.values()]
-    fits = sum(size * len(nested.parts("", [], knobs, size > 1)) for size in sizes)
+    sizes = [count(space, settings) for space in settings.candidates.values()]
+    fits = sum(size * len(nested.parts("", [], settings, size > 1)) for size in sizes)
     ticks = iter(track(list(range(fits))))
 
     def _measure(parts: list[nested.Part]) -> Iterator[tuple[nested.Part, nested.Found]]:
         found = Parallel(return_as="generator")(delayed(fit)(part, **given) for part in parts)
         try:
             for part, result in zip(parts, found, strict=True):
-                for _ in part.settings:
+                for _ in part.tried:
                     next(ticks)
                 yield part, result
         except ValueError as error:
@@ -151,7 +154,7 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
         "loky", n_jobs=jobs, inner_max_num_threads=1, idle_worker_timeout=20
     )
     with threadpool_limits(1), processes:
-        results = {name: evaluate(name, knobs, folds, _measure) for name in knobs.candidates}
+        results = {name: evaluate(name, settings, folds, _measure) for name in settings.candidates}
     next(ticks, None)  # ends the progress bar
     summary = write(project, contract, results, target)
     shutil.rmtree(project.journal)
@@ -168,10 +171,10 @@ def write(project: Project, contract: Contract, results: dict[str, Result], targ
         return {primary: float(errors.mean()), f"{primary}_std": float(errors.std())}
 
     for name, (tried, plain, found) in results.items():
-        first, (settings, times) = len(trials), np.unique(found.chosen, return_counts=True)
+        first, (picked, times) = len(trials), np.unique(found.chosen, return_counts=True)
         candidates[name] = _scores(found.errors) | {
             "trial": first + int(plain.mean(axis=(1, 2)).argmin()),  # the first of equals
-            "chosen": {str(first + i): int(n) for i, n in zip(settings, times, strict=True)},
+            "chosen": {str(first + i): int(n) for i, n in zip(picked, times, strict=True)},
         }
         trials += [
             {"trial": first + i, "model": name, "parameters": setting} | _scores(errors)

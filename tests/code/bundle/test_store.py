@@ -63,20 +63,15 @@ def test_what_names_no_model_is_refused_with_what_there_is(store: Store, referen
         store.resolve(reference)
 
 
-def test_a_start_that_two_digests_share_is_refused(tmp_path: Path) -> None:
-    """A longer one tells them apart."""
-    store = with_records(tmp_path, "abcdef1" + "0" * 57, "abcdef2" + "0" * 57)
-    with pytest.raises(ModelNotFound, match="abcdef"):
-        store.resolve("abcdef")
-    assert store.resolve("abcdef2") == "abcdef2" + "0" * 57
-
-
-def test_a_version_of_six_digits_may_also_start_a_digest(tmp_path: Path) -> None:
-    """Two meanings are refused, not guessed."""
+def test_a_reference_with_two_meanings_is_refused(tmp_path: Path) -> None:
+    """A start that two digests share, and a version that also starts a digest."""
+    one, other, third = "abcdef1" + "0" * 57, "abcdef2" + "0" * 57, "123456" + "b" * 58
+    store = with_records(tmp_path, one, other, third)
     write_json(tmp_path / f"{'a' * 64}.json", record("a" * 64, "123456"))
-    write_json(tmp_path / f"{'123456' + 'b' * 58}.json", record("123456" + "b" * 58, "2"))
-    with pytest.raises(ModelNotFound, match="123456"):
-        Store(tmp_path).resolve("123456")
+    for reference in ("abcdef", "123456"):
+        with pytest.raises(ModelNotFound, match=reference):
+            store.resolve(reference)
+    assert store.resolve("abcdef2") == other
 
 
 def test_an_empty_store_says_what_to_run(tmp_path: Path) -> None:
@@ -99,24 +94,18 @@ def test_records_come_by_version_as_numbers(tmp_path: Path) -> None:
 
 
 def test_a_pointer_is_replaced_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault in between leaves the earlier one, and nothing beside it."""
+    """A fault in between leaves the earlier one; to point to the same model again writes nothing."""
     before = sorted(path.name for path in store.folder.iterdir())
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mlref.core.storage.os.fsync", full)
+    store.point("champion", "a1" * 32)
     with pytest.raises(EnvironmentFault, match="champion cannot be written: No space left"):
         store.point("champion", "b2" * 32)
     assert store.alias("champion") == "a1" * 32
     assert sorted(path.name for path in store.folder.iterdir()) == before
-
-
-def test_pointing_to_the_same_model_again_writes_nothing(store: Store) -> None:
-    """The pointer keeps its time."""
-    before = (store.folder / "champion").stat().st_mtime_ns
-    store.point("champion", "a1" * 32)
-    assert (store.folder / "champion").stat().st_mtime_ns == before
 
 
 def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,25 +128,19 @@ def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert store.resolve("1") == digest
 
 
-def test_adding_again_replaces_what_is_there(tmp_path: Path) -> None:
-    """A damaged copy is mended."""
-    digest = write_bundle(tmp_path / "bundle")
-    (tmp_path / "model.skops").write_bytes(b"model")
-    store = Store(tmp_path / "store")
-    store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
-    (store.folder / digest / "model.onnx").write_bytes(b"damaged")
-    store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
-    predictor, found = store.open(digest)
-    assert (predictor.digest, found) == (digest, record(digest))
-
-
-def test_a_model_file_that_is_missing_is_a_fault_of_the_disk(tmp_path: Path) -> None:
-    """And no record is written."""
+def test_adding_again_replaces_a_damaged_copy(tmp_path: Path) -> None:
+    """Without the model's file no record is written."""
     digest = write_bundle(tmp_path / "bundle")
     store = Store(tmp_path / "store")
     with pytest.raises(EnvironmentFault, match="No such file"):
         store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
     assert store.records() == []
+    (tmp_path / "model.skops").write_bytes(b"model")
+    store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
+    (store.folder / digest / "model.onnx").write_bytes(b"damaged")
+    store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
+    predictor, found = store.open(digest)
+    assert (predictor.digest, found) == (digest, record(digest))
 
 
 def test_opening_checks_the_bundle_against_its_digest(tmp_path: Path) -> None:

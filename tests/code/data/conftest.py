@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from mlref.core.storage import Project
 from mlref.data import ingest, split, validate
 from tests.fakes import CONTRACT_TEXT
-from tests.projects import PARAMS, copy
+from tests.projects import copy, write_project
 
 OUTPUTS = ("raw", "validated", "validation", "train", "holdout", "profile")
 """What the three stages of data write."""
@@ -25,6 +24,7 @@ LINES = (
     "150,6,gas,20,2100",
     "64,2,oil,,800",
 )
+MakeProject = Callable[..., Project]
 
 
 def csv(*lines: str, header: str = HEADER) -> bytes:
@@ -32,18 +32,17 @@ def csv(*lines: str, header: str = HEADER) -> bytes:
     return "".join(f"{line}\n" for line in (header, *lines)).encode()
 
 
+def source(project: Project) -> Path:
+    """The file that the contract of rents names."""
+    return project.root / "data" / "source" / "rents.csv"
+
+
 def make_project(
     root: Path, contract: str = CONTRACT_TEXT, content: bytes | None = None
 ) -> Project:
     """Contract, settings and source; nothing is run."""
-    project = Project(root)
-    for folder in (project.contract.parent, root / "data" / "source"):
-        folder.mkdir(parents=True, exist_ok=True)
-    project.contract.write_text(contract)
-    project.params.write_text(yaml.safe_dump(PARAMS))
-    (root / "data" / "source" / "rents.csv").write_bytes(
-        csv(*LINES) if content is None else content
-    )
+    project = write_project(root, contract)
+    source(project).write_bytes(csv(*LINES) if content is None else content)
     return project
 
 
@@ -60,13 +59,9 @@ def contents(project: Project) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def rents(tmp_path: Path) -> Callable[..., Project]:
-    """Makes a project of rents."""
-
-    def make(contract: str = CONTRACT_TEXT, content: bytes | None = None) -> Project:
-        return make_project(tmp_path / "clone", contract, content)
-
-    return make
+def rents(tmp_path: Path) -> MakeProject:
+    """Makes a project of rents: contract and content of the source may be given."""
+    return lambda *given, **named: make_project(tmp_path / "clone", *given, **named)
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +73,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def judged(sound: Project, tmp_path: Path) -> Project:
+def validated(sound: Project, tmp_path: Path) -> Project:
     """A project of rents after the three stages, to change."""
-    return copy(sound, tmp_path / "judged")
+    return copy(sound, tmp_path / "validated")

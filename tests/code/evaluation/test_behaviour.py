@@ -67,18 +67,15 @@ def test_a_promise_is_kept_or_broken_by_so_much(
     assert (violation["passed"], violation["worst"]) == (passed, pytest.approx(worst))
 
 
-@pytest.mark.parametrize(
-    ("promise", "sentence"),
-    [
-        (INCREASING, "increasing with area"),
-        (DECREASING, "decreasing with area"),
-        (HEATING, "invariant to heating"),
-        (BOUNDED, "predictions stay between 0 and 20000"),
-    ],
-)
-def test_a_promise_has_a_sentence(promise: str, sentence: str) -> None:
-    """For the reasons of the gate."""
-    assert found(promise, linear)["promise"] == sentence
+def test_a_promise_has_a_sentence_for_the_reasons_of_the_gate() -> None:
+    assert [
+        found(one, linear)["promise"] for one in (INCREASING, DECREASING, HEATING, BOUNDED)
+    ] == [
+        "increasing with area",
+        "decreasing with area",
+        "invariant to heating",
+        "predictions stay between 0 and 20000",
+    ]
 
 
 def test_the_rows_that_break_a_promise_are_counted() -> None:
@@ -105,22 +102,13 @@ def test_nan_breaks_every_promise(promise: str) -> None:
     assert (violation["passed"], violation["broken"]) == (False, 1)
 
 
-def test_every_promise_is_checked_in_the_order_of_the_contract() -> None:
-    """And the rows are left as they are."""
+def test_every_promise_is_checked_in_the_order_of_the_contract_and_changes_no_row() -> None:
     text = f"{CONTRACT_TEXT}promises:\n  - {{{BOUNDED}, reason: r}}\n  - {{{HEATING}, reason: r}}\n"
     before = ROWS.copy()
     violations = check(parse(text), linear, ROWS)
     assert [violation["promise"][:10] for violation in violations] == ["prediction", "invariant "]
     assert np.array_equal(ROWS, before, equal_nan=True)
-
-
-def test_a_contract_without_promises_has_nothing_to_check() -> None:
-    """An empty list."""
     assert check(CONTRACT, linear, ROWS) == []
-
-
-def test_one_row_is_enough() -> None:
-    """For a look at a single case."""
     assert found(INCREASING, linear, ROWS[:1])["passed"]
 
 

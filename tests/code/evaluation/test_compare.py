@@ -7,43 +7,32 @@ from mlref.core.settings import Bootstrap, Gate
 from mlref.evaluation.compare import compare, score_difference
 from tests.projects import PARAMS
 
-KNOBS = Bootstrap(seed=0, resamples=500, confidence=0.95)
+SETTINGS = Bootstrap(seed=0, resamples=500, confidence=0.95)
 GENERATOR = np.random.default_rng(0)
 ACTUAL = GENERATOR.normal(100, 20, 80)
 NOISE = GENERATOR.normal(0, 10, 80)
+OTHER = np.random.default_rng(1).normal(0, 10, 80)
 
 
-def test_a_clearly_better_model_has_an_interval_below_zero() -> None:
-    """Negative: the first is better."""
-    found = score_difference(ACTUAL, ACTUAL + NOISE / 2, ACTUAL + NOISE, KNOBS)
-    assert found["lower"] < found["value"] < found["upper"] < 0
-
-
-def test_the_difference_turns_with_the_models() -> None:
-    """The same figures with the other sign."""
+def test_a_clearly_better_model_has_an_interval_below_zero_which_turns_with_the_models() -> None:
     one, other = ACTUAL + NOISE / 2, ACTUAL + NOISE
-    forth = score_difference(ACTUAL, one, other, KNOBS)
-    back = score_difference(ACTUAL, other, one, KNOBS)
+    forth = score_difference(ACTUAL, one, other, SETTINGS)
+    back = score_difference(ACTUAL, other, one, SETTINGS)
+    assert forth["lower"] < forth["value"] < forth["upper"] < 0
     assert back["value"] == -forth["value"]
     assert back["lower"] == pytest.approx(-forth["upper"])
 
 
-def test_a_model_equals_itself() -> None:
-    """Without any uncertainty."""
-    found = score_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + NOISE, KNOBS)
-    assert found == {"value": 0, "lower": 0, "upper": 0}
-
-
-def test_two_models_of_equal_quality_cannot_be_told_apart() -> None:
-    """The interval holds zero."""
-    other = np.random.default_rng(1).normal(0, 10, 80)
-    found = score_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + other, KNOBS)
+def test_a_model_equals_itself_and_models_of_equal_quality_cannot_be_told_apart() -> None:
+    same = score_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + NOISE, SETTINGS)
+    assert same == {"value": 0, "lower": 0, "upper": 0}
+    found = score_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + OTHER, SETTINGS)
     assert found["lower"] < 0 < found["upper"]
 
 
 def test_pairing_tells_what_separate_intervals_cannot() -> None:
     """Two models that err on the same rows differ by little and surely."""
-    found = score_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + 1.05 * NOISE, KNOBS)
+    found = score_difference(ACTUAL, ACTUAL + NOISE, ACTUAL + 1.05 * NOISE, SETTINGS)
     assert found["upper"] < 0
     assert found["value"] == pytest.approx(-0.05 * np.sqrt(np.mean(NOISE**2)))
 
@@ -53,8 +42,7 @@ FIRST = np.arange(80) < 40
 SLICES = {"first": FIRST, "second": ~FIRST, "rare": np.arange(80) < 19}
 
 
-def test_two_models_are_compared_on_all_rows_and_on_each_slice() -> None:
-    """A slice with too few rows is named and not judged."""
+def test_two_models_are_compared_on_all_rows_and_on_each_slice_that_is_large_enough() -> None:
     worse_on_first = ACTUAL + NOISE * np.where(FIRST, 1.5, 0.3)
     found = compare(ACTUAL, worse_on_first, ACTUAL + NOISE, SLICES, GATE)
     first, second = found.slices["first"], found.slices["second"]
@@ -64,22 +52,17 @@ def test_two_models_are_compared_on_all_rows_and_on_each_slice() -> None:
     assert first and first["lower"] > 0
     assert second and second["upper"] < 0
     assert found.slices["rare"] is None
+    assert compare(ACTUAL, ACTUAL + NOISE, ACTUAL, {}, GATE).slices == {}
 
 
 def test_more_slices_have_wider_intervals() -> None:
     """Or one of many would look worse by chance."""
-    other = ACTUAL + np.random.default_rng(1).normal(0, 10, 80)
     widths = []
     for slices in ({"first": FIRST}, {"first": FIRST} | {str(n): ~FIRST for n in range(9)}):
-        part = compare(ACTUAL, ACTUAL + NOISE, other, slices, GATE).slices["first"]
+        part = compare(ACTUAL, ACTUAL + NOISE, ACTUAL + OTHER, slices, GATE).slices["first"]
         assert part
         widths.append(part["upper"] - part["lower"])
     assert widths[1] > 1.2 * widths[0]
-
-
-def test_without_slices_only_all_rows_are_compared() -> None:
-    """A contract need not declare any."""
-    assert compare(ACTUAL, ACTUAL + NOISE, ACTUAL, {}, GATE).slices == {}
 
 
 @pytest.mark.parametrize(("off", "same"), [(1e-12, True), (1e-4, False)])

@@ -13,16 +13,16 @@ from mlref.evaluation.curves import PENALTIES, effects, learning, path
 from tests.fakes import CONTRACT, WEIGHTS, linear
 from tests.projects import NULLABLE_TEXT, rents
 
-KNOBS = Evaluate(seed=0, resamples=200, confidence=0.95, folds=3, smallest_slice=15)
-ROWS = encode(CONTRACT, rents(150))
+SETTINGS = Evaluate(seed=0, resamples=200, confidence=0.95, folds=3, smallest_slice=15)
+ROWS = encode(CONTRACT, rents(90))
 RIDGE: dict[str, Any] = {"model": "ridge", "parameters": {"alpha": 0.1}}
 TREES = {"model": "gradient_boosting", "parameters": {"n_estimators": 20}}
 
 
 def test_a_model_that_can_learn_learns_from_more_rows() -> None:
     """Unseen rows are predicted better, fitted ones less well, until the two meet."""
-    found = learning(CONTRACT, TREES, *ROWS, KNOBS)
-    assert found["rows"].tolist() == [20, 36, 52, 68, 84, 100]
+    found = learning(CONTRACT, TREES, *ROWS, SETTINGS)
+    assert found["rows"].tolist() == [12, 21, 31, 40, 50, 60]
     assert found["unseen"].iloc[-1] < found["unseen"].iloc[0]
     assert (found["fitted"] < found["unseen"]).all() and (found["deviation"] > 0).all()
 
@@ -30,13 +30,12 @@ def test_a_model_that_can_learn_learns_from_more_rows() -> None:
 def test_rows_in_the_order_of_the_target_are_drawn_at_random() -> None:
     """A file is often sorted; its first fifth would be the cheapest homes."""
     order = np.argsort(ROWS[1])
-    found = learning(CONTRACT, RIDGE, ROWS[0][order], ROWS[1][order], KNOBS)
+    found = learning(CONTRACT, RIDGE, ROWS[0][order], ROWS[1][order], SETTINGS)
     assert found["unseen"].iloc[0] < 2 * found["unseen"].iloc[-1]
 
 
 def test_a_penalty_shrinks_the_coefficients_and_at_last_harms() -> None:
-    """The chosen penalty is on the path; terms have the names that people know."""
-    found = path(CONTRACT, RIDGE, *ROWS, KNOBS)
+    found = path(CONTRACT, RIDGE, *ROWS, SETTINGS)
     assert set(found["term"]) == {
         "area", "rooms", "balcony", "heating = gas", "heating = oil", "heating = wood",
     }  # fmt: skip
@@ -48,26 +47,24 @@ def test_a_penalty_shrinks_the_coefficients_and_at_last_harms() -> None:
 
 
 def test_a_null_category_has_a_name_on_the_path() -> None:
-    """As its other values have."""
     contract = parse(NULLABLE_TEXT)
     frame = rents(60)
     frame.loc[::5, "heating"] = None
-    terms = set(path(contract, RIDGE, *encode(contract, frame), KNOBS)["term"])
+    terms = set(path(contract, RIDGE, *encode(contract, frame), SETTINGS)["term"])
     assert {"heating = null", "heating = gas", "balcony"} <= terms
 
 
 def test_products_of_features_are_on_the_path() -> None:
     """A penalty inside a nested pipeline is found as well; the terms are named by their factors."""
     tuning = {"model": "elastic_net_interactions", "parameters": {"alpha": 1.0, "l1_ratio": 0.9}}
-    found = path(CONTRACT, tuning, *ROWS, KNOBS)
+    found = path(CONTRACT, tuning, *ROWS, SETTINGS)
     assert {"area", "area rooms", "area heating = gas"} <= set(found["term"])
     assert found["alpha"].nunique() == len(PENALTIES)
 
 
 @pytest.mark.parametrize("tuning", [TREES, {"model": "mean", "parameters": {}}])
 def test_a_model_without_a_penalty_has_no_path(tuning: dict[str, Any]) -> None:
-    """The table has its columns and no rows."""
-    found = path(CONTRACT, tuning, *ROWS, KNOBS)
+    found = path(CONTRACT, tuning, *ROWS, SETTINGS)
     assert found.empty and "coefficient" in found
 
 

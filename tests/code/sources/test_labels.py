@@ -51,7 +51,7 @@ def test_adding_the_same_rows_twice_changes_nothing(project: Project, march: Pat
 
 
 def test_a_dry_run_writes_nothing(project: Project, march: Path) -> None:
-    """It judges all the same."""
+    """It validates all the same."""
     said = add(project, march, dry_run=True)
     assert said == "New rows: 2. Already there: 2. Nothing was written."
     assert added(project) == []

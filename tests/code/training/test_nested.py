@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit, cross_val_predict
 
-from mlref.core import settings
 from mlref.core.rows import Array, generate
+from mlref.core.settings import Tune
 from mlref.training.candidates import build
 from mlref.training.nested import Nested, Scores, deal, fit, gather, nest, parts, plain
 from tests.fakes import CONTRACT, linear
@@ -18,44 +18,44 @@ ALPHAS = [0.01, 1.0, 10.0, 100.0]
 RIDGES = [{"alpha": alpha} for alpha in ALPHAS]
 
 
-def knobs(**changed: Any) -> settings.Tune:
+def settings(**changed: Any) -> Tune:
     """Small settings of the stage."""
     small = {"seed": 1, "folds": 4, "repeats": 2, "sampler": "grid", "trials": 1}
-    return settings.Tune(**small | changed, candidates={"mean": {}})
+    return Tune(**small | changed, candidates={"mean": {}})
 
 
 def scores(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Scores:
     """All fits of a candidate on the rows of this file."""
-    turned = knobs(**changed)
+    turned = settings(**changed)
     folds = deal(turned, len(target))
     work = parts(name, tried, turned, len(tried) > 1)
     found = ((part, fit(part, CONTRACT, 0, ROWS, target, folds)) for part in work)
     return gather(found, len(tried), folds)
 
 
-def judged(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Nested:
+def quoted(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Nested:
     """A candidate as it is quoted."""
-    return nest(scores(name, tried, target, **changed), deal(knobs(**changed), len(target)))
+    return nest(scores(name, tried, target, **changed), deal(settings(**changed), len(target)))
 
 
 def test_rows_are_dealt_evenly_and_anew_in_each_round() -> None:
     """The first round of a seed is the second of the seed before it."""
-    folds = deal(knobs(repeats=3), 41)
+    folds = deal(settings(repeats=3), 41)
     assert folds.shape == (3, 41)
     assert [np.bincount(dealt).tolist() for dealt in folds] == [[11, 10, 10, 10]] * 3
     assert folds[0].tolist() != folds[1].tolist()
-    assert deal(knobs(repeats=2, seed=2), 41).tolist() == folds[1:].tolist()
+    assert deal(settings(repeats=2, seed=2), 41).tolist() == folds[1:].tolist()
 
 
 def test_nesting_takes_a_fit_for_each_pair_of_folds_and_only_where_there_is_a_choice() -> None:
     """Four folds and six pairs, in each of two rounds."""
-    assert len(parts("ridge", RIDGES, knobs(), choice=True)) == 2 * (4 + 6)
-    assert len(parts("ridge", RIDGES[:1], knobs(), choice=False)) == 2 * 4
+    assert len(parts("ridge", RIDGES, settings(), choice=True)) == 2 * (4 + 6)
+    assert len(parts("ridge", RIDGES[:1], settings(), choice=False)) == 2 * 4
 
 
 def test_a_single_setting_is_predicted_as_scikit_learn_would() -> None:
     """Preprocessing fitted without the fold too; averaged over the rounds."""
-    found = judged("ridge", RIDGES[:1])
+    found = quoted("ridge", RIDGES[:1])
     expected = [
         cross_val_predict(
             build(CONTRACT, "ridge", RIDGES[0], 0), ROWS, TARGET,
@@ -70,7 +70,7 @@ def test_a_single_setting_is_predicted_as_scikit_learn_would() -> None:
 def test_a_choice_is_nested_as_a_search_within_each_fold_would() -> None:
     """scikit-learn's grid search on the rows of the other folds, with these as its folds."""
     tried = [{"alpha": alpha} for alpha in (0.01, 3.0, 10.0, 30.0)]
-    found, folds = judged("ridge", tried), deal(knobs(), 40)
+    found, folds = quoted("ridge", tried), deal(settings(), 40)
     predicted = np.zeros((2, 40))
     for repeat, fold in enumerate(folds):
         for k in range(4):
@@ -87,12 +87,12 @@ def test_a_choice_is_nested_as_a_search_within_each_fold_would() -> None:
     assert found.predictions == pytest.approx(predicted.mean(axis=0), rel=1e-9)
 
 
-@pytest.mark.parametrize("fold", range(4))
+@pytest.mark.parametrize("fold", [0, 3])
 def test_the_values_of_a_fold_have_no_say_in_its_own_setting(fold: int) -> None:
     """They have in that of the others; chosen by the plain errors, they would have in both."""
-    held = deal(knobs(repeats=1), 40)[0] == fold
+    held = deal(settings(repeats=1), 40)[0] == fold
     target = np.where(held, 1e6 * np.arange(40) ** 2, TARGET)
-    before, after = (judged("ridge", RIDGES, given, repeats=1) for given in (TARGET, target))
+    before, after = (quoted("ridge", RIDGES, given, repeats=1) for given in (TARGET, target))
     assert after.chosen[0, fold] == before.chosen[0, fold]
     assert after.predictions[held].tolist() == before.predictions[held].tolist()
     assert after.predictions[~held].tolist() != before.predictions[~held].tolist()
@@ -102,14 +102,14 @@ def test_every_row_is_predicted_by_models_that_have_not_seen_it() -> None:
     """Out of fold, the mean of a row's own value is not in its prediction."""
     target = np.zeros(40)
     target[7] = 40.0
-    found = judged("mean", [{}], target)
+    found = quoted("mean", [{}], target)
     assert found.predictions[7] == 0
     assert found.predictions.sum() > 0
 
 
-def test_a_pair_of_folds_is_judged_on_each_of_them() -> None:
+def test_a_pair_of_folds_is_scored_on_each_of_them() -> None:
     """With models that have seen neither: their mean is of the other two folds."""
-    target = deal(knobs(repeats=1), 40)[0] * 10.0
+    target = deal(settings(repeats=1), 40)[0] * 10.0
     errors = scores("mean", [{}, {}], target, repeats=1).errors[0, 0]
     values = np.arange(4) * 10.0
     for k in range(4):
@@ -119,8 +119,7 @@ def test_a_pair_of_folds_is_judged_on_each_of_them() -> None:
 
 
 def test_a_draw_goes_to_the_first_setting() -> None:
-    """The order of the file, as everywhere on the ladder."""
-    assert judged("mean", [{}, {}, {}]).chosen.tolist() == [[0] * 4] * 2
+    assert quoted("mean", [{}, {}, {}]).chosen.tolist() == [[0] * 4] * 2
 
 
 def test_plain_errors_are_those_of_the_single_folds() -> None:
@@ -129,9 +128,3 @@ def test_plain_errors_are_those_of_the_single_folds() -> None:
     alone = [scores("ridge", [setting]) for setting in RIDGES]
     assert plain(found) == pytest.approx(np.concatenate([plain(one) for one in alone]), rel=1e-9)
     assert found.predictions == pytest.approx(np.concatenate([one.predictions for one in alone]))
-
-
-def test_a_value_that_scikit_learn_does_not_take_is_named() -> None:
-    """With its setting, among those that are fine."""
-    with pytest.raises(ValueError, match=r"^ridge: {'alpha': -1}: The 'alpha' parameter"):
-        scores("ridge", [{"alpha": 1}, {"alpha": -1}])

@@ -4,33 +4,32 @@ from typing import Any
 
 import pytest
 
-from mlref.core import settings
-from mlref.core.settings import Range
+from mlref.core.settings import Range, Space, Tune
 from mlref.training.sampling import Setting, count, grid, search, steps
 
-SPACE: settings.Space = {
+SPACE: Space = {
     "alpha": Range(low=0.01, high=1, log=True, steps=3),
     "depth": Range(low=2, high=5, integer=True),
     "rule": ["a", "b"],
 }
-LISTS: settings.Space = {"l1_ratio": [0, 1], "alpha": [3, 1]}
+LISTS: Space = {"l1_ratio": [0, 1], "alpha": [3, 1]}
 
 
-def knobs(**changed: Any) -> settings.Tune:
+def settings(**changed: Any) -> Tune:
     """Small settings of the stage."""
     small = {"seed": 1, "folds": 3, "repeats": 1, "sampler": "grid", "trials": 12}
-    return settings.Tune(**small | changed, candidates={"mean": {}})
+    return Tune(**small | changed, candidates={"mean": {}})
 
 
-def tried(space: settings.Space, sign: int = 1, **changed: Any) -> list[list[Setting]]:
-    """Batches in which settings are judged; the error of each is its `alpha`, or minus that."""
+def tried(space: Space, sign: int = 1, **changed: Any) -> list[list[Setting]]:
+    """Batches in which settings are measured; the error of each is its `alpha`, or minus that."""
     batches: list[list[Setting]] = []
 
-    def judge(batch: list[Setting]) -> list[float]:
+    def measure(batch: list[Setting]) -> list[float]:
         batches.append(batch)
         return [sign * float(setting["alpha"]) for setting in batch]
 
-    search(space, knobs(**changed), judge)
+    search(space, settings(**changed), measure)
     return batches
 
 
@@ -69,23 +68,19 @@ def test_a_grid_is_in_the_order_of_the_file() -> None:
 def test_lists_alone_are_a_grid_whatever_the_sampler(sampler: str) -> None:
     """Drawing from four settings twelve times would fit some of them thrice."""
     assert tried(LISTS, sampler=sampler) == [grid(LISTS)]
-    assert count(LISTS, knobs(sampler=sampler)) == 4
+    assert count(LISTS, settings(sampler=sampler)) == 4
 
 
 @pytest.mark.parametrize(
     ("sampler", "batches"), [("grid", [3 * 4 * 2]), ("quasi_random", [12]), ("tpe", [1] * 12)]
 )
-def test_only_tpe_waits_for_errors(sampler: str, batches: list[int]) -> None:
-    """The settings of the others are all known before anything is fitted."""
+def test_only_tpe_waits_for_errors_and_every_setting_lies_in_its_space(
+    sampler: str, batches: list[int]
+) -> None:
     found = tried(SPACE, sampler=sampler)
     assert [len(batch) for batch in found] == batches
-    assert count(SPACE, knobs(sampler=sampler)) == sum(batches)
-
-
-@pytest.mark.parametrize("sampler", ["grid", "quasi_random", "tpe"])
-def test_every_setting_lies_in_its_space(sampler: str) -> None:
-    """And has the type that the estimator expects."""
-    for setting in sum(tried(SPACE, sampler=sampler), []):
+    assert count(SPACE, settings(sampler=sampler)) == sum(batches)
+    for setting in sum(found, []):
         assert list(setting) == ["alpha", "depth", "rule"]
         assert 0.01 <= setting["alpha"] <= 1
         assert setting["depth"] in (2, 3, 4, 5) and isinstance(setting["depth"], int)
@@ -113,7 +108,7 @@ def test_quasi_random_settings_fill_the_range_evenly() -> None:
 
 def test_tpe_follows_the_errors_that_it_is_told() -> None:
     """After ten settings by lot, it looks where the error, here alpha itself, is low."""
-    space: settings.Space = {"alpha": Range(low=0, high=1)}
+    space: Space = {"alpha": Range(low=0, high=1)}
     low, high, again = (
         [setting["alpha"] for (setting,) in tried(space, sign, sampler="tpe", trials=40)]
         for sign in (1, -1, 1)
