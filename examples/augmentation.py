@@ -17,9 +17,10 @@ from sklearn.model_selection import KFold
 from mlref.core import settings
 from mlref.core.contract import Contract, load
 from mlref.core.errors import MlrefError
+from mlref.core.numbers import digits, show_number
 from mlref.core.rows import Array
 from mlref.core.storage import Project, read_json
-from mlref.core.task import digits, show_number, task_of
+from mlref.core.task import task_of
 from mlref.data.tables import encode, read_parquet
 from mlref.evaluation.compare import score_difference
 from mlref.evaluation.metrics import Interval

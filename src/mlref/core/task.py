@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from mlref.core.contract import Column, Contract
 from mlref.core.errors import DataError
+from mlref.core.numbers import digits, show_number
 from mlref.core.rows import Array
-
-FIGURES = 4
-"""Significant digits with which a value as large as the target's usual range is shown."""
 
 
 class Prediction(NamedTuple):
@@ -147,27 +145,3 @@ def conformal_width(residuals: Array, coverage: float) -> float:
         problem = f"{len(residuals)} rows are too few for intervals of coverage {coverage:g}"
         raise DataError("the training split", problem, f"At least {need} are needed.")
     return float(np.sort(np.abs(residuals))[rank - 1])
-
-
-def digits(target: Column) -> int:
-    """Decimal places that show a value of the target with about four significant digits.
-
-    Examples
-    --------
-    >>> rent = {"name": "r", "title": "R", "meaning": "R", "type": "number", "example": 0.5}
-    >>> [digits(Column(**rent, valid=(0, top))) for top in (1, 300, 20_000)]
-    [3, 1, 0]
-    """
-    lo, hi = target.expected or target.valid or (0.0, 1.0)
-    return max(0, FIGURES - 1 - math.floor(math.log10(hi - lo)))
-
-
-def show_number(value: float, places: int, sign: str = "") -> str:
-    """Write a value, or a difference with ``sign="+"``, with so many decimal places.
-
-    Examples
-    --------
-    >>> show_number(53.8961, 1), show_number(0.25, 2, "+")
-    ('53.9', '+0.25')
-    """
-    return f"{value:{sign}.{places}f}"

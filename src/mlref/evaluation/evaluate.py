@@ -9,11 +9,12 @@ from mlref.bundle.predictor import Predictor, load
 from mlref.core.contract import Contract
 from mlref.core.contract import load as load_contract
 from mlref.core.errors import DataError
+from mlref.core.numbers import digits, show_number
 from mlref.core.rows import Array
 from mlref.core.settings import Bootstrap, Evaluate
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, read_json, rounded, write_json
-from mlref.core.task import digits, show_number, task_of
+from mlref.core.task import task_of
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
 from mlref.evaluation import curves
 from mlref.evaluation.behaviour import check

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mlref.core.contract import Column, Contract
-from mlref.core.task import digits, show_number
+from mlref.core.numbers import digits, show_number
 from mlref.evaluation.metrics import Interval
 from mlref.evaluation.plots import BLUE, GREY, ORANGE, intervals, label, panels
 

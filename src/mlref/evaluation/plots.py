@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mlref.core.contract import Column
-from mlref.core.task import digits, show_number
+from mlref.core.numbers import digits, show_number
 from mlref.evaluation.metrics import Interval
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#777777"

@@ -7,9 +7,9 @@ import pandas as pd
 
 from mlref.core import settings
 from mlref.core.errors import MlrefError
+from mlref.core.numbers import interval
 from mlref.core.storage import Project
 from mlref.evaluation.compare import score_difference
-from mlref.registry.digits import interval
 from mlref.registry.runs import Run, Table, resolve, text
 from mlref.tracking import runs as tracking
 

@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 from mlref.core import settings
 from mlref.core.errors import MlrefError
+from mlref.core.numbers import interval, number
 from mlref.evaluation.compare import Comparison
 from mlref.evaluation.metrics import Interval
-from mlref.registry.digits import interval, number
 
 Verdict = Literal["promote", "keep", "block"]
 NEEDED = ("coverage", "digest", "holdout", "ladder", "promises", "rmse", "rows")

@@ -9,11 +9,11 @@ from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
 from mlref.core import settings
 from mlref.core.contract import load as load_contract
+from mlref.core.numbers import interval
 from mlref.core.rows import validate_records
 from mlref.core.storage import Project, digest, read_json
 from mlref.data.tables import read_csv, read_parquet
 from mlref.registry import cards
-from mlref.registry.digits import interval
 from mlref.tracking.run_log import RunLog
 from mlref.tracking.run_log import publish as publish_log
 

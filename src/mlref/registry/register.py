@@ -73,11 +73,6 @@ def fingerprint(project: Project) -> str:
     return digest(to_json([limits, content, tracking.server(project)]))
 
 
-def commit(project: Project) -> str | None:
-    """The commit of the clone, with ``-dirty`` when files differ from it; None where git gives none."""
-    return git.commit(project)[0]
-
-
 def sync_aliases(project: Project, store: Store, challenger: str | None) -> None:
     """Show the store's aliases in MLflow; the pointers in the store stay the truth."""
     name = contract.load(project.contract).name

@@ -8,8 +8,8 @@ from rich.padding import Padding
 from rich.table import Column, Table
 
 from mlref.bundle.store import ALIASES, Store
+from mlref.core.numbers import interval
 from mlref.registry import audit
-from mlref.registry.digits import interval
 from mlref.registry.git import warning
 
 MARKS = {"promote": "✔", "keep": "–", "block": "✘"}

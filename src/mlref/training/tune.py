@@ -13,11 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from mlref.core.contract import Contract, load
 from mlref.core.errors import SettingsError
+from mlref.core.numbers import digits, show_number
 from mlref.core.rows import Array
 from mlref.core.settings import Tune
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, rounded, write_json
-from mlref.core.task import digits, show_number, task_of
+from mlref.core.task import task_of
 from mlref.data.tables import encode, read_parquet, write_csv
 from mlref.training import nested
 from mlref.training.candidates import BASELINES, estimator

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mlref.core.errors import DataError
-from mlref.core.task import Regression, conformal_width, digits, show_number, task_of
+from mlref.core.numbers import digits, show_number
+from mlref.core.task import Regression, conformal_width, task_of
 from tests.fakes import CONTRACT
 
 SOURCE = Path(__file__).parents[3] / "src" / "mlref"

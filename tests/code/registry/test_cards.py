@@ -8,9 +8,9 @@ import pytest
 
 from mlref.bundle.store import Store
 from mlref.core.errors import MlrefError
+from mlref.core.numbers import interval
 from mlref.core.storage import Project, read_json, write_json
 from mlref.registry.cards import LIMIT, brief, cards, write
-from mlref.registry.digits import interval
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import NULLABLE_TEXT
 

@@ -11,10 +11,10 @@ import pytest
 from mlref.bundle.store import Store
 from mlref.core import settings
 from mlref.core.errors import MlrefError
+from mlref.core.numbers import interval
 from mlref.core.storage import Project
 from mlref.evaluation.compare import score_difference
 from mlref.registry.compare import compare
-from mlref.registry.digits import interval
 from mlref.tracking import runs
 
 ACTUAL = np.arange(40.0)

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from mlref.bundle.store import Store
+from mlref.core.numbers import interval
 from mlref.core.storage import Project
 from mlref.registry import audit, tables
-from mlref.registry.digits import interval
 
 NOW = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3, hours=1)
 
