@@ -79,12 +79,12 @@ lock: $(READY) ## Write requirements/*.txt from pyproject.toml (UPGRADE=1 takes 
 
 train: $(READY) ## Run the stages that are out of date, then register the model
 	@test -e .git || python -m mlref.registry.git # an unpacked archive: says how to make it a repository
-	@dvc repro || { $(TORN_LOCK) && rm dvc.lock && dvc repro; }
+	@dvc repro || { $(TORN_LOCK) && { git checkout --quiet dvc.lock 2>/dev/null || rm dvc.lock; } && dvc repro; }
 	@mlref register
 
-# DVC writes dvc.lock in place, so a kill can cut it off. The stages are deterministic and DVC keeps their
-# outputs, so nothing is lost without it.
-TORN_LOCK = dvc status 2>&1 | grep 'dvc\.lock' && echo "It was cut off by a kill; DVC makes it again from its cache."
+# DVC writes dvc.lock in place, so a kill can cut it off. The stages are deterministic, so nothing is lost: the committed
+# lock takes its place, and what it does not know is run again.
+TORN_LOCK = dvc status 2>&1 | grep 'dvc\.lock' && echo "It was cut off by a kill: the committed one takes its place."
 
 serve: $(READY) ## Serve the champion on 127.0.0.1:8000 (ARGS="--port 9000")
 	@mlref serve $(ARGS)

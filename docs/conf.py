@@ -35,7 +35,8 @@ root_doc = (
 exclude_patterns = ["_build", "reference/api/modules.rst"]
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(?!mlref\.(?!.*\._)).*")
+    ("py:.*", r"(?!mlref\.(?!.*\._)).*"),
+    ("py:class", r"mlref\.core\.config\.Model"),  # a type variable
 ]  # other projects' names: no network, no index
 # A shape such as (n, features) is looked up as if it were a type, and three packages have a class Model.
 suppress_warnings = ["ref.python"]

@@ -21,11 +21,10 @@ class Plane(NamedTuple):
 
 PLANES = {
     "the service": Plane(
-        "serve", "serve", ("src/mlref/serving", "tests/code/serving"),
-        ("tests/system/test_service.py", "tests/system/test_floods.py", "tests/system/test_image.py",
-         "requirements/serve.txt",
-         "benchmarks/serving.py",
-         "docs/reference/http-api.md"),
+        "serve", "serve",
+        ("src/mlref/serving", "tests/code/serving", "tests/system/test_service.py",
+         "tests/system/test_floods.py", "tests/system/test_image.py", "requirements/serve.txt",
+         "benchmarks/serving.py", "docs/reference/http-api.md"),
     ),
     "batch scoring": Plane(
         "score", "batch",

@@ -129,14 +129,14 @@ def working(session: int, name: str) -> bool:
     return any(name in line and "dvc" not in line for line in found.splitlines())
 
 
-@pytest.mark.parametrize("kept", [0, 11, 300])
-def test_a_lock_that_a_kill_has_torn_is_mended(copied: Path, kept: int) -> None:
-    """DVC writes dvc.lock in place; nothing is lost, since the stages are deterministic and cached."""
+def test_a_lock_that_a_kill_has_torn_is_mended(copied: Path) -> None:
+    """DVC writes dvc.lock in place; wherever it is cut, the committed one takes its place."""
     lock = copied / "dvc.lock"
     whole = lock.read_bytes()
-    lock.write_bytes(whole[:kept])
-    assert "Running stage" not in run(copied, *TRAIN).stdout
-    assert lock.read_bytes() == whole
+    for kept in (0, 11, 300):
+        lock.write_bytes(whole[:kept])
+        assert "Running stage" not in run(copied, *TRAIN).stdout
+        assert lock.read_bytes() == whole
 
 
 def test_two_trainings_at_once_do_not_harm_each_other(copied: Path) -> None:

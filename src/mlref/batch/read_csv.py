@@ -27,6 +27,7 @@ def read(handle: Any, name: str, only: str | None) -> tuple[pa.Schema, Batches]:
     ragged: list[Violation] = []
 
     def skip(record: pa.csv.InvalidRow) -> str:
+        """Note a record with too few or too many fields."""
         place = record.number - 2  # Arrow counts from 1, and the header too
         fields = f"{record.expected_columns} fields"
         ragged.append(Violation(place, None, show(record.text), fields))
@@ -47,6 +48,7 @@ def read(handle: Any, name: str, only: str | None) -> tuple[pa.Schema, Batches]:
     )
 
     def batches() -> Batches:
+        """Read block by block."""
         start = skipped = 0
         rows = pa.RecordBatch.from_pylist([], reader.schema)
         for block in reader:

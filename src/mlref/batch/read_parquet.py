@@ -60,6 +60,7 @@ def read(handle: Any, name: str, only: str | None) -> tuple[pa.Schema, Batches]:
     count = fitting(size / max(metadata.num_rows, 1))
 
     def batches() -> Batches:
+        """Read as many rows at a time as fit."""
         start = 0
         for batch in file.iter_batches(count, columns=only and [only], use_threads=False):
             for rows in _unfolded(name, batch, schema):

@@ -30,6 +30,7 @@ class Time(sa.TypeDecorator[datetime.datetime]):
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
+    """Statements with this type can be cached: it has no options."""
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
         """Choose the type of the database."""

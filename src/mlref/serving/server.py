@@ -157,6 +157,7 @@ def drain_first(service: Service, seconds: float) -> None:
     assert callable(stop), "uvicorn has set its handler"
 
     def begin(number: int, frame: FrameType | None) -> None:
+        """Drain first, then let the server stop."""
         if service.draining or not seconds:
             stop(number, frame)
         else:

@@ -225,7 +225,7 @@ def test_the_folders_of_a_path_are_columns(model: LoadedModel) -> None:
     rows = [{name: row[name] for name in ("area", "rooms")} for row in ROWS]
     for folder in (
         "balcony=4/heating=o%69l/day=1",
-        "balcony=__HIVE_DEFAULT_PARTITION__/heating=coal",
+        "balcony=__HIVE_DEFAULT_PARTITION__/heating=coal",  # pragma: allowlist secret
     ):
         write_parquet(f"in/{folder}/a.parquet", rows)
         write_csv(f"in/{folder}/b.csv", rows)

@@ -1,47 +1,47 @@
 -- A log as version 1 of the schema made it, in PostgreSQL: two predictions, a shadow, a batch row, refusals and two labels.
 CREATE TABLE prediction_log_version (
-	version SERIAL NOT NULL, 
+	version SERIAL NOT NULL,
 	PRIMARY KEY (version)
 );
 CREATE TABLE predictions (
-	id TEXT NOT NULL, 
-	role TEXT NOT NULL, 
-	at TIMESTAMP WITH TIME ZONE NOT NULL, 
-	source TEXT NOT NULL, 
-	version TEXT NOT NULL, 
-	digest TEXT NOT NULL, 
-	features JSON NOT NULL, 
-	value DOUBLE PRECISION NOT NULL, 
-	lower DOUBLE PRECISION NOT NULL, 
-	upper DOUBLE PRECISION NOT NULL, 
-	warnings JSON NOT NULL, 
-	latency DOUBLE PRECISION, 
-	request_id TEXT, 
-	subject TEXT, 
+	id TEXT NOT NULL,
+	role TEXT NOT NULL,
+	at TIMESTAMP WITH TIME ZONE NOT NULL,
+	source TEXT NOT NULL,
+	version TEXT NOT NULL,
+	digest TEXT NOT NULL,
+	features JSON NOT NULL,
+	value DOUBLE PRECISION NOT NULL,
+	lower DOUBLE PRECISION NOT NULL,
+	upper DOUBLE PRECISION NOT NULL,
+	warnings JSON NOT NULL,
+	latency DOUBLE PRECISION,
+	request_id TEXT,
+	subject TEXT,
 	PRIMARY KEY (id, role)
 );
 CREATE TABLE refusals (
-	id TEXT NOT NULL, 
-	at TIMESTAMP WITH TIME ZONE NOT NULL, 
-	source TEXT NOT NULL, 
-	version TEXT NOT NULL, 
-	"column" TEXT, 
-	reason TEXT NOT NULL, 
-	count BIGINT NOT NULL, 
+	id TEXT NOT NULL,
+	at TIMESTAMP WITH TIME ZONE NOT NULL,
+	source TEXT NOT NULL,
+	version TEXT NOT NULL,
+	"column" TEXT,
+	reason TEXT NOT NULL,
+	count BIGINT NOT NULL,
 	PRIMARY KEY (id)
 );
 CREATE TABLE labels (
-	prediction_id TEXT NOT NULL, 
-	value DOUBLE PRECISION NOT NULL, 
-	observed_at TIMESTAMP WITH TIME ZONE, 
-	source TEXT, 
-	received TIMESTAMP WITH TIME ZONE NOT NULL, 
+	prediction_id TEXT NOT NULL,
+	value DOUBLE PRECISION NOT NULL,
+	observed_at TIMESTAMP WITH TIME ZONE,
+	source TEXT,
+	received TIMESTAMP WITH TIME ZONE NOT NULL,
 	PRIMARY KEY (prediction_id)
 );
 CREATE TABLE monitoring_results (
-	name TEXT NOT NULL, 
-	at TIMESTAMP WITH TIME ZONE NOT NULL, 
-	result JSON NOT NULL, 
+	name TEXT NOT NULL,
+	at TIMESTAMP WITH TIME ZONE NOT NULL,
+	result JSON NOT NULL,
 	PRIMARY KEY (name, at)
 );
 INSERT INTO "labels" VALUES('01a20d6d-5a00-7000-8000-000000000000',850.0,'2026-11-24T13:00:00.000000+00:00','agency','2026-11-30T03:06:22.502962+00:00');

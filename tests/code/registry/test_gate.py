@@ -105,7 +105,9 @@ def test_a_metric_that_is_missing_is_named(key: str) -> None:
         decide(metrics, THESE, BASELINES, None, LIMITS)
 
 
-def test_block_outweighs_keep_and_every_reason_to_block_is_given() -> None:
+def test_block_outweighs_keep_and_every_reason_to_block_is_given() -> (
+    None
+):  # pragma: allowlist secret
     assert judged(SAME, promises=[BROKEN]).verdict == "block"
     decision = judged(WORSE, ladder={"mean": UNSURE}, promises=[BROKEN, BROKEN])
     assert (decision.verdict, len(decision.reasons)) == ("block", 4)
