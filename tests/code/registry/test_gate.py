@@ -105,7 +105,7 @@ def test_a_metric_that_is_missing_is_named(key: str) -> None:
         decide(metrics, THESE, BASELINES, None, LIMITS)
 
 
-def test_block_outweighs_keep_and_every_reason_to_block_is_given() -> (
+def test_block_wins_over_keep_and_every_reason_to_block_is_given() -> None:
     None
 ):  # pragma: allowlist secret
     assert judged(SAME, promises=[BROKEN]).verdict == "block"
