@@ -106,8 +106,6 @@ def test_a_metric_that_is_missing_is_named(key: str) -> None:
 
 
 def test_block_wins_over_keep_and_every_reason_to_block_is_given() -> None:
-    None
-):  # pragma: allowlist secret
     assert judged(SAME, promises=[BROKEN]).verdict == "block"
     decision = judged(WORSE, ladder={"mean": UNSURE}, promises=[BROKEN, BROKEN])
     assert (decision.verdict, len(decision.reasons)) == ("block", 4)
