@@ -42,7 +42,7 @@ def serve(
     Follows the alias: a promoted model answers from the next request on. Predictions go to the
     prediction log, `predictions.db` or the database of `MLREF_LOG_URL`. On another address than
     loopback it asks for the keys of `MLREF_API_KEYS`, and does not start without them. Behind a proxy
-    that bounds clients, `--behind-proxy` takes about a third off a request's cost; the proxy's headers
+    that bounds clients, `--behind-proxy` takes a sixth to a quarter off a request's cost; the proxy's headers
     are then trusted from the addresses in `FORWARDED_ALLOW_IPS`.
 
     Example:  mlref serve --port 8080

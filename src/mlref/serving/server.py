@@ -130,7 +130,7 @@ def serve(
 def config(app: FastAPI, behind_proxy: bool) -> uvicorn.Config:
     """Options of uvicorn: by default the parser that bounds what a client may send.
 
-    With httptools one client can make the process grow to a gigabyte. It takes about a third off a
+    With httptools one client can make the process grow to a gigabyte. It takes a sixth to a quarter off a
     request's cost, so it is right where a proxy bounds clients. The proxy's headers are then trusted
     from the addresses in FORWARDED_ALLOW_IPS.
     """
