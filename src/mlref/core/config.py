@@ -29,7 +29,7 @@ def load(model: type[Model], path: Path, refusal: type[ContractError]) -> Model:
     ContractError
         Of the class ``refusal``, with every mistake in the file: its key, its value and what is allowed.
     """
-    return _validated(model, read(path, refusal), str(path), refusal)
+    return _validated(model, read(path, refusal), _shown(path), refusal)
 
 
 def parse(model: type[Model], text: str, source: str, refusal: type[ContractError]) -> Model:
@@ -43,10 +43,16 @@ def read(path: Path, refusal: type[ContractError]) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         mistake = "cannot be read: no such file; run the command inside a clone of this repository"
-        raise refusal(str(path), [mistake]) from error
+        raise refusal(_shown(path), [mistake]) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise refusal(str(path), [f"cannot be read: {reason(error)}"]) from error
-    return _mapping(text, str(path), refusal)
+        raise refusal(_shown(path), [f"cannot be read: {reason(error)}"]) from error
+    return _mapping(text, _shown(path), refusal)
+
+
+def _shown(path: Path) -> str:
+    """A path for a message: relative where it is below the working folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _validated(
