@@ -38,7 +38,7 @@ def measure(published: dict[str, Any], rows: pd.DataFrame, target: str) -> Itera
     what the models are trained on. That is what was published; the pipeline does not do it.
     """
     features = rows.drop(columns=target)
-    for name, formula in published["restored"].items():
+    for name, formula in published.get("restored", {}).items():
         features[name] = rows.eval(formula, engine="python")
     centred = features - features.mean()
     scaled = centred / np.sqrt((centred**2).sum())

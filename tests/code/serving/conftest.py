@@ -1,8 +1,10 @@
 """A service on a small bundle of its own."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -12,6 +14,14 @@ from mlref.serving.app import create_app
 from mlref.serving.model import Model, Service
 from mlref.serving.request import Limits
 from tests.fakes import write_bundle
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """What one test sets up for logs writes to a stream that is closed for the next."""
+    yield
+    structlog.reset_defaults()
+
 
 RECORD = {"version": 7, "digest": "…", "metrics": {"rmse": {"value": 54.1}}}
 
