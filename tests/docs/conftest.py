@@ -1,11 +1,20 @@
 """Clones in which a page runs as it is written."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import copy_clone, environment, git, make_clone
-from tests.system.conftest import trained as template  # noqa: F401 - one clone for both folders
+from tests.system.conftest import (
+    ROOT,
+    TRAIN,
+    copy_clone,
+    environment,
+    git,
+    make_clone,
+    run,
+    shared,
+)
 
 
 def reader(clone: Path) -> dict[str, str]:
@@ -21,8 +30,20 @@ def fresh(tmp_path: Path) -> Path:
     return make_clone(tmp_path / "mlref")
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone after its first `make train`; where this tree was trained, from DVC's cache."""
+
+    def train(clone: Path) -> None:
+        if (ROOT / ".dvc" / "cache").is_dir():
+            shutil.copytree(ROOT / ".dvc" / "cache", clone / ".dvc" / "cache")
+        run(clone, *TRAIN)
+
+    return shared(tmp_path_factory, "trained", train)
+
+
 @pytest.fixture
-def trained(template: Path, tmp_path: Path) -> Path:  # noqa: F811
+def trained(template: Path, tmp_path: Path) -> Path:
     """A copy of the trained clone, with what training changed committed."""
     clone = copy_clone(template, tmp_path / "mlref")
     git(clone, "commit", "--quiet", "--all", "--allow-empty", "--message", "trained")

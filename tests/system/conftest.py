@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from mlref.core.storage import digest
 from tests.fakes import CONTRACT_TEXT
@@ -26,6 +27,17 @@ other tests reach in this process.
 """
 
 TRAIN = ("make", "train")
+
+FEWER = {
+    "tune": {
+        "repeats": 1,
+        "candidates": {"mean": {}, "single_feature": {}, "ridge": {"alpha": [10.0, 30.0]}},
+    },
+    "train": {"folds": 5},
+    "evaluate": {"resamples": 200},
+    "register": {"resamples": 500},
+}  # fmt: skip
+"""Settings with which a training takes half the time, for tests of what no setting changes."""
 
 
 def environment(clone: Path) -> dict[str, str]:
@@ -85,6 +97,15 @@ def make_clone(folder: Path) -> Path:
     return folder
 
 
+def fewer(clone: Path) -> None:
+    """Give a clone the settings with which its training is quick."""
+    params = clone / "config" / "params.yaml"
+    settings = yaml.safe_load(params.read_text())
+    for stage, changed in FEWER.items():
+        settings[stage] |= changed
+    params.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
 def bundle_digest(clone: Path) -> str:
     """The digest of the bundle that the stages made."""
     return digest(clone / "models" / "bundle" / "MANIFEST.json")
@@ -109,19 +130,23 @@ def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], ob
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone after its first `make train`; a test that changes it takes a copy."""
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained clone with fewer settings, everything committed; a test that changes it takes a copy."""
 
     def train(clone: Path) -> None:
+        fewer(clone)
+        commit(clone, "fewer settings")
+        run(clone, "dvc", "repro")
+        commit(clone, "trained")
         (clone.parent / "said.txt").write_text(run(clone, *TRAIN).stdout)
 
-    return shared(tmp_path_factory, "trained", train)
+    return shared(tmp_path_factory, "quick", train)
 
 
 @pytest.fixture
-def copied(trained: Path, tmp_path: Path) -> Path:
-    """A copy of the trained clone in another folder."""
-    return copy_clone(trained, tmp_path / "mlref")
+def copied(quick: Path, tmp_path: Path) -> Path:
+    """A copy of the quickly trained clone in another folder."""
+    return copy_clone(quick, tmp_path / "mlref")
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +154,7 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fork with its own data: another target, text categories, an integer, a nullable number."""
 
     def train(clone: Path) -> None:
+        fewer(clone)
         (clone / "config" / "dataset.yaml").write_text(CONTRACT_TEXT)
         (clone / "data" / "source" / "rents.csv").write_text(rents(200))
         run(clone, *TRAIN)

@@ -150,10 +150,7 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
             raise SettingsError("config/params.yaml", [f"tune.candidates.{error}"]) from error
 
     # One thread a process: with more, linear algebra adds up in another order, to other last digits.
-    # Processes that a kill has orphaned end when they have been idle for a while.
-    processes = parallel_config(
-        "loky", n_jobs=jobs, inner_max_num_threads=1, idle_worker_timeout=20
-    )
+    processes = parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1)
     with threadpool_limits(1), processes:
         results = {name: evaluate(name, settings, folds, _measure) for name in settings.candidates}
     next(ticks, None)  # ends the progress bar
