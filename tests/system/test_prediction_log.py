@@ -23,9 +23,8 @@ import sqlalchemy as sa
 from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.open import open_log
 from mlref.prediction_log.reader import stream
-from mlref.prediction_log.writer import Writer
+from mlref.prediction_log.writer import Writer, open_log
 from tests.code.prediction_log import test_ground_truth as of_ground_truth
 from tests.code.prediction_log import test_reader as of_reader
 from tests.code.prediction_log import test_retention as of_retention
@@ -167,7 +166,7 @@ def test_a_database_that_is_not_there_is_named(postgres: Postgres, tmp_path: Pat
 SERVICE = """
 import os, signal, sys, threading
 from pathlib import Path
-from mlref.prediction_log.open import open_log
+from mlref.prediction_log.writer import open_log
 from mlref.core.storage import Project
 from tests.code.prediction_log.records import predicted
 

@@ -1,7 +1,5 @@
 """Commands that tidy up the prediction log."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -31,7 +29,7 @@ def log_prune(
     """
     from mlref.prediction_log.retention import prune
 
-    _delete_logged(partial(prune, days=days), yes, dry_run)
+    done(prune(Project.here(), days, agreement("Delete these?", yes, dry_run)), dry_run)
 
 
 @log.command("erase")
@@ -50,14 +48,4 @@ def log_erase(
     """
     from mlref.prediction_log.retention import erase
 
-    _delete_logged(partial(erase, subject=subject), yes, dry_run)
-
-
-def _delete_logged(delete: Callable[..., str | None], yes: bool, dry_run: bool) -> None:
-    ask = agreement("Delete these?", yes, dry_run)
-
-    def agreed(found: dict[str, int]) -> bool:
-        """Show the counts and ask."""
-        return ask((["table", "rows"], [[name, f"{rows:,}"] for name, rows in found.items()]))
-
-    done(delete(Project.here(), agreed=agreed), dry_run)
+    done(erase(Project.here(), subject, agreement("Delete these?", yes, dry_run)), dry_run)

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy import exc
 
 from mlref.core.errors import EnvironmentFault, PredictionLogError
 from mlref.core.storage import Project
@@ -25,10 +24,8 @@ PATIENCE = 5
 WAITING = "waiting.db"
 """Name of the fallback, in the folder of MLREF_LOG_SPOOL."""
 
-_ALLOWED = (
-    "sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"  # pragma: allowlist secret
-    " (write @ : / in a part as %40 %3A %2F)"
-)
+_EXCLUDE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7091975403)"}
+"""Lets one transaction write at a time, so that rows are numbered in the order of their commits."""
 
 
 class Database:
@@ -40,8 +37,6 @@ class Database:
         One of SQLAlchemy's for SQLite or PostgreSQL, such as ``sqlite:///log.db``.
     root : Path
         Where a relative path begins.
-    metadata : MetaData
-        The tables: ``schema.METADATA`` or ``schema.FALLBACK``.
 
     Attributes
     ----------
@@ -49,6 +44,8 @@ class Database:
         Where it is, for messages.
     file : Path or None
         The file of a SQLite database.
+    renewals : int
+        How often the file was found deleted or replaced, and opened anew.
 
     Raises
     ------
@@ -56,36 +53,27 @@ class Database:
         For text that is no URL, or the URL of another kind of database.
     """
 
-    def __init__(self, url: str, root: Path, metadata: sa.MetaData = schema.METADATA) -> None:
+    def __init__(self, url: str, root: Path) -> None:
         parsed = _parsed(url)
         self.file: Path | None = None
+        self.renewals = 0
         if parsed.get_backend_name() == "sqlite":
             self.file = root / (parsed.database or "")
             self.name = f"The prediction log {self.file}"
             parsed = parsed.set(database=str(self.file))
-            options: dict[str, Any] = {"connect_args": {"timeout": PATIENCE}}
+            limits: dict[str, Any] = {"timeout": PATIENCE}
         else:
-            port = f":{parsed.port}" if parsed.port else ""
-            self.name = f"The prediction log at {parsed.host or 'localhost'}{port}"
+            self.name = f"The prediction log at {parsed.host or 'localhost'}:{parsed.port or 5432}"
             # A server that hangs, or a network that swallows packets, is as good as away.
-            limits = {
-                "connect_timeout": PATIENCE, "tcp_user_timeout": 1000 * PATIENCE,
-                "options": f"-c statement_timeout={6000 * PATIENCE}",
-            } | dict(parsed.query)  # fmt: skip
-            options = {"connect_args": limits, "paramstyle": "format", "pool_pre_ping": True}
-        options |= {"hide_parameters": True, "json_deserializer": msgspec.json.decode}
-        try:
-            self.engine = sa.create_engine(parsed, **options)
-        except ImportError as error:
-            raise PredictionLogError(
-                f"{URL} needs the package {error.name}. Install it, or leave {URL} out to log to a"
-                " SQLite file."
-            ) from error
+            waits = f"-c statement_timeout={6000 * PATIENCE}"
+            limits = {"connect_timeout": PATIENCE, "options": waits}
+            limits |= {"tcp_user_timeout": 1000 * PATIENCE, **parsed.query}
+        self.engine = sa.create_engine(
+            parsed, connect_args=limits, hide_parameters=True, pool_pre_ping=not self.file
+        )
         if self.file is not None:
-            sa.event.listen(self.engine, "connect", _set_up)
-            sa.event.listen(self.engine, "begin", _begin)
-        self._reading = self.engine.execution_options(only_read=True)
-        self._metadata, self._opened = metadata, 0
+            sa.event.listen(self.engine, "connect", self._set_up)
+            sa.event.listen(self.engine, "checkout", self._look)
 
     @classmethod
     def of(cls, project: Project) -> "Database":
@@ -95,11 +83,11 @@ class Database:
     @classmethod
     def fallback(cls, project: Project) -> "Database":
         """Open the SQLite file in which rows wait while the database is away."""
-        return cls(f"sqlite:///{project.spool / WAITING}", project.root, schema.FALLBACK)
+        return cls(f"sqlite:///{project.spool / WAITING}", project.root)
 
     @contextlib.contextmanager
     def begin(self, only_read: bool = False) -> Iterator[sa.Connection]:
-        """Begin a transaction, committed at the end of the block.
+        """Begin a transaction, committed at the end of the block; one that may write excludes the others.
 
         Raises
         ------
@@ -110,16 +98,21 @@ class Database:
         IntegrityError, DataError
             When it refuses a row.
         """
+        exclude = _EXCLUDE[self.engine.name]
         try:
-            if not self._opened:
-                with self.engine.begin() as connection:
-                    schema.prepare(connection, self.name, self._metadata)
-                self._opened = self._inode()
-            with (self._reading if only_read else self.engine).begin() as connection:
-                yield connection
-        except (IntegrityError, DataError):
+            with self.engine.connect() as connection:
+                if "ready" not in connection.info:
+                    with connection.begin():
+                        connection.exec_driver_sql(exclude)
+                        schema.prepare(connection, self.name)
+                    connection.info["ready"] = True
+                with connection.begin():
+                    if not only_read:
+                        connection.exec_driver_sql(exclude)
+                    yield connection
+        except (exc.IntegrityError, exc.DataError):
             raise
-        except (SQLAlchemyError, OSError) as error:
+        except (exc.SQLAlchemyError, OSError) as error:
             lines = str(getattr(error, "orig", None) or error).splitlines()
             reason = RuntimeError(lines[0] if lines else type(error).__name__)
             raise EnvironmentFault(f"{self.name} cannot be used", reason) from error
@@ -129,40 +122,41 @@ class Database:
         with self.begin():
             pass
 
-    def renew(self) -> bool:
-        """Let go of a SQLite file that was deleted or replaced, so that the next use opens its path anew.
-
-        Returns
-        -------
-        bool
-            Whether it was.
-        """
-        if not self._opened or self._inode() == self._opened:
-            return False
-        self.close()
-        self._opened = 0
-        return True
-
-    def _inode(self) -> int:
-        try:
-            return self.file.stat().st_ino if self.file else 1
-        except OSError:
-            return -1
-
     def checkpoint(self) -> None:
         """Bring SQLite's journal into the file and empty it, so that nothing deleted stays in it."""
         if self.file is not None:
-            with contextlib.closing(self.engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """End all connections; the next use makes new ones."""
         self.engine.dispose()
 
+    def _set_up(self, connection: Any, record: Any) -> None:
+        """Let readers and the writer not wait for one another, and overwrite what is deleted."""
+        connection.isolation_level = (
+            None  # the driver would begin by itself, and not exclude others
+        )
+        # Of two processes that turn it on at once, SQLite refuses one without a wait; the file has one mode.
+        with contextlib.suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA secure_delete=ON")
+        record.info["inode"] = self._inode()
+
+    def _look(self, _connection: Any, record: Any, _proxy: object) -> None:
+        """Let the pool connect anew when the file was deleted or replaced."""
+        if record.info["inode"] != self._inode():
+            self.renewals += 1
+            raise exc.DisconnectionError
+
+    def _inode(self) -> int:
+        return self.file.stat().st_ino if self.file and self.file.exists() else 0
+
 
 def _parsed(url: str) -> sa.URL:
     """Parse a URL. No error of the parser is passed on: it quotes what may be a password."""
-    with contextlib.suppress(ArgumentError, ValueError):
+    with contextlib.suppress(exc.ArgumentError, ValueError):
         parsed = sa.make_url(url)
         # A password with an @ or a / that is not escaped reaches into the parts behind it.
         askew = "@" in f"{parsed.host}{parsed.database}"
@@ -171,19 +165,7 @@ def _parsed(url: str) -> sa.URL:
                 return parsed
         elif parsed.drivername in ("postgresql", "postgresql+psycopg") and not askew:
             return parsed.set(drivername="postgresql+psycopg")
-    raise PredictionLogError(f"{URL} is not the address of a database; allowed: {_ALLOWED}.")
-
-
-def _set_up(connection: Any, _record: object) -> None:
-    """Let readers and the writer not wait for one another, and overwrite what is deleted."""
-    connection.isolation_level = None  # the driver would begin too late, after a first SELECT
-    # Of two processes that turn it on at once, SQLite refuses one without a wait; the file has one mode.
-    with contextlib.suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA secure_delete=ON")
-
-
-def _begin(connection: sa.Connection) -> None:
-    only_read = connection.get_execution_options().get("only_read")
-    connection.exec_driver_sql("BEGIN" if only_read else "BEGIN IMMEDIATE")
+    raise PredictionLogError(
+        f"{URL} is not the address of a database; allowed: sqlite:///PATH or"
+        " postgresql://USER:PASSWORD@HOST:PORT/DATABASE (write @ : / in a part as %40 %3A %2F)."  # pragma: allowlist secret
+    )

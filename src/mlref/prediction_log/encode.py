@@ -3,17 +3,17 @@
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from mlref.core.contract import Column, Value
-from mlref.prediction_log.ids import moment, new_ids
-from mlref.prediction_log.records import Predicted, Refused, clean
-from mlref.prediction_log.schema import PREDICTIONS, REFUSALS, Row, Rows, to_text
+from mlref.prediction_log.ids import moment, new_ids, to_text
+from mlref.prediction_log.records import Predicted, Refused
+from mlref.prediction_log.schema import PREDICTIONS, REFUSALS, Row, Rows
 
-Decoder = Callable[[float], Value]
-"""Turns a cell as the model takes it into the value that was sent."""
+Decoders = Mapping[str, Callable[[float], Value]]
+"""By column, what turns a cell as the model takes it into the value that was sent."""
 
 
 def encode(records: Sequence[Predicted | Refused]) -> Rows:
@@ -31,53 +31,47 @@ def encode(records: Sequence[Predicted | Refused]) -> Rows:
         for record in group:
             predictions += _predictions(record, decoders)
     refusals = _refusals([record for record in records if isinstance(record, Refused)])
-    return {
-        table: part for table, part in ((PREDICTIONS, predictions), (REFUSALS, refusals)) if part
-    }
+    return {PREDICTIONS: predictions, REFUSALS: refusals}
 
 
-def _decoder(column: Column) -> Decoder:
+def _decoder(column: Column) -> Callable[[float], Value]:
     if column.allowed is not None:
         categories = column.allowed
         return lambda code: categories[int(code)]
     return int if column.type == "integer" else float
 
 
-def _predictions(record: Predicted, decoders: dict[str, Decoder]) -> Iterator[Row]:
-    model, request_id = record.model, clean(record.request_id)
+def _predictions(record: Predicted, decoders: Decoders) -> Iterator[Row]:
+    model, count = record.model, len(record.ids)
+    source = record.source, model.version, model.digest
     parts = zip(
         record.ids,
         record.rows.tolist(),
         zip(record.value.tolist(), record.lower.tolist(), record.upper.tolist(), strict=True),
-        itertools.repeat((), len(record.ids)) if record.unusual is None else record.unusual,
-        itertools.repeat(None, len(record.ids)) if record.subjects is None else record.subjects,
+        itertools.repeat((), count) if record.unusual is None else record.unusual,
+        record.subjects or itertools.repeat(None, count),
         strict=True,
     )
     for name, cells, answer, unusual, subject in parts:
-        features = {
+        values = {
             column: None if cell != cell else decoder(cell)
             for (column, decoder), cell in zip(decoders.items(), cells, strict=True)
         }
-        warned = [*itertools.compress(decoders, unusual)]
-        yield (
-            name, record.role, _at(name[:13]), record.source, model.version, model.digest,
-            _json(features), *answer, _json(warned), record.latency, request_id, clean(subject), None,
-        )  # fmt: skip
+        features, warnings = _json(values), _json([*itertools.compress(decoders, unusual)])
+        request = warnings, record.latency, record.request_id
+        yield name, record.role, _at(name[:13]), *source, features, *answer, *request, subject, None
 
 
 def _refusals(records: Sequence[Refused]) -> list[Row]:
     """A column that a client made up is not written: it could be anything, and without end."""
-    counts: Counter[tuple[str, str, str | None, str]] = Counter()
+    counts = Counter[tuple[str, str, str | None, str]]()
     for record in records:
-        version, names = record.model.version, {*record.model.contract.names}
+        model = record.model
         for violation in record.violations:
-            column = violation.column if violation.column in names else None
-            reason = f"allowed: {violation.allowed}"
-            counts[record.source, version, column, reason] += record.times
-    ids = new_ids(len(counts))
-    return [
-        (name, _at(name[:13]), *key, counts[key]) for name, key in zip(ids, counts, strict=True)
-    ]
+            column = violation.column if violation.column in model.contract.names else None
+            counts[record.source, model.version, column, f"allowed: {violation.allowed}"] += 1
+    names = new_ids(len(counts))
+    return [(name, _at(name[:13]), *key, counts[key]) for name, key in zip(names, counts)]
 
 
 @functools.lru_cache(maxsize=256)

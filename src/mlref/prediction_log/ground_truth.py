@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlref.core.contract import Column
 from mlref.core.errors import RowsRefused, Violation
 from mlref.core.rows import validate
-from mlref.prediction_log.records import clean
+from mlref.prediction_log.ids import to_text
 
 if TYPE_CHECKING:
     from mlref.prediction_log.database import Database
@@ -27,15 +27,15 @@ class Label(NamedTuple):
         Of the prediction, as it was answered.
     value : float
         In the unit of the target.
-    observed_at : datetime, optional
-        When it was measured.
+    observed_at : str, optional
+        When it was measured: ISO 8601 in UTC.
     source : str, optional
         Who says so.
     """
 
     id: str
     value: float
-    observed_at: datetime.datetime | None = None
+    observed_at: str | None = None
     source: str | None = None
 
 
@@ -85,7 +85,7 @@ def read(target: Column, records: Sequence[object]) -> list[Label]:
     >>> read(rent, [{"id": "01a20d6d-5a00-7000-8000-000000000000", "value": 850}])[0].value
     850.0
     """
-    words = f"text of 1 to {LONGEST} characters"
+    words = f"printable text of 1 to {LONGEST} characters"
     keys: dict[str, tuple[Callable[[Any], Any], str]] = {
         "id": (_words, f"the id of a prediction: {words}"),
         "value": (partial(_number, target), target.accepts),
@@ -119,10 +119,10 @@ def _unknown(value: object) -> None:
     raise ValueError(value)
 
 
-def _words(value: Any) -> str | None:
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST:
+def _words(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST or not value.isprintable():
         raise ValueError(value)
-    return clean(value)
+    return value
 
 
 def _number(target: Column, value: object) -> float:
@@ -132,11 +132,11 @@ def _number(target: Column, value: object) -> float:
     return float(result.array[0, 0])
 
 
-def _moment(value: Any) -> datetime.datetime:
+def _moment(value: Any) -> str:
     moment = datetime.datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError(value)
-    return moment.astimezone(datetime.UTC)
+    return to_text(moment)
 
 
 def add(database: "Database", labels: Sequence[Label]) -> Feedback:
@@ -161,24 +161,20 @@ def add(database: "Database", labels: Sequence[Label]) -> Feedback:
     """
     import sqlalchemy as sa  # a service without a log can spare it
 
-    from mlref.prediction_log.schema import LABEL_EVENTS, PREDICTIONS, reserve
+    from mlref.prediction_log.schema import LABEL_EVENTS, PREDICTIONS
 
-    database.renew()
-    feedback, new, received = (
-        Feedback(),
-        list[dict[str, Any]](),
-        datetime.datetime.now(datetime.UTC),
-    )
-    events, predictions = LABEL_EVENTS.c, PREDICTIONS.c
+    feedback, new = Feedback(), list[dict[str, Any]]()
+    received = to_text(datetime.datetime.now(datetime.UTC))
+    event, ids = LABEL_EVENTS.c, PREDICTIONS.c.id
     with database.begin() as connection:
-        numbers = reserve(connection, len(labels))  # first, so that others who add labels wait
-        named = sa.select(predictions.id).where(predictions.id.in_({label.id for label in labels}))
-        known = {name: list[Label]() for name in connection.scalars(named)}
-        earlier = sa.select(events.prediction_id, events.value, events.observed_at, events.source)
-        earlier = earlier.where(events.prediction_id.in_(known)).order_by(events.seq)
-        for event in connection.execute(earlier):
-            known[event.prediction_id].append(Label(*event))
-        for seq, label in zip(numbers, labels, strict=True):
+        found = sa.select(ids).where(ids.in_({label.id for label in labels}))
+        known = {name: list[Label]() for name in connection.scalars(found)}
+        earlier = sa.select(event.prediction_id, event.value, event.observed_at, event.source)
+        earlier = earlier.where(event.prediction_id.in_(known)).order_by(event.seq)
+        for name, value, observed, source in connection.execute(earlier):
+            moment = _moment(str(observed)) if observed else None
+            known[name].append(Label(name, value, moment, source))
+        for label in labels:
             before = known.get(label.id)
             if before is None:
                 feedback.unknown.append(label.id)
@@ -187,7 +183,7 @@ def add(database: "Database", labels: Sequence[Label]) -> Feedback:
             else:
                 (feedback.conflicting if before else feedback.accepted).append(label.id)
                 before.append(label)
-                new.append(dict(zip(events.keys(), (seq, *label, received), strict=True)))
+                new.append(dict(zip(event.keys()[1:], (*label, received), strict=True)))
         if new:
             connection.execute(LABEL_EVENTS.insert(), new)
     return feedback

@@ -57,8 +57,6 @@ def lowest(moment: datetime.datetime) -> str:
     >>> lowest(datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC))
     '01a20d6d-5a00-7000-8000-000000000000'
     """
-    if moment.tzinfo is None:
-        raise ValueError(f"a moment with a time zone, not {moment.isoformat()}")
     elapsed = (moment - _EPOCH) // datetime.timedelta(milliseconds=1)
     return _text(elapsed << 80 | 7 << 76 | 2 << 62)
 
@@ -72,6 +70,18 @@ def moment(name: str) -> datetime.datetime:
     '2026-11-24T12:00:00+00:00'
     """
     return _EPOCH + datetime.timedelta(milliseconds=int(name[:8] + name[9:13], 16))
+
+
+def to_text(moment: datetime.datetime) -> str:
+    """Write a moment as the log holds it: ISO 8601 in UTC, which sorts by time.
+
+    Examples
+    --------
+    >>> cet = datetime.timezone(datetime.timedelta(hours=1))
+    >>> to_text(datetime.datetime(2026, 11, 24, 13, tzinfo=cet))
+    '2026-11-24T12:00:00.000000+00:00'
+    """
+    return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds")
 
 
 def _text(value: int) -> str:

@@ -1,9 +1,8 @@
-"""Read the log: predictions as a stream of arrays or as a table with ground truth, and rejected inputs."""
+"""Read the log: predictions as a stream of arrays, or as a table with ground truth."""
 
 import datetime
 from collections.abc import Iterator
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +13,7 @@ from mlref.core.contract import Contract
 from mlref.core.rows import Array, Mask, masks
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ids import lowest
-from mlref.prediction_log.schema import LABEL_EVENTS, PREDICTIONS, REFUSALS
+from mlref.prediction_log.schema import LABEL_EVENTS, PREDICTIONS
 
 CHUNK = 50_000
 """Rows of one chunk of a stream."""
@@ -39,7 +38,7 @@ class Chunk(NamedTuple):
     ids : tuple of str
         One of each row.
     last : int
-        The number of arrival of the last row. The rows that version 1 wrote share one.
+        The number of arrival of the last row.
     rows : ndarray of float64, shape (n, features)
         As encoded by ``mlref.core.rows``; a value that the contract does not allow is NaN.
     unusual : ndarray of bool, shape (n, features)
@@ -92,23 +91,19 @@ def stream(
             columns.value, columns.lower, columns.upper,
         )
         .where(columns.arrival > after, *(columns[name] == wanted[name] for name in wanted))
-        .order_by(columns.arrival, columns.id)
+        .order_by(columns.arrival)
     )  # fmt: skip
     if period is not None:
         statement = statement.where(period.holds(columns.id))
-    types = {column.name: Any if column.allowed else float | None for column in contract.features}
-    features = msgspec.defstruct("Features", [(name, kind, None) for name, kind in types.items()])
-    decode = msgspec.json.Decoder(list[features]).decode  # type: ignore[valid-type]
+    kinds = {one.name: object if one.is_text else np.float64 for one in contract.features}
     with database.begin(only_read=True) as connection:
         found = connection.execution_options(yield_per=CHUNK).execute(statement)
         for part in found.partitions():
             arrival, ids, texts, *answer = zip(*part, strict=True)
-            rows = decode(f"[{','.join(texts)}]")
+            rows = msgspec.json.decode(f"[{','.join(texts)}]")
             table = {
-                name: np.array(
-                    [*map(attrgetter(name), rows)], object if kind is Any else np.float64
-                )
-                for name, kind in types.items()
+                name: np.array([row.get(name) for row in rows], kind)
+                for name, kind in kinds.items()
             }
             encoded = masks(contract.features, table)
             numbers = (np.array(values, dtype=np.float64) for values in answer)
@@ -133,7 +128,7 @@ def read(database: Database, period: Period, labelled: bool = False, **wanted: s
     -------
     DataFrame, shape (n, 19)
         The fields of the log, ``features`` as mappings; ``label``, ``observed_at`` and ``seq`` (the
-        label's number of arrival) are null where nothing is known yet.
+        label's own number) are null where nothing is known yet.
 
     Raises
     ------
@@ -151,24 +146,7 @@ def read(database: Database, period: Period, labelled: bool = False, **wanted: s
         .order_by(columns.id, columns.role)
     )
     with database.begin(only_read=True) as connection:
-        return pd.read_sql(statement, connection, dtype={"label": "float64"})
-
-
-def refusals(database: Database, period: Period) -> pd.DataFrame:
-    """Count the rejected inputs of a period.
-
-    Returns
-    -------
-    DataFrame, columns ``column``, ``reason`` and ``count``
-        The most frequent first; ``column`` is null where no column of the contract is meant.
-    """
-    columns = REFUSALS.c
-    total = sa.cast(sa.func.sum(columns.count), sa.BigInteger).label("count")
-    statement = (
-        sa.select(columns.column, columns.reason, total)
-        .where(period.holds(columns.id))
-        .group_by(columns.column, columns.reason)
-        .order_by(total.desc(), columns.column, columns.reason)
-    )
-    with database.begin(only_read=True) as connection:
-        return pd.read_sql(statement, connection)
+        found = pd.read_sql(statement, connection, dtype={"label": "float64"})
+    for name in ("at", "observed_at"):
+        found[name] = pd.to_datetime(found[name], utc=True, format="ISO8601")
+    return found

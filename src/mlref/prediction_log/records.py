@@ -79,14 +79,11 @@ class Refused(NamedTuple):
         At least one.
     source : str
         Where the rows came from.
-    times : int
-        How often each violation occurred.
     """
 
     model: LoggedModel
     violations: Sequence[Violation]
     source: Source = "serve"
-    times: int = 1
 
 
 class PredictionLog(Protocol):
@@ -107,18 +104,3 @@ class NoLog:
 
     def refusals(self, refused: Refused) -> None:
         """Ignore them."""
-
-
-def clean(text: str | None) -> str | None:
-    r"""Replace what a database cannot hold: NUL characters and lone surrogates.
-
-    Examples
-    --------
-    >>> clean("naïve \x00 ' OR 1=1 --")
-    "naïve \ufffd ' OR 1=1 --"
-    """
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return (
-        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
-    )

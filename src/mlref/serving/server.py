@@ -172,9 +172,9 @@ def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, feedba
     # SQLAlchemy, which a service without a log can spare
     from mlref.prediction_log import ground_truth
     from mlref.prediction_log.database import Database
-    from mlref.prediction_log.open import open_log
+    from mlref.prediction_log.writer import open_log
 
-    log = stack.enter_context(open_log(project, patient=True))
+    log = stack.enter_context(open_log(project))
     database = stack.enter_context(contextlib.closing(Database.of(project)))
 
     def labels(given: Sequence[Label]) -> dict[str, list[str]]:

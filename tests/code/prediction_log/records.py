@@ -14,10 +14,10 @@ from mlref.core.errors import Violation
 from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ids import lowest, new_ids
-from mlref.prediction_log.open import open_log
 from mlref.prediction_log.reader import Period
 from mlref.prediction_log.records import LoggedModel, Predicted, Refused
 from mlref.prediction_log.schema import METADATA
+from mlref.prediction_log.writer import open_log
 from tests.fakes import CONTRACT
 
 MODEL = LoggedModel("3", "d1ge57", CONTRACT)
@@ -60,16 +60,21 @@ def write(project: Project, *records: Predicted | Refused) -> None:
 
 
 def rows(database: Database, table: str = "predictions") -> list[dict[str, Any]]:
-    """All rows of a table, in the order of its key."""
+    """All rows of a table, by number."""
     wanted = METADATA.tables[table]
     with database.begin(only_read=True) as connection:
         found = connection.execute(sa.select(wanted).order_by(*wanted.primary_key))
         return [dict(row) for row in found.mappings()]
 
 
+def moment(value: Any) -> datetime.datetime:
+    """A moment that SQLite gives as text."""
+    return datetime.datetime.fromisoformat(str(value))
+
+
 def ids(database: Database) -> list[str]:
-    """The ids of its predictions."""
-    return [row["id"] for row in rows(database)]
+    """The ids of its predictions, sorted."""
+    return sorted(row["id"] for row in rows(database))
 
 
 @contextlib.contextmanager

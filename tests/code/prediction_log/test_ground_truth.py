@@ -9,7 +9,8 @@ from mlref.core.errors import RowsRefused
 from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ground_truth import LONGEST, Feedback, Label, add, read
-from tests.code.prediction_log.records import HOUR, NOON, at, predicted, rows, write
+from mlref.prediction_log.ids import to_text
+from tests.code.prediction_log.records import HOUR, NOON, at, moment, predicted, rows, write
 from tests.fakes import CONTRACT
 
 FIRST, SECOND, THIRD = (at(NOON, number) for number in (1, 2, 3))
@@ -20,8 +21,14 @@ FIRST, SECOND, THIRD = (at(NOON, number) for number in (1, 2, 3))
     [
         ({"id": FIRST, "value": 850}, Label(FIRST, 850.0)),
         ({"id": FIRST, "value": 0, "observed_at": None, "source": None}, Label(FIRST, 0.0)),
-        ({"id": FIRST, "value": 1, "observed_at": "2026-11-24T12:00:00Z"}, Label(FIRST, 1, NOON)),
-        ({"id": FIRST, "value": 1, "observed_at": "2026-11-24T13:00+01:00"}, Label(FIRST, 1, NOON)),
+        (
+            {"id": FIRST, "value": 1, "observed_at": "2026-11-24T12:00:00Z"},
+            Label(FIRST, 1, to_text(NOON)),
+        ),
+        (
+            {"id": FIRST, "value": 1, "observed_at": "2026-11-24T13:00+01:00"},
+            Label(FIRST, 1, to_text(NOON)),
+        ),
         ({"id": "患者", "value": 1, "source": "naïve"}, Label("患者", 1, None, "naïve")),
     ],
 )
@@ -29,7 +36,7 @@ def test_a_label_is_read_from_json(given: dict[str, Any], label: Label) -> None:
     assert read(CONTRACT.target, [given]) == [label]
 
 
-WORDS = f"text of 1 to {LONGEST} characters"
+WORDS = f"printable text of 1 to {LONGEST} characters"
 ID = f"the id of a prediction: {WORDS}"
 RENT = "a number from 0 to 20000 (euro)"
 KEYS = "id, value, observed_at, source"
@@ -43,6 +50,8 @@ MOMENT = "a date and time with its zone, such as 2026-11-24T12:00:00Z"
         ({"value": 1}, "id", ID),
         ({"id": 7, "value": 1}, "id", ID),
         ({"id": "x" * 201, "value": 1}, "id", ID),
+        ({"id": "\0", "value": 1}, "id", ID),
+        ({"id": "\ud800", "value": 1}, "id", ID),
         ({"id": FIRST}, "value", RENT),
         *(
             ({"id": FIRST, "value": value}, "value", RENT)
@@ -85,13 +94,14 @@ def filled(project: Project, database: Database) -> Database:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_a_correction_is_appended_and_a_repetition_is_not(filled: Database, together: bool) -> None:
+    noon, later = to_text(NOON), to_text(NOON + HOUR)
     labels = [
-        Label(FIRST, 850.5, NOON, "agency"),  # accepted
-        Label(FIRST, 850.5, NOON, "agency"),  # duplicate
-        Label(FIRST, 850.5, NOON + HOUR, "another"),  # duplicate: the same value
-        Label(FIRST, 851, NOON, "agency"),  # conflicting: the label from now on
-        Label(FIRST, 850.5, NOON, "agency"),  # duplicate: sent again, though corrected since
-        Label(FIRST, 850.5, NOON + HOUR, "agency"),  # conflicting: back, on purpose
+        Label(FIRST, 850.5, noon, "agency"),  # accepted
+        Label(FIRST, 850.5, noon, "agency"),  # duplicate
+        Label(FIRST, 850.5, later, "another"),  # duplicate: the same value
+        Label(FIRST, 851, noon, "agency"),  # conflicting: the label from now on
+        Label(FIRST, 850.5, noon, "agency"),  # duplicate: sent again, though corrected since
+        Label(FIRST, 850.5, later, "agency"),  # conflicting: back, on purpose
         Label(SECOND, 900),
         Label("gone", 1),
     ]
@@ -111,12 +121,12 @@ def test_a_correction_is_appended_and_a_repetition_is_not(filled: Database, toge
     assert [(row["prediction_id"], row["value"]) for row in events] == [
         (FIRST, 850.5), (FIRST, 851), (FIRST, 850.5), (SECOND, 900),
     ]  # fmt: skip
-    assert events[0]["observed_at"] == NOON and events[0]["source"] == "agency"
+    assert moment(events[0]["observed_at"]) == NOON and events[0]["source"] == "agency"
     assert events[0]["received"] is not None
 
 
 @pytest.mark.parametrize(
-    "name", [at(NOON, 9), "x", FIRST.upper(), f"{FIRST}'; DROP TABLE labels; --", "患者", "\0", "\ud800"]
+    "name", [at(NOON, 9), "x", FIRST.upper(), f"{FIRST}'; DROP TABLE labels; --", "患者"]
 )  # fmt: skip
 def test_a_prediction_that_is_not_there_is_unknown(filled: Database, name: str) -> None:
     assert answers(filled, *read(CONTRACT.target, [{"id": name, "value": 850}])) == ["unknown"]

@@ -1,4 +1,4 @@
-"""Reading the log: by arrival in chunks, as a table with the latest labels, and rejected inputs."""
+"""Reading the log: by arrival in chunks, and as a table with the latest labels."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ from mlref.core.storage import Project
 from mlref.prediction_log import reader
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ground_truth import Label, add
-from mlref.prediction_log.reader import Period, read, refusals, stream
+from mlref.prediction_log.ids import to_text
+from mlref.prediction_log.reader import Period, read, stream
 from tests.code.prediction_log.records import (
     ALWAYS,
     HOUR,
@@ -17,7 +18,6 @@ from tests.code.prediction_log.records import (
     OTHER,
     at,
     predicted,
-    refused,
     write,
 )
 from tests.fakes import CONTRACT
@@ -101,24 +101,14 @@ def test_the_latest_label_is_the_ground_truth_of_champion_and_shadow(
     champion, other = predicted(), predicted()
     write(project, champion, champion._replace(role="shadow"), other)
     for value in (850, 840):
-        add(database, [Label(champion.ids[0], value, NOON)])
+        add(database, [Label(champion.ids[0], value, to_text(NOON))])
     found = read(database, ALWAYS, labelled=True)
     assert found[["role", "label"]].to_numpy().tolist() == [["champion", 840], ["shadow", 840]]
-    assert found["observed_at"][0] == NOON and found["seq"][0] > found["arrival"][0]
+    assert found["observed_at"][0] == NOON
     assert list(read(database, ALWAYS)["label"].isna()) == [False, False, True]
 
 
 def test_nothing_is_an_empty_table(database: Database) -> None:
     found = read(database, ALWAYS)
     assert found.empty and found["label"].dtype == "float64" and len(found.columns) == 19
-    assert streamed(database) == [] and refusals(database, ALWAYS).empty
-
-
-def test_rejected_inputs_are_counted_by_column_and_reason(
-    project: Project, database: Database
-) -> None:
-    write(project, refused("area", "area", "rooms"), predicted(), refused("area", None))
-    found = refusals(database, ALWAYS)
-    assert found.iloc[0].tolist() == ["area", "allowed: something else", 3]
-    assert sorted(found["column"].fillna("-")) == ["-", "area", "rooms"]
-    assert refusals(database, Period(NOON - HOUR, NOON)).empty
+    assert streamed(database) == []

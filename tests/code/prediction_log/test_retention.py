@@ -9,8 +9,8 @@ from mlref.core.storage import Project
 from mlref.prediction_log import retention
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ground_truth import Label, add
-from mlref.prediction_log.open import open_log
 from mlref.prediction_log.retention import erase, prune
+from mlref.prediction_log.writer import open_log
 from tests.code.prediction_log.records import HOUR, at, ids, predicted, refused, rows, write
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -21,7 +21,7 @@ def waiting(project: Project, monkeypatch: pytest.MonkeyPatch, **fields: object)
     """A prediction that waits in the fallback."""
     with monkeypatch.context() as patch:
         patch.setenv("MLREF_LOG_URL", "postgresql://log@127.0.0.1:1/log")
-        with open_log(project, patient=True) as log:
+        with open_log(project) as log:
             log.predictions(predicted(**fields))
 
 
@@ -33,9 +33,10 @@ def test_older_rows_are_deleted_with_their_labels_when_that_was_agreed_to(
     )
     add(database, [Label(OLD, 1), Label(NEW, 2)])
     waiting(project, monkeypatch, ids=[OLD])
-    shown: list[dict[str, int]] = []
+    shown: list[object] = []
     assert prune(project, 90, lambda older: bool(shown.append(older))) is None
-    assert shown == [{"label_events": 1, "predictions": 3, "refusals": 0}]
+    counts = [["label_events", "1"], ["predictions", "3"], ["refusals", "0"]]
+    assert shown == [(["table", "rows"], counts)]
     assert len(rows(database)) == 3
     assert prune(project, 90, lambda _: True) == "Deleted rows: 4."
     assert ids(database) == [NEW]
@@ -61,9 +62,10 @@ def test_a_subject_is_erased_with_the_labels(
     write(project, record, record._replace(role="shadow"), refused("area"))
     add(database, [Label(name, 1) for name in record.ids])
     waiting(project, monkeypatch, subjects=["Ada"])
-    shown: list[dict[str, int]] = []
+    shown: list[object] = []
     assert erase(project, "Ada", lambda found: bool(shown.append(found))) is None
-    assert shown == [{"label_events": 1, "predictions": 3}] and len(rows(database)) == 6
+    assert shown == [(["table", "rows"], [["label_events", "1"], ["predictions", "3"]])]
+    assert len(rows(database)) == 6
     assert erase(project, "Ada", lambda _: True) == "Deleted rows: 4."
     assert {row["subject"] for row in rows(database)} == {"Ada L", None}
     assert [row["prediction_id"] for row in rows(database, "label_events")] == record.ids[1:]

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from mlref.core.errors import EnvironmentFault, PredictionLogError
+from mlref.core.errors import EnvironmentFault
 from mlref.core.rows import generate
 from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.open import open_log
 from mlref.prediction_log.reader import stream
-from mlref.prediction_log.records import NoLog, PredictionLog, clean
-from mlref.prediction_log.writer import Writer
+from mlref.prediction_log.writer import Writer, open_log
 from tests.code.prediction_log.records import (
     NOON,
     OTHER,
@@ -23,6 +21,7 @@ from tests.code.prediction_log.records import (
     at,
     ids,
     locked,
+    moment,
     predicted,
     refused,
     rows,
@@ -57,8 +56,9 @@ def test_a_prediction_has_every_field(project: Project, database: Database) -> N
         request_id="r1", subjects=["patient 7", None], role="shadow", source="batch",
     ))  # fmt: skip
     first, second = rows(database)
+    assert moment(first.pop("at")) == NOON
     assert first == {
-        "id": at(NOON), "role": "shadow", "at": NOON, "source": "batch", "version": "3",
+        "id": at(NOON), "role": "shadow", "source": "batch", "version": "3",
         "digest": "d1ge57", "value": 100.0, "lower": 20.0, "upper": 180.0, "warnings": ["area"],
         "features": {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": None},
         "latency": 0.25, "request_id": "r1", "subject": "patient 7", "output": None, "arrival": 1,
@@ -85,24 +85,23 @@ def test_requests_of_several_models_keep_their_order(project: Project, database:
 def test_equal_refusals_are_one_row_with_their_count(project: Project, database: Database) -> None:
     with open_log(project) as log:
         log.refusals(refused("area", "area"))
-        log.refusals(refused("area", "rooms", "made up", None)._replace(times=2))
+        log.refusals(refused("area", "rooms", "made up", None))
     counts = {(row["column"], row["reason"]): row["count"] for row in rows(database, "refusals")}
     reason = "allowed: something else"
-    assert counts == {("area", reason): 4, ("rooms", reason): 2, (None, reason): 4}
+    assert counts == {("area", reason): 3, ("rooms", reason): 1, (None, reason): 2}
 
 
 @pytest.mark.parametrize(
     "subject",
     ["'; DROP TABLE predictions; --", "' OR '1'='1", "%s %(id)s ? :id \\' {0}", "患者 🙂 \u202e \x1b[31m",
-     "nul \0 and half \ud83d", "both halves \ud83d\ude42", "x" * 100_000, ""],
+     "x" * 100_000, ""],
 )  # fmt: skip
 def test_whatever_the_subject_is_it_is_text(
     project: Project, database: Database, subject: str
 ) -> None:
     write(project, predicted(subjects=[subject], request_id=subject))
     [row] = rows(database)
-    kept = subject.replace("\ud83d\ude42", "🙂").replace("\0", "\ufffd").replace("\ud83d", "\ufffd")
-    assert row["subject"] == row["request_id"] == clean(subject) == kept
+    assert row["subject"] == row["request_id"] == subject
 
 
 def test_a_row_that_is_sent_again_is_there_once_and_a_shadow_beside(
@@ -147,9 +146,7 @@ def test_rows_that_an_earlier_process_left_arrive_with_the_next(
     record = predicted(2000, subjects=["naïve"] * 2000)
     with monkeypatch.context() as patch:
         patch.setenv("MLREF_LOG_URL", NOWHERE)
-        with pytest.raises(EnvironmentFault, match="The prediction log at 127.0.0.1:1 cannot be"):
-            open_log(project)
-        with open_log(project, patient=True) as log:
+        with open_log(project) as log:
             log.predictions(record)
     assert (log.written, log.dropped) == (0, 0) and f"Rows wait in {project.spool}" in caplog.text
     with open_log(project) as log:
@@ -185,20 +182,12 @@ def test_a_row_that_the_database_refuses_is_kept_and_does_not_hold_up_the_others
         log.predictions(more := predicted())
         assert log.flush(PATIENCE) and (log.dropped, log.queue_length) == (0, 0)
     assert ids(database) == [*bad.ids[:3], *good.ids, *more.ids]
-    assert caplog.text.count("refuses a row") == 4
+    assert "refuses 4 rows" in caplog.text
     with database.begin() as connection:
         connection.exec_driver_sql(RELENT[kind])
     with open_log(project) as log:
         until(lambda: log.written == 4)
     assert ids(database) == [*bad.ids, *good.ids, *more.ids]
-
-
-def test_a_row_that_no_database_takes_as_it_is_is_kept(local: Project) -> None:
-    with open_log(local) as log:
-        log.predictions(predicted(2, value=np.array([np.nan, 1.0])))  # NaN is null in SQLite
-        until(lambda: (log.written, log.rejected) == (1, 1))
-    with contextlib.closing(Database.fallback(local)) as fallback:
-        assert len(rows(fallback)) == 1
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -221,7 +210,7 @@ def test_a_file_that_is_deleted_or_replaced_is_noticed_and_made_anew(
         assert ids(database) == [*second.ids, *third.ids]
     assert (log.written, log.dropped) == (4, 0)
     assert caplog.messages == [
-        f"The prediction log {local.log} was deleted or replaced; the next row makes it anew."
+        f"The prediction log {local.log} was deleted or replaced, and is made anew."
     ]
 
 
@@ -275,14 +264,6 @@ def test_what_does_not_fit_into_the_queue_is_dropped_whole_and_counted(local: Pr
         assert log.flush(PATIENCE) and (log.queue_length, log.dropped) == (0, 14)
         log.predictions(predicted(10))
     assert (log.written, log.dropped) == (14, 14)
-
-
-def test_what_comes_after_the_end_is_dropped(local: Project) -> None:
-    log = open_log(local)
-    log.close()
-    log.predictions(predicted(2))
-    assert (log.dropped, log.flush()) == (2, True)
-    log.close()
 
 
 @pytest.mark.parametrize("field", ["ids", "rows", "value", "lower", "unusual", "subjects"])
@@ -344,18 +325,4 @@ def test_files_of_the_first_edition_are_named_and_left_alone(
 def test_a_fallback_that_cannot_be_written_is_refused_with_its_variable(local: Project) -> None:
     local.spool.write_text("a file")
     with pytest.raises(EnvironmentFault, match="MLREF_LOG_SPOOL"):
-        open_log(local, patient=True)
-
-
-def test_a_url_that_is_none_is_refused_even_by_the_patient(
-    local: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLREF_LOG_URL", "nonsense")
-    with pytest.raises(PredictionLogError, match="is not the address of a database"):
-        open_log(local, patient=True)
-
-
-def test_a_service_without_a_log_forgets() -> None:
-    log: PredictionLog = NoLog()
-    log.predictions(predicted())
-    log.refusals(refused("area"))
+        open_log(local)

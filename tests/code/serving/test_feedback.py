@@ -12,7 +12,7 @@ from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import Project
 from mlref.prediction_log import ground_truth
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.open import open_log
+from mlref.prediction_log.writer import open_log
 from mlref.serving import feedback as feedback_route
 from mlref.serving.app import create_app
 from mlref.serving.metrics import LogMetrics
