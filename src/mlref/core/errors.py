@@ -13,7 +13,7 @@
     ├── GateBlocked                  the gate refused the new model
     ├── NotReproduced                a registered model that its recorded inputs do not give again
     ├── NotPublished                 batch scoring ended without a complete output
-    ├── PredictionLogError           a prediction log of another version, or a URL that names none
+    ├── PredictionLogError           a prediction log that is newer than mlref, or a URL that names none
     └── EnvironmentFault    exit 4   disk, network, database
 
 Each class builds its own sentence: what was seen, what is allowed, what to do next. The command
@@ -198,9 +198,9 @@ class NotPublished(MlrefError):
 
 
 class PredictionLogError(MlrefError):
-    """The prediction log is of another version, or MLREF_LOG_URL does not name one.
+    """The prediction log is newer than this mlref or of another program, or MLREF_LOG_URL names none.
 
-    Remedy: use the version of mlref that made it, or let `MLREF_LOG_URL` name another database.
+    Remedy: update mlref where the log is newer; else let `MLREF_LOG_URL` name a database as the sentence says.
     """
 
 

@@ -75,13 +75,6 @@ def test_what_the_model_was_given_comes_back_to_the_bit(project: Project) -> Non
     np.testing.assert_array_equal(chunk.rows, given)
 
 
-def test_requests_of_several_models_keep_their_order(project: Project, database: Database) -> None:
-    with open_log(project) as log:
-        for model in (None, OTHER, OTHER, None):
-            log.predictions(predicted(2, **({"model": model} if model else {})))
-    assert [row["version"] for row in rows(database)] == ["3", "3", "4", "4", "4", "4", "3", "3"]
-
-
 def test_equal_refusals_are_one_row_with_their_count(project: Project, database: Database) -> None:
     with open_log(project) as log:
         log.refusals(refused("area", "area"))
@@ -102,14 +95,6 @@ def test_whatever_the_subject_is_it_is_text(
     write(project, predicted(subjects=[subject], request_id=subject))
     [row] = rows(database)
     assert row["subject"] == row["request_id"] == subject
-
-
-def test_a_row_that_is_sent_again_is_there_once_and_a_shadow_beside(
-    project: Project, database: Database
-) -> None:
-    record = predicted(3)
-    write(project, record, record, record._replace(role="shadow"))
-    assert len(rows(database)) == 6
 
 
 def test_while_the_file_is_locked_rows_wait_and_then_arrive_once(
@@ -229,16 +214,6 @@ def test_on_a_full_disk_rows_wait_in_memory_and_arrive_when_there_is_room(
         until(lambda: log.written == 3)
     with contextlib.closing(Database.of(local)) as database:
         assert ids(database)[1:] == record.ids
-
-
-def test_on_a_disk_that_is_full_until_the_end_the_lost_rows_are_counted(local: Project) -> None:
-    log = open_log(local)
-    with full_disk():
-        for _ in range(20):
-            log.predictions(predicted(60))
-        with pytest.raises(EnvironmentFault, match="^1,200 rows of the prediction log are lost"):
-            log.close()
-    assert (log.dropped, log.queue_length) == (1200, 0)
 
 
 def test_a_database_that_hangs_does_not_keep_the_service_from_stopping(local: Project) -> None:
