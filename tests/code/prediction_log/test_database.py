@@ -1,8 +1,6 @@
 """A database is opened by its URL; no message shows a password."""
 
-import contextlib
 import sqlite3
-import threading
 import traceback
 from pathlib import Path
 
@@ -15,20 +13,6 @@ from tests.code.prediction_log.records import predicted, rows, write
 
 SECRET = "s3cr3t"  # pragma: allowlist secret
 LOGIN = "://log:"
-
-
-def test_the_log_is_a_file_in_the_clone_or_where_the_environment_says(
-    local: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(local, predicted())
-    assert {path.name for path in local.root.iterdir()} == {
-        "predictions.db",
-        "predictions.db.spool",
-    }
-    monkeypatch.setenv("MLREF_LOG_URL", "sqlite:///kept/log.db")
-    (local.root / "kept").mkdir()
-    write(local, predicted())
-    assert (local.root / "kept" / "log.db").is_file()
 
 
 def test_a_reader_does_not_hold_up_the_writer_and_sees_the_state_in_which_it_began(
@@ -67,10 +51,7 @@ def test_what_is_no_url_is_refused_without_being_shown(url: str, tmp_path: Path)
         (f"postgresql{LOGIN}{SECRET}@127.0.0.1:1/log", "127.0.0.1:1"),
         (f"postgresql://log@127.0.0.1:1/log?password={SECRET}", "127.0.0.1:1"),
         (f"postgresql{LOGIN}/{SECRET}:?#@127.0.0.1:1/log", "127.0.0.1:1"),
-        (
-            f"postgresql+psycopg{LOGIN}{SECRET}%40%2F@127.0.0.1:1/log",
-            "127.0.0.1:1",
-        ),
+        (f"postgresql+psycopg{LOGIN}{SECRET}%40%2F@127.0.0.1:1/log", "127.0.0.1:1"),
     ],
 )
 def test_a_server_that_does_not_answer_is_named_without_its_password(

@@ -2,8 +2,8 @@
 
 import contextlib
 import resource
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,7 +16,6 @@ from mlref.prediction_log.reader import stream
 from mlref.prediction_log.writer import Writer, open_log
 from tests.code.prediction_log.records import (
     NOON,
-    OTHER,
     PATIENCE,
     at,
     ids,
@@ -241,47 +240,32 @@ def test_what_does_not_fit_into_the_queue_is_dropped_whole_and_counted(local: Pr
     assert (log.written, log.dropped) == (14, 14)
 
 
-@pytest.mark.parametrize("field", ["ids", "rows", "value", "lower", "unusual", "subjects"])
+@pytest.mark.parametrize(
+    "part",
+    [{"ids": [at(NOON)]}, {"rows": np.zeros((1, 4))}, {"lower": np.zeros(1)}, {"subjects": ["a"]}],
+)
 def test_a_record_whose_parts_differ_in_length_is_dropped(
-    local: Project, field: str, caplog: pytest.LogCaptureFixture
+    local: Project, part: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    parts = {
-        "ids": [at(NOON)], "rows": np.zeros((1, 4)), "value": np.zeros(1), "lower": np.zeros(1),
-        "unusual": np.zeros((1, 4), bool), "subjects": ["a"],
-    }  # fmt: skip
     with open_log(local) as log:
-        log.predictions(predicted(2, **{field: parts[field]}))
+        log.predictions(predicted(2, **part))
         assert log.flush(PATIENCE)
         log.predictions(predicted())
     assert log.written == 1 and log.dropped > 0 and "cannot be written" in caplog.text
 
 
-def test_many_threads_may_write_at_once(project: Project, database: Database) -> None:
-    sent = [[predicted(2) for _ in range(100)] for _ in range(4)]
-    with open_log(project) as log:
-        threads = [
-            threading.Thread(target=lambda part=part: [*map(log.predictions, part)])
-            for part in sent
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert ids(database) == sorted(name for part in sent for one in part for name in one.ids)
-    assert (log.written, log.dropped, log.queue_length) == (800, 0, 0)
-    assert sorted(row["arrival"] for row in rows(database)) == [*range(1, 801)]
-
-
-def test_two_processes_share_a_log_and_its_fallback(local: Project, impatient: None) -> None:
-    sent = [predicted(2) for _ in range(40)]
+def test_threads_and_processes_share_a_log_and_its_fallback(
+    local: Project, impatient: None
+) -> None:
+    sent = [[predicted(2) for _ in range(50)] for _ in range(4)]
     with open_log(local) as one, open_log(local) as other:
-        with locked(local):
-            for number, record in enumerate(sent):
-                (one, other)[number % 2].predictions(record)
-            assert one.flush(PATIENCE) and other.flush(PATIENCE)
-        until(lambda: one.written + other.written >= 80)
+        with locked(local), ThreadPoolExecutor() as pool:
+            for log, part in zip((one, other, one, other), sent, strict=True):
+                pool.submit(lambda log, part: [*map(log.predictions, part)], log, part)
+        until(lambda: one.written + other.written == 400)
     with contextlib.closing(Database.of(local)) as database:
-        assert ids(database) == sorted(name for record in sent for name in record.ids)
+        assert ids(database) == sorted(name for part in sent for one in part for name in one.ids)
+        assert sorted(row["arrival"] for row in rows(database)) == [*range(1, 401)]
 
 
 def test_files_of_the_first_edition_are_named_and_left_alone(
