@@ -200,7 +200,8 @@ class NotPublished(MlrefError):
 class PredictionLogError(MlrefError):
     """The prediction log is newer than this mlref or of another program, or MLREF_LOG_URL names none.
 
-    Remedy: update mlref where the log is newer; else let `MLREF_LOG_URL` name a database as the sentence says.
+    Remedy: update mlref where the log is newer; otherwise let `MLREF_LOG_URL` name a database of the
+    form that the sentence allows.
     """
 
 
