@@ -1,8 +1,7 @@
 """The command that scores files."""
 
 import os
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,19 +11,12 @@ from mlref.core.storage import Project
 app = typer.Typer()
 
 
-class Engine(StrEnum):
-    """What `mlref score` runs on."""
-
-    threads = "threads"
-    dask = "dask"
-
-
 @app.command(rich_help_panel="Batch")
 def score(
     inputs: Annotated[
         list[str], typer.Argument(help="Files, folders, patterns or URLs of CSV or Parquet.")
     ],
-    output: Annotated[str, typer.Argument(help="A new .parquet file, or a new folder.")],
+    output: Annotated[str, typer.Argument(help="A new folder, for Parquet.")],
     model: Annotated[
         str, typer.Option(help="Version, alias or digest.", envvar="MLREF_MODEL")
     ] = "champion",
@@ -33,13 +25,14 @@ def score(
     ] = None,
     max_rejected: Annotated[
         str | None,
-        typer.Option(help="Publish nothing above this share (1%) or number of rows."),
+        typer.Option(help="Not complete above this share (1%) or number of rows."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
     engine: Annotated[
-        Engine, typer.Option(help="Threads of this machine, or a Dask cluster.")
-    ] = Engine.threads,
+        Literal["threads", "dask"],
+        typer.Option(help="Threads of this machine, or a Dask cluster."),
+    ] = "threads",
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler; without it one is started.")
     ] = None,
@@ -56,9 +49,8 @@ def score(
     from mlref.batch.run import run, threads
 
     count = workers or os.cpu_count() or 1
-    if engine is Engine.threads:
-        chosen = threads(count)
-    else:
+    chosen = threads(count)
+    if engine == "dask":
         from mlref.batch.distributed import cluster
 
         chosen = cluster(scheduler, count)

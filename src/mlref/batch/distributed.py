@@ -1,15 +1,17 @@
 """The engine for many machines: Dask maps the same function over the files, a task each."""
 
+import contextlib
 import functools
 import tempfile
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
-from distributed import Client, as_completed
+from distributed import Client
 
 from mlref.batch.files import Job
-from mlref.batch.run import Engine, Outcomes
-from mlref.batch.score import LoadedModel, Scored, attempt
+from mlref.batch.run import Engine, Submit
+from mlref.batch.score import LoadedModel, Scored, score_file
 from mlref.bundle.predictor import Predictor
 from mlref.core.errors import EnvironmentFault, MlrefError
 
@@ -17,6 +19,8 @@ Files = tuple[tuple[str, bytes], ...]
 
 PATIENCE = 30
 """Seconds in which a scheduler answers."""
+
+REMEDY = "Start one with `dask scheduler`, and workers with `dask worker ADDRESS`; then `--resume` goes on."
 
 
 def cluster(scheduler: str | None, workers: int) -> Engine:
@@ -30,45 +34,34 @@ def cluster(scheduler: str | None, workers: int) -> Engine:
         How many processes such a cluster has.
     """
 
-    def engine(jobs: Sequence[Job], model: LoadedModel) -> Outcomes:
-        """Score the files."""
-        if not jobs:
-            return
-        with _client(scheduler, workers) as client:
-            # As the result of a task the bundle reaches each worker once, and is made again when its
-            # worker dies; as an argument it would travel with each of the files.
-            bundle = tuple((path.name, path.read_bytes()) for path in model.folder.iterdir())
-            shipped = client.submit(tuple, bundle, pure=False)
-            digest, version = model.predictor.digest, model.version
-            futures = client.map(
-                attempt_there, jobs, bundle=shipped, digest=digest, version=version, pure=False
-            )
-            waiting = dict(zip(futures, jobs, strict=True))
-            for future in as_completed(futures):
-                job, error = waiting.pop(future), future.exception()
-                if error is not None:
-                    raise EnvironmentFault(f"The cluster failed on {job.source.name}", error)
-                yield job, future.result()
-                future.release()
+    # On any free port: 8787, Dask's own choice for its pages, may be taken.
+    own = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    options = {"address": scheduler, "timeout": PATIENCE} if scheduler else own
+
+    @contextlib.contextmanager
+    def engine(model: LoadedModel) -> Iterator[Submit]:
+        """Score files until the block ends."""
+        try:
+            with Client(**options) as client:
+                # As the result of a task the bundle reaches each worker once, and is made again when
+                # its worker dies; as an argument it would travel with each of the files.
+                bundle = tuple((path.name, path.read_bytes()) for path in model.folder.iterdir())
+                shipped = client.submit(tuple, bundle, pure=False)
+                about, run = (shipped, model.predictor.digest, model.version), uuid.uuid4()
+                pool = client.get_executor()
+                yield lambda job: pool.submit(score_there, job, *about, key=f"{job.name} {run}")
+        except MlrefError:
+            raise
+        except Exception as error:  # of a task: its key has the name of the file
+            what = f"The cluster {scheduler or 'of this machine'} failed"
+            raise EnvironmentFault(what, error, REMEDY) from error
 
     return engine
 
 
-def _client(scheduler: str | None, workers: int) -> Client:
-    if scheduler is None:  # on any free port: 8787, its own choice, may be taken
-        address = "127.0.0.1:0"
-        return Client(n_workers=workers, threads_per_worker=1, dashboard_address=address)
-    try:
-        return Client(scheduler, timeout=PATIENCE)
-    except (OSError, ValueError) as error:
-        remedy = "Start one with `dask scheduler`, and workers with `dask worker ADDRESS`."
-        what = f"No Dask scheduler answers at {scheduler}"
-        raise EnvironmentFault(what, error, remedy) from error
-
-
-def attempt_there(job: Job, bundle: Files, digest: str, version: str) -> Scored | MlrefError:
+def score_there(job: Job, bundle: Files, digest: str, version: str) -> Scored:
     """Score a file on a worker, with a bundle that came as names and contents of its files."""
-    return attempt(job, arrived(bundle, digest, version))
+    return score_file(job, arrived(bundle, digest, version))
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,38 +3,38 @@
 A part depends on its input, the model and the versions of the libraries alone.
 """
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlref.batch.bounds import BYTES
 from mlref.batch.columns import cells, part_schema, with_numbers
-from mlref.batch.counts import Counts, check
+from mlref.batch.counts import total
 from mlref.batch.files import Job, publishing, remove
+from mlref.batch.parquet import fitting
 from mlref.batch.read import opened
-from mlref.batch.rejected import Rejected, repeated
+from mlref.batch.rejected import UNIQUE, explain, repeated, write
 from mlref.bundle.predictor import Prediction, Predictor
 from mlref.bundle.store import Store
-from mlref.core.errors import MlrefError
 from mlref.core.rows import Array, Mask, masks, warning
-
-BLOCK = 8_192
-"""Most rows that are predicted at a time: they fit into a processor's cache."""
 
 REPETITIVE = ["warnings.list.element", "model_version"]
 """Columns for which Parquet's dictionaries pay; for the others they cost time."""
 
 META = b"mlref.score"
-"""Key in a part's metadata, for the model that made it, its counts and its digest."""
+"""Key in a part's metadata, for what it says of itself."""
 
-EMPTY = Prediction(np.empty(0), np.empty(0), np.empty(0))
+Scored = dict[str, Any]
+"""What a part says of itself: ``model`` and ``counts``, and ``predictions``, the SHA-256 of them.
+
+The digest is of the float64 values, little-endian, in their order. It is the same whatever writes the
+file.
+"""
 
 
 class LoadedModel(NamedTuple):
@@ -57,31 +57,7 @@ def open_model(store: Store, reference: str) -> LoadedModel:
     return LoadedModel(predictor, str(record["version"]), store.folder / predictor.digest)
 
 
-class Scored(NamedTuple):
-    """A finished part: what became of the rows, and the SHA-256 of its predictions.
-
-    The digest is of the float64 values, little-endian, in their order. It is the same whatever writes
-    the file.
-    """
-
-    counts: Counts
-    digest: str
-
-
-Stopped = Callable[[], bool]
-"""Whether nobody waits for a file any more."""
-
-
-def attempt(job: Job, model: LoadedModel, stopped: Stopped = lambda: False) -> Scored | MlrefError:
-    """Score a file; a refusal comes back as a value, so that one bad file does not stop the others."""
-    pa.set_cpu_count(1)  # one file, one core: else Arrow would start a thread a core for each file
-    try:
-        return score_file(job, model, stopped)
-    except MlrefError as error:
-        return error
-
-
-def score_file(job: Job, model: LoadedModel, stopped: Stopped = lambda: False) -> Scored:
+def score_file(job: Job, model: LoadedModel) -> Scored:
     """Score one file: write its part and, where there are any, its rejected rows.
 
     Parameters
@@ -90,66 +66,63 @@ def score_file(job: Job, model: LoadedModel, stopped: Stopped = lambda: False) -
         What is read, and where the results go.
     model : LoadedModel
         What predicts.
-    stopped : callable, optional
-        Asked before each batch; true ends in an InterruptedError.
 
     Raises
     ------
     DataError
         When the input cannot be read as a table with the columns of the contract.
-    NotPublished
-        When more rows are rejected than the job allows; they are written, the part is not.
     EnvironmentFault
         When the disk or the network refuses.
     """
-    remove(job.rejected)
-    features, counts, digest = model.predictor.contract.features, Counts.sum(), hashlib.sha256()
-    with publishing(job.part) as fresh:
-        # In this order, so that a part that is there has its rejected rows beside it.
-        with contextlib.ExitStack() as stack, opened(job.source) as table:
-            schema = part_schema(table, job.source.name, model.predictor.contract, job.key)
-            unnamed, rejected = repeated(job), Rejected(job, counts, stack)
-            with pq.ParquetWriter(fresh, schema, use_dictionary=REPETITIVE) as writer:
-                for batch in table.batches:
-                    if stopped():
-                        raise InterruptedError
-                    given = {
-                        one.name: cells(one, batch.rows[one.name], one.name in table.text)
-                        for one in features
-                    }
-                    array, refused, unusual = masks(features, given)
-                    nameless = unnamed[batch.places] if job.key else np.zeros(len(array), bool)
-                    refused = np.column_stack([refused, nameless])
-                    rejected.take(batch, features, given, refused)
-                    good, rows = ~refused.any(axis=1), batch.rows
-                    if not good.all():
-                        rows = rows.filter(pa.array(good))
-                        array, unusual = array[good], unusual[good]
-                    prediction = predict(model.predictor, array)
-                    digest.update(prediction.value.astype("<f8", copy=False).data)
-                    counts.rows.update(scored=len(array), warned=int(unusual.any(axis=1).sum()))
-                    found = zip(features, unusual.sum(axis=0).tolist(), strict=True)
-                    counts.warnings.update({one.name: count for one, count in found if count})
-                    if len(array):
-                        rows = with_numbers(rows, table.text, features, array)
-                        columns = [*rows.columns, *_added(prediction, unusual, model)]
-                        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-                counts.rows["read"] = counts.rows["scored"] + counts.rows["rejected"]
-                said = {"counts": counts._asdict(), "digest": digest.hexdigest()}
-                said["model"] = model.identity
-                writer.add_key_value_metadata({META: json.dumps(said, sort_keys=True)})
-        if job.limit is not None:
-            check(job.limit, counts.rows)
-    return Scored(counts, digest.hexdigest())
+    pa.set_cpu_count(1)  # one file, one core: else Arrow would start a thread a core for each file
+    contract, counts, digest = model.predictor.contract, total(), hashlib.sha256()
+    features, number, seen = contract.features, counts["rows"], set[object]()
+    with publishing(job.part) as fresh, opened(job) as table:
+        rejected, schema = fresh.with_suffix(".csv"), part_schema(table.schema, contract, job)
+        with pq.ParquetWriter(fresh, schema, use_dictionary=REPETITIVE) as writer:
+            for rows, places in table.batches:
+                given = {one.name: cells(one, rows[one.name]) for one in features}
+                array, refused, unusual = masks(features, given)
+                names = rows[job.key].to_pylist() if job.key else []
+                if names:
+                    refused = np.column_stack([refused, repeated(names, seen)])
+                good = ~np.any(refused, axis=1)
+                if not good.all():
+                    checked = [(one.name, one.accepts, given[one.name]) for one in features]
+                    wrong = explain([*checked, (job.key, UNIQUE, names)], refused, places, names)
+                    write(rejected, job, wrong, counts)
+                    array, unusual = array[good], unusual[good]
+                if not len(array):
+                    continue
+                prediction = predict(model.predictor, array)
+                digest.update(prediction.value.astype("<f8", copy=False).data)
+                number.update(scored=len(array), warned=int(unusual.any(axis=1).sum()))
+                found = zip(contract.names, unusual.sum(axis=0).tolist(), strict=True)
+                counts["warnings"].update({name: count for name, count in found if count})
+                columns = with_numbers(rows, features, given, good)
+                columns += _added(prediction, unusual, model)
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+            if table.ragged:
+                write(rejected, job, ((one, None) for one in table.ragged), counts)
+            number["read"] = number["scored"] + number["rejected"]
+            made = digest.hexdigest()
+            said = {"model": model.identity, "counts": counts, "predictions": made}
+            writer.add_key_value_metadata({META: json.dumps(said, sort_keys=True)})
+        # Before the part, so that a part that is there has its rejected rows beside it.
+        if rejected.exists():
+            with publishing(job.rejected) as place:
+                shutil.move(rejected, place)
+        else:
+            remove(job.rejected)
+    return said
 
 
 def predict(predictor: Predictor, array: Array) -> Prediction:
     """Predict any number of rows, as many at a time as fit into memory with categories unfolded."""
     width = sum(len(column.allowed or (0,)) for column in predictor.contract.features)
-    count = max(1, min(BLOCK, BYTES // (8 * width)))
-    blocks = [array[start : start + count] for start in range(0, len(array), count)]
+    blocks = np.array_split(array, len(array) // fitting(8 * width) + 1)
     found = [predictor.predict(np.ascontiguousarray(block)) for block in blocks]
-    return Prediction(*map(np.concatenate, zip(*found, strict=True))) if found else EMPTY
+    return Prediction(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def _added(prediction: Prediction, unusual: Mask, model: LoadedModel) -> list[pa.Array]:

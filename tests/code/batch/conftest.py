@@ -3,15 +3,16 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlref.batch.files import Job, find, plan
+from mlref.batch.counts import Counts
+from mlref.batch.files import Job, absolute, plan
 from mlref.batch.run import run, threads
-from mlref.batch.score import LoadedModel, open_model
+from mlref.batch.score import LoadedModel, open_model, score_file
 from mlref.bundle.store import Store
 from mlref.core.storage import Project
 from tests.fakes import write_store
@@ -72,10 +73,26 @@ def write_parquet(path: str | Path, rows: Sequence[dict[str, Any]] = ROWS, **kin
     return path
 
 
-def job(source: Path | str, output: str = "out.parquet", key: str | None = None) -> Job:
+def job(source: Path | str, output: str = "out", key: str | None = None) -> Job:
     """What is made of one file."""
-    [made] = plan(find(str(source)), output, key)
+    [made] = plan([str(source)], absolute(output), key)
     return made
+
+
+class One(NamedTuple):
+    """What became of one file."""
+
+    rows: list[dict[str, Any]]
+    rejected: list[dict[str, str]]
+    counts: Counts
+
+
+def score_one(model: LoadedModel, source: Path | str, key: str | None = None) -> One:
+    """Score one file into the folder `out`, and read what is there."""
+    made = job(source, key=key)
+    counts = score_file(made, model)["counts"]
+    there = Path(made.rejected).exists()
+    return One(read(made.part), rejected(made.rejected) if there else [], counts)
 
 
 def score(project: Project, *inputs: str, output: str = "out", **options: Any) -> str:
@@ -99,5 +116,5 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != ".lock"
     }

@@ -2,14 +2,13 @@
 
 import contextlib
 import socket
-from pathlib import Path
 
 import pytest
 
 from mlref.batch.distributed import arrived, cluster
 from mlref.batch.run import run
 from mlref.batch.score import LoadedModel
-from mlref.core.errors import BundleError
+from mlref.core.errors import BundleError, NotPublished
 from mlref.core.storage import Project
 from tests.code.batch.conftest import ROWS, everything, score, write_csv, write_parquet
 
@@ -21,19 +20,18 @@ def test_a_cluster_started_for_the_run_gives_the_same_bytes(project: Project) ->
     write_csv("in/a.csv", [*ROWS, {**ROWS[0], "area": 1}])
     write_parquet("in/b.parquet", ROWS * 100)
     score(project, "in")
+    (project.root / "in" / "c.csv").write_text("area\n1\n")
     with socket.socket() as beside:
         with contextlib.suppress(OSError):  # then it is taken already
             beside.bind(("127.0.0.1", DASHBOARD))
             beside.listen()
-        run(project, cluster(None, workers=2), ["in"], "cluster")
+        with pytest.raises(NotPublished, match=r"(?s)1 of 3 files .* c.csv: lacks 'rooms'"):
+            run(project, cluster(None, workers=2), ["in"], "cluster")
     one, many = everything(project.root / "out"), everything(project.root / "cluster")
     assert {**one, "_SUCCESS": b""} == {**many, "_SUCCESS": b""}
-    assert everything(Path("out.rejected")) == everything(Path("cluster.rejected"))
-
-
-def test_without_files_to_score_no_cluster_is_asked(champion: LoadedModel) -> None:
-    engine = cluster("tcp://127.0.0.1:9", workers=1)
-    assert list(engine([], champion)) == []
+    assert everything(project.root / "out.rejected") == everything(
+        project.root / "cluster.rejected"
+    )
 
 
 def test_a_bundle_that_was_altered_on_its_way_is_refused(champion: LoadedModel) -> None:

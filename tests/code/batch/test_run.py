@@ -1,17 +1,21 @@
 """A run is all or nothing, tells what became of the rows, and goes on where it was killed."""
 
+import contextlib
+import fcntl
 import json
 import os
+import shutil
 import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
+import fsspec
 import pytest
 
 from mlref.batch import run as module
-from mlref.batch.counts import Counts
+from mlref.batch.counts import check, lines, total
 from mlref.batch.files import Job
-from mlref.batch.score import Scored
 from mlref.core.errors import DataError, EnvironmentFault, MlrefError, NotPublished
 from mlref.core.storage import Project, digest
 from tests.code.batch.conftest import (
@@ -30,7 +34,7 @@ BAD = {**ROWS[0], "area": 1}
 
 @pytest.fixture
 def folder(project: Project) -> Path:
-    """Three files in the folder `in`, with one bad row."""
+    """Three files in the folder `in`, with one bad row, twice."""
     write_csv("in/a.csv", ROWS)
     write_parquet("in/b.parquet", [*ROWS, BAD] * 2)
     write_csv("in/deep/c.csv", ROWS * 5)
@@ -41,21 +45,19 @@ def test_a_folder_becomes_parts_and_a_sign_that_it_is_complete(
     project: Project, folder: Path
 ) -> None:
     said = score(project, "in")
-    assert sorted(path.name for path in Path("out").iterdir()) == [
-        "_SUCCESS", "a.parquet", "b.parquet", "deep-c.parquet",
-    ]  # fmt: skip
+    assert [*everything(Path("out"))] == ["_SUCCESS", "a.parquet", "b.parquet", "deep-c.parquet"]
     success = json.loads(Path("out/_SUCCESS").read_bytes())
     assert success["model"]["name"] == "rents" and success["model"]["version"] == "1"
     assert success["rows"] == {"read": 26, "scored": 24, "warned": 8, "rejected": 2}
     assert success["reasons"] == {"area: a number from 5 to 1000 (m²)": 2}
-    for name, made in success["parts"].items():
+    for name, part in success["parts"].items():
         values = [row["prediction"] for row in read(Path("out") / name)]
-        assert made["predictions"] == digest(struct.pack(f"<{len(values)}d", *values))
-        assert made["rows"] == len(values)
+        assert part["predictions"] == digest(struct.pack(f"<{len(values)}d", *values))
+        assert part["counts"]["rows"]["scored"] == len(values)
     assert success["finished"].startswith("20")
-    lines = [" ".join(line.split()) for line in said.splitlines()]
-    assert lines[0].startswith("26 rows of 3 files by rents version 1 (")
-    assert lines[1:] == [
+    head, *rest = [" ".join(line.split()) for line in said.splitlines()]
+    assert head.startswith("26 rows of 3 files by rents version 1 (")
+    assert rest == [
         "scored 24", "warned 8", "8 area", "8 rooms",
         "rejected 2", "2 area: a number from 5 to 1000 (m²); for example 1",
         "Written: out, out.rejected",
@@ -63,111 +65,86 @@ def test_a_folder_becomes_parts_and_a_sign_that_it_is_complete(
     assert [line["row"] for line in rejected("out.rejected/b.csv")] == ["3", "7"]
 
 
-@pytest.mark.parametrize("output", ["out", "o.parquet"])
-def test_an_output_that_is_there_is_refused(project: Project, folder: Path, output: str) -> None:
-    score(project, "in/a.csv", output=output)
+def test_an_output_that_is_there_is_refused_or_replaced(project: Project, folder: Path) -> None:
+    score(project, "in/b.parquet")
     before = everything(folder)
-    with pytest.raises(DataError, match="is there already\n  `--overwrite` .* `--resume`"):
-        score(project, "in/a.csv", output=output)
+    with pytest.raises(DataError, match="out: is there already\n  `--overwrite` .* `--resume`"):
+        score(project, "in/a.csv")
     assert everything(folder) == before
+    score(project, "in/a.csv", overwrite=True)
+    assert [*everything(Path("out"))] == ["_SUCCESS", "a.parquet"]
+    assert not Path("out.rejected").exists()
 
 
-def test_a_second_run_into_a_folder_is_told_of_the_first(project: Project, folder: Path) -> None:
-    def meanwhile(*asked: Any) -> Any:
-        with pytest.raises(DataError, match="another run is writing into it"):
-            score(project, "in", resume=True)
-        yield from module.threads(1)(*asked)
+def test_a_second_run_into_a_folder_waits(project: Project, folder: Path) -> None:
+    @contextlib.contextmanager
+    def meanwhile(model: module.LoadedModel) -> Iterator[module.Submit]:
+        with Path("out/.lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with module.threads(1)(model) as submit:
+            yield submit
 
     module.run(project, meanwhile, ["in"], "out")
-    assert "3 of the files" in score(project, "in", resume=True)
+    assert "3 files (3 scored before)" in score(project, "in", resume=True)
 
 
-@pytest.mark.parametrize("output", ["out", "o.parquet"])
-def test_overwriting_replaces_everything(project: Project, folder: Path, output: str) -> None:
-    score(project, "in/b.parquet", output=output)
-    score(project, "in/a.csv", output=output, overwrite=True)
-    assert not Path(f"{output}.rejected").exists()
-    if output == "out":
-        assert sorted(os.listdir("out")) == ["_SUCCESS", "a.parquet"]
-    else:
-        assert len(read(output)) == 3
-
-
-def test_a_folder_with_other_files_is_not_overwritten(project: Project, folder: Path) -> None:
+@pytest.mark.parametrize("name", ["notes.txt", "mine.parquet", "a.parquet"])
+def test_files_of_others_are_neither_replaced_nor_kept(
+    project: Project, folder: Path, name: str
+) -> None:
     Path("out").mkdir()
-    for name, content in ("notes.txt", b"mine"), (
-        "mine.parquet",
-        Path("in/b.parquet").read_bytes(),
-    ):
-        Path("out", name).write_bytes(content)
+    shutil.copy("in/b.parquet", f"out/{name}")
+    before = everything(folder)
+    for option in "overwrite", "resume":
         with pytest.raises(DataError, match=f"{name}: was not written by `mlref score`"):
-            score(project, "in/a.csv", overwrite=True)
-        with pytest.raises(DataError, match=f"holds {name}, which nothing of this input becomes"):
-            score(project, "in/a.csv", resume=True)
-        Path("out", name).unlink()
-    Path("in/b.parquet").rename("out/a.parquet")
-    with pytest.raises(DataError, match="a.parquet: was not written by `mlref score`"):
-        score(project, "in/a.csv", overwrite=True)
+            score(project, "in/a.csv", **{option: True})
+    assert everything(folder) == before
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(project: Project, folder: Path) -> None:
     Path("out").write_text("mine")
-    with pytest.raises(DataError, match="is a file"):
+    with pytest.raises(EnvironmentFault, match=r"out/\.lock cannot be locked"):
         score(project, "in", overwrite=True)
 
 
-@pytest.mark.parametrize(("inputs", "output"), [("in", "out"), ("in/a.csv", "o.parquet")])
-def test_resuming_does_nothing_to_what_is_complete(
-    project: Project, folder: Path, inputs: str, output: str
-) -> None:
-    first = score(project, inputs, output=output, resume=True)
+def test_resuming_does_nothing_to_a_complete_output(project: Project, folder: Path) -> None:
+    first = score(project, "in", resume=True)
     before = everything(folder)
-    again = score(project, inputs, output=output, resume=True)
+    again = score(project, "in", resume=True)
     assert everything(folder) == before
-    assert "of the files had been scored before" in again
-    assert first.splitlines()[1:] == [*again.splitlines()[2:]]
+    assert "3 files (3 scored before)" in again
+    assert first.splitlines()[1:] == again.splitlines()[1:]
+    with pytest.raises(DataError, match=r"b.parquet: is there, and nothing of this input becomes"):
+        score(project, "in/a.csv", resume=True)
 
 
-def test_a_part_that_is_older_than_its_input_is_made_again(project: Project, folder: Path) -> None:
-    score(project, "in")
-    write_csv("in/a.csv", ROWS[:1])
+def broken() -> None:
+    Path("out/a.parquet").write_bytes(b"")
+
+
+def older() -> None:
+    write_csv("in/a.csv", [*ROWS, *ROWS])
     later = Path("out/a.parquet").stat().st_mtime + 5
     os.utime("in/a.csv", (later, later))
-    score(project, "in", resume=True)
-    assert len(read("out/a.parquet")) == 1
-    again = json.loads(Path("out/_SUCCESS").read_bytes())["parts"]["a.parquet"]
-    assert again["rows"] == 1
-    assert again["predictions"] == digest(struct.pack("<d", read("out/a.parquet")[0]["prediction"]))
 
 
-def test_a_broken_part_is_made_again(project: Project, folder: Path) -> None:
-    score(project, "in")
-    whole = Path("out/a.parquet").read_bytes()
-    Path("out/a.parquet").write_bytes(b"")
-    score(project, "in", resume=True)
-    assert Path("out/a.parquet").read_bytes() == whole
+def of_another_model() -> None:
+    Path("store/champion").write_text(write_store(Path("store"), base=7.0, version=2))
 
 
-def test_a_file_that_appears_later_is_scored_by_resuming(project: Project, folder: Path) -> None:
-    score(project, "in/a.csv", "in/deep")
-    said = score(project, "in/a.csv", "in/deep", "in/b.parquet", resume=True)
-    assert "2 of the files had been scored before" in said
-    assert len(json.loads(Path("out/_SUCCESS").read_bytes())["parts"]) == 3
-
-
-def test_two_models_do_not_share_an_output(
-    project: Project, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("harm", "kept"), [(broken, 2), (older, 2), (of_another_model, 0)])
+def test_resuming_makes_again_a_part_that_is(
+    harm: Callable[[], None], kept: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = tmp_path / "own"
-    first = write_store(store)
-    write_store(store, base=7.0, version=2, alias="challenger")
-    monkeypatch.setenv("MLREF_STORE", str(store))
-    own = Project(tmp_path)
-    score(own, "in")
-    with pytest.raises(DataError, match=rf"version 1, not of 2\n  `--model {first[:12]} --resume`"):
-        score(own, "in", resume=True, model="2")
-    score(own, "in", overwrite=True, model="2")
-    assert {row["model_version"] for row in read("out/a.parquet")} == {"2"}
+    write_store(folder / "store")
+    monkeypatch.setenv("MLREF_STORE", str(folder / "store"))
+    score(Project(folder), "in")
+    harm()
+    said = score(Project(folder), "in", resume=True)
+    assert ("3 files " + (f"({kept} scored before) " if kept else "") + "by rents") in said
+    resumed = everything(folder / "out")
+    score(Project(folder), "in", output="fresh")
+    assert {**resumed, "_SUCCESS": b""} == {**everything(folder / "fresh"), "_SUCCESS": b""}
 
 
 def test_a_bad_file_does_not_stop_the_others(project: Project, folder: Path) -> None:
@@ -177,60 +154,71 @@ def test_a_bad_file_does_not_stop_the_others(project: Project, folder: Path) -> 
         NotPublished, match=r"(?s)1 of 3 files .*b\.parquet: is not a complete.*--resume"
     ):
         score(project, "in")
-    assert sorted(os.listdir("out")) == ["a.parquet", "deep-c.parquet"]
+    assert [*everything(Path("out"))] == ["a.parquet", "deep-c.parquet"]
+    with pytest.raises(DataError, match="b.parquet: is not a complete"):
+        score(project, "in/b.parquet", output="alone")
     Path("in/b.parquet").write_bytes(whole)
-    assert "2 of the files had been scored before" in score(project, "in", resume=True)
+    assert "3 files (2 scored before)" in score(project, "in", resume=True)
     assert Path("out/_SUCCESS").exists()
 
 
-@pytest.mark.parametrize(("output", "inputs"), [("out", "in"), ("o.parquet", "in/b.parquet")])
-def test_too_many_rejected_rows_publish_nothing(
-    project: Project, folder: Path, output: str, inputs: str
+def test_with_too_many_rejected_rows_an_output_is_not_complete(
+    project: Project, folder: Path
 ) -> None:
-    with pytest.raises(NotPublished, match=r"2 of (26|8) rows are rejected"):
-        score(project, inputs, output=output, max_rejected="1")
-    left = [name for name in everything(folder) if name.startswith(output)]
-    assert left == [f"{output}.rejected" + ("/b.csv" if output == "out" else "")]
-    score(project, inputs, output=output, max_rejected="2")
-    assert Path(output).exists()
+    with pytest.raises(NotPublished, match=r"2 of 26 rows are rejected \(7\.692 %\); allowed: 1"):
+        score(project, "in", max_rejected="1")
+    assert not Path("out/_SUCCESS").exists()
+    assert "(3 scored before)" in score(project, "in", max_rejected="8%", resume=True)
+    assert Path("out/_SUCCESS").exists()
 
 
-def test_a_fault_of_the_disk_stops_the_run(
-    project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", [EnvironmentFault("out", OSError("No space")), ValueError("x")])
+def test_a_fault_that_meets_every_file_stops_the_run(
+    project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     begun: list[str] = []
 
-    def attempt(job: Job, *_: object) -> Scored | MlrefError:
-        begun.append(job.source.name)
-        return EnvironmentFault(f"{job.part} cannot be written", OSError(28, "No space left"))
+    def score_file(job: Job, _: object) -> None:
+        begun.append(job.name)
+        raise fault
 
-    monkeypatch.setattr(module, "attempt", attempt)
-    with pytest.raises(EnvironmentFault, match="No space left"):
+    monkeypatch.setattr(module, "score_file", score_file)
+    with pytest.raises(type(fault)):
         module.run(project, module.threads(1), ["in"], "out")
-    assert not Path("out/_SUCCESS").exists()
+    assert everything(Path("out")) == {}
 
 
-def test_an_unforeseen_fault_stops_the_run(
+def test_what_has_not_begun_when_a_run_ends_is_left_out(
     project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def attempt(*_: object) -> None:
-        raise ZeroDivisionError
+    futures: list[Future[module.Scored]] = []
 
-    monkeypatch.setattr(module, "attempt", attempt)
-    with pytest.raises(ZeroDivisionError):
-        score(project, "in")
-    assert not Path("out").exists() or os.listdir("out") == []
+    @contextlib.contextmanager
+    def watched(model: module.LoadedModel) -> Iterator[module.Submit]:
+        with module.threads(1)(model) as submit:
+
+            def submitted(job: Job) -> Future[module.Scored]:
+                futures.append(submit(job))
+                return futures[-1]
+
+            yield submitted
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "as_completed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        module.run(project, watched, ["in"], "out")
+    assert futures[-1].cancelled() and not Path("out/_SUCCESS").exists()
 
 
 def test_another_storage_gets_the_same_bytes(project: Project, folder: Path) -> None:
-    import fsspec
-
     memory = fsspec.filesystem("memory")
     score(project, "in")
     score(project, "in", output="memory://bucket/out")
     with pytest.raises(DataError, match="is there already"):
         score(project, "in", output="memory://bucket/out")
-    assert "3 of the files" in score(project, "in", output="memory://bucket/out", resume=True)
+    assert "(3 scored before)" in score(project, "in", output="memory://bucket/out", resume=True)
     for name, content in everything(folder / "out").items():
         if name != "_SUCCESS":
             assert memory.cat_file(f"/bucket/out/{name}") == content
@@ -238,11 +226,29 @@ def test_another_storage_gets_the_same_bytes(project: Project, folder: Path) -> 
     memory.rm("/bucket", recursive=True)
 
 
-def test_many_reasons_are_counted_the_most_frequent_first() -> None:
-    counts = Counts.sum()
-    names = [f"c{number}" for number in range(1, 25)]
-    counts.reasons.update({name: number for number, name in enumerate(names, 1)})
-    counts.examples.update(dict.fromkeys(names, "7"))
-    lines = [" ".join(line.split()) for line in counts.lines()]
-    assert lines[3] == "24 c24; for example 7"
-    assert "… for 4 more" in lines
+def test_counts_add_up_and_the_most_frequent_reason_comes_first() -> None:
+    one = total()
+    one["rows"].update(read=3, scored=2)
+    one["reasons"].update({"a": 1, "b": 2})
+    one["examples"].update({"a": "7", "b": "8"})
+    both = total(json.loads(json.dumps([one, one])))
+    assert both["rows"] == {"read": 6, "scored": 4, "warned": 0, "rejected": 0}
+    assert [" ".join(line.split()) for line in lines(both)][3:] == [
+        "4 b; for example 8", "2 a; for example 7",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [("1%", 1), ("0%", 0), ("0", 0), ("2", 2), ("0.5%", 0), ("100%", 100)]
+)
+def test_a_limit_is_kept_up_to_itself(limit: str, most: int) -> None:
+    check(limit, total()["rows"])
+    check(limit, {"read": 100, "rejected": most})
+    with pytest.raises(NotPublished, match=f"{most + 1} of 100 rows are rejected"):
+        check(limit, {"read": 100, "rejected": most + 1})
+
+
+@pytest.mark.parametrize("limit", ["", "%", "1.5", "-1", "-1%", "101%", "few", "nan%", "1 %%"])
+def test_another_form_of_limit_is_refused(limit: str) -> None:
+    with pytest.raises(MlrefError, match="--max-rejected: a share such as 1%, or a number"):
+        check(limit, total()["rows"])
