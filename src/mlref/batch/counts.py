@@ -28,14 +28,13 @@ def total(counts: Iterable[Counts] = ()) -> Counts:
 
 def lines(counts: Counts) -> Iterator[str]:
     """A summary: unusual cells by column, bad ones by reason with an example, the most frequent first."""
-    rows, examples = counts["rows"], counts["examples"]
-    yield f"  scored    {rows['scored']:>13,}"
-    yield f"  warned    {rows['warned']:>13,}"
+    yield f"  scored    {counts['rows']['scored']:>13,}"
+    yield f"  warned    {counts['rows']['warned']:>13,}"
     for name, number in Counter(counts["warnings"]).most_common(SHOWN):
         yield f"            {number:>13,}  {name}"
-    yield f"  rejected  {rows['rejected']:>13,}"
+    yield f"  rejected  {counts['rows']['rejected']:>13,}"
     for name, number in Counter(counts["reasons"]).most_common(SHOWN):
-        yield f"            {number:>13,}  {name}; for example {examples[name]}"
+        yield f"            {number:>13,}  {name}; for example {counts['examples'][name]}"
 
 
 def check(limit: str, rows: Mapping[str, int]) -> None:

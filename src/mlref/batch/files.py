@@ -15,8 +15,6 @@ from fsspec.implementations.local import LocalFileSystem
 from mlref.core.errors import DataError, EnvironmentFault, MlrefError
 from mlref.core.storage import replacing
 
-FORMATS = (".csv", ".parquet")
-
 
 class Job(NamedTuple):
     """One input file, the places of its part and its rejected rows, and how its rows are named.
@@ -90,7 +88,7 @@ def find(given: str) -> list[tuple[str, str]]:
         for file in sorted(found):
             name = PurePosixPath(file).relative_to(base)
             is_hidden = file != path and any(step.startswith((".", "_")) for step in name.parts)
-            if name.suffix.lower() in FORMATS and not is_hidden:
+            if name.suffix.lower() in (".csv", ".parquet") and not is_hidden:
                 url = file if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(file)
                 sources.append((url, str(name)))
     if not sources:

@@ -43,8 +43,7 @@ def begin(
             remove(part)
         return {}
     if strange := made.keys() - {job.part for job in jobs}:
-        problem = "is there, and nothing of this input becomes it"
-        raise DataError(min(strange), problem, "Name another output, or move it away.")
+        raise DataError(min(strange), "nothing of this input becomes it", "Name another output.")
     kept = {
         job: said
         for job in jobs

@@ -64,11 +64,10 @@ def read_parquet(handle: Any, name: str) -> tuple[pa.Schema, Iterator[pa.RecordB
     )
     fields = metadata.schema.to_arrow_schema()
     schema = pa.schema(one.with_type(_plain(one.type)).remove_metadata() for one in fields)
-    count = fitting(size / max(metadata.num_rows, 1))
 
     def batches() -> Iterator[pa.RecordBatch]:
         """Read as many rows at a time as fit."""
-        for rows in file.iter_batches(count, use_threads=False):
+        for rows in file.iter_batches(fitting(size / max(metadata.num_rows, 1)), use_threads=False):
             folded = [one.dictionary for one in rows.columns if pa.types.is_dictionary(one.type)]
             some = fitting(sum(pc.max(pc.binary_length(one)).as_py() or 0 for one in folded))
             for start in range(0, rows.num_rows, some):

@@ -6,7 +6,6 @@ Every cell of CSV is text, an empty one is null.
 import contextlib
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,10 +64,10 @@ def opened(job: Job) -> Iterator[Table]:
             schema, found = read_parquet(handle, job.name)
         else:
             schema, found = _read_csv(handle, job.name, ragged)
-    folder = PurePosixPath(job.name).parent
-    names = dict.fromkeys(step.partition("=")[0] for step in folder.parts if "=" in step)
+    folders = job.name.split("/")[:-1]
+    names = dict.fromkeys(step.partition("=")[0] for step in folders if "=" in step)
     hive = pa.schema([(name, pa.string()) for name in names])
-    cells = ds.get_partition_keys(ds.HivePartitioning(hive).parse(f"{folder}/"))
+    cells = ds.get_partition_keys(ds.HivePartitioning(hive).parse("/".join([*folders, ""])))
 
     def batches() -> Iterator[tuple[pa.RecordBatch, Places]]:
         """Add the columns of the path, and the places."""
@@ -114,7 +113,18 @@ def _read_csv(
             default_column_type=pa.string(), null_values=[""], strings_can_be_null=True
         ),
     )
-    return reader.schema, iter(reader)
+    return reader.schema, _closed(reader, handle, name)
+
+
+def _closed(reader: Any, handle: Any, name: str) -> Iterator[pa.RecordBatch]:
+    """Read to the end, which may not stand inside of a quote: no row after it would be seen."""
+    rows = None
+    for rows in reader:
+        yield rows
+    if rows and "\n" in str(rows.column(rows.num_columns - 1)[-1]):
+        handle.seek(0)
+        if sum(block.count(b'"') for block in iter(lambda: handle.read(BLOCK), b"")) % 2:
+            raise DataError(name, "its last record has a quote that is never closed")
 
 
 def _check_separator(name: str, head: bytes) -> None:

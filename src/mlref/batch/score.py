@@ -105,8 +105,7 @@ def score_file(job: Job, model: LoadedModel) -> Scored:
             if table.ragged:
                 write(rejected, job, ((one, None) for one in table.ragged), counts)
             number["read"] = number["scored"] + number["rejected"]
-            made = digest.hexdigest()
-            said = {"model": model.identity, "counts": counts, "predictions": made}
+            said = {"model": model.identity, "counts": counts, "predictions": digest.hexdigest()}
             writer.add_key_value_metadata({META: json.dumps(said, sort_keys=True)})
         # Before the part, so that a part that is there has its rejected rows beside it.
         if rejected.exists():

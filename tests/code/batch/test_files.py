@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import fsspec
 import pytest
 
-from mlref.batch.files import find, plan, publishing, sweep
+from mlref.batch.files import find, plan, sweep
 from mlref.core.errors import DataError, EnvironmentFault
 
 
@@ -39,16 +38,6 @@ def test_a_path_names_files(here: Path, given: str, names: list[str]) -> None:
     assert all(Path(url).is_relative_to(here) for url, _ in found)
 
 
-def test_a_url_names_files() -> None:
-    memory = fsspec.filesystem("memory")
-    memory.pipe({"/bucket/x/one.csv": b"a\n1\n", "/bucket/two.parquet": b"-"})
-    assert find("memory://bucket") == [
-        ("memory:///bucket/two.parquet", "two.parquet"),
-        ("memory:///bucket/x/one.csv", "x/one.csv"),
-    ]
-    memory.rm("/bucket", recursive=True)
-
-
 @pytest.mark.parametrize("given", ["nothing.csv", "in/*.json", "in/notes.txt", "bare"])
 def test_a_path_without_data_is_refused(given: str) -> None:
     with pytest.raises(DataError, match="there is no such CSV or Parquet file"):
@@ -75,20 +64,6 @@ def test_an_output_has_a_part_directly_inside_for_each_input() -> None:
     Path("in/a.csv").touch()
     with pytest.raises(DataError, match=r"a\.csv and .*a\.parquet would both become a\.parquet"):
         plan(["in"], "out")
-
-
-def test_published_content_appears_at_once(here: Path) -> None:
-    for url in f"{here}/new/x.txt", "memory://bucket/x.txt":
-        fs, path = fsspec.url_to_fs(url)
-        with pytest.raises(RuntimeError), publishing(url) as fresh:
-            fresh.write_text("half")
-            raise RuntimeError
-        assert not fs.exists(path)
-        with publishing(url) as fresh:
-            fresh.write_text("whole")
-            assert not fs.exists(path)
-        assert fs.cat_file(path) == b"whole"
-        assert [Path(name).name for name in fs.find(str(Path(path).parent))] == ["x.txt"]
 
 
 def test_only_leftovers_of_a_killed_run_are_swept_away(here: Path) -> None:

@@ -70,6 +70,7 @@ def test_a_record_of_another_length_is_listed_and_rows_keep_their_places(
         (b"a\tb\n1\t2\n", "separates columns by tabs"),
         (b"a|b\n1|2\n", "separates columns by bars"),
         (b'a,"b\n1,2\n', "is not a complete table"),
+        (b'a,b\n1,2\n3,"4\n5,6\n', "its last record has a quote that is never closed"),
     ],
 )
 def test_a_file_that_is_no_csv_table_is_refused(data: bytes, problem: str) -> None:
@@ -141,11 +142,3 @@ def test_a_file_that_changes_while_it_is_read_is_refused() -> None:
         path.write_text("a\n1\n2\n")
         with pytest.raises(DataError, match="in.csv: changed while it was read"):
             list(table.batches)
-
-
-def test_a_file_that_has_vanished_is_named() -> None:
-    Path("in.csv").write_text("a\n1\n")
-    made = job("in.csv")
-    Path("in.csv").unlink()
-    with pytest.raises(DataError, match=r"in\.csv: there is no such file"), opened(made):
-        pass

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,17 +32,23 @@ from tests.fakes import CONTRACT, HALF_WIDTH, linear
 
 ENCODED = [[70.5, 3, 1, 4], [20, 1, 0, None], [400, 9, 2, 0]]
 
-both = pytest.mark.parametrize(
-    ("write", "name"), [(write_csv, "in.csv"), (write_parquet, "in.parquet")]
-)
+Write = Callable[..., Path]
 
 
-@both
-def test_a_part_has_the_rows_with_their_predictions(
-    model: LoadedModel, write: Any, name: str
-) -> None:
+@pytest.fixture(params=["csv", "parquet"])
+def write(request: pytest.FixtureRequest) -> Write:
+    """A function that writes rows, into a folder that may be named."""
+
+    def written(rows: list[dict[str, Any]] = ROWS, folder: str = ".") -> Path:
+        write = write_csv if request.param == "csv" else write_parquet
+        return write(f"{folder}/in.{request.param}", rows)
+
+    return written
+
+
+def test_a_part_has_the_rows_with_their_predictions(model: LoadedModel, write: Write) -> None:
     more = [{**dict(reversed(row.items())), "id": f"00{place}"} for place, row in enumerate(ROWS)]
-    rows, rejected, counts = score_one(model, write(name, more))
+    rows, rejected, counts = score_one(model, write(more))
     assert [*rows[0]] == [*more[0], *ADDED.names]
     assert [{name: row[name] for name in more[0]} for row in rows] == more
     expected = [linear(np.array([row], float))[0] for row in ENCODED]
@@ -76,21 +83,19 @@ BAD: list[tuple[str, Any, str]] = [
 ]
 
 
-@both
 @pytest.mark.parametrize(("column", "cell", "shown"), BAD)
 def test_a_bad_row_is_rejected_with_its_reason(
-    model: LoadedModel, write: Any, name: str, column: str, cell: Any, shown: str
+    model: LoadedModel, write: Write, column: str, cell: Any, shown: str
 ) -> None:
-    path = write(name, [ROWS[0], {**ROWS[1], column: cell}, ROWS[2]])
+    path = write([ROWS[0], {**ROWS[1], column: cell}, ROWS[2]])
     rows, rejected, counts = score_one(model, path)
     [accepts] = [one.accepts for one in CONTRACT.features if one.name == column]
-    line = {"file": name, "row": "1", "column": column, "value": shown}
+    line = {"file": path.name, "row": "1", "column": column, "value": shown}
     assert rejected == [{**line, "reason": f"allowed: {accepts}"}]
     assert [row["area"] for row in rows] == [70.5, 400.0]
     assert (counts["rows"]["scored"], counts["rows"]["rejected"]) == (2, 1)
     assert counts["reasons"] == {f"{column}: {accepts}": 1}
-    write(name)
-    assert score_one(model, path).rejected == []
+    assert score_one(model, write()).rejected == []
 
 
 FORMULA = '=HYPERLINK("http://example.org")'
@@ -117,13 +122,12 @@ def test_a_rejected_row_is_listed_with_every_fault_and_its_name(model: LoadedMod
     assert counts["rows"] == {"read": 6, "scored": 3, "warned": 0, "rejected": 3}
 
 
-@both
 @pytest.mark.parametrize("names", [["a", "b", "a", None, "a"], [1, 2, 1, None, 1]])
 def test_of_rows_with_one_name_the_first_is_scored(
-    model: LoadedModel, write: Any, name: str, names: list[Any], monkeypatch: pytest.MonkeyPatch
+    model: LoadedModel, write: Write, names: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mlref.batch.parquet.ROWS", 2)
-    path = write(name, [{**ROWS[0], "id": one} for one in names])
+    path = write([{**ROWS[0], "id": one} for one in names])
     rows, rejected, _ = score_one(model, path, key="id")
     assert [str(row["id"]) for row in rows] == [str(one) for one in names[:2]]
     assert [(line["row"], line["column"]) for line in rejected] == [
@@ -209,54 +213,25 @@ def test_text_gets_the_verdict_of_the_pipeline(rows: list[tuple[str | None, ...]
     np.testing.assert_array_equal(ours.array, theirs.array)
 
 
-VALUES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
-    "area": (pa.float64(), st.none() | st.floats(0, 1100) | st.sampled_from([math.nan, math.inf])),
-    "rooms": (pa.int64(), st.none() | st.integers(-2, 22) | st.just(2**60)),
-    "heating": (pa.string(), st.none() | st.sampled_from(["gas", "oil", "wood", "coal", ""])),
-    "balcony": (pa.float32(), st.none() | st.floats(-1, 101, width=32)),
-}
-
-
-@given(st.data(), st.integers(1, 30))
-def test_typed_columns_get_the_verdict_of_the_values_in_a_request(
-    data: st.DataObject, count: int
-) -> None:
-    table = {
-        name: data.draw(st.lists(strategy, min_size=count, max_size=count))
-        for name, (_, strategy) in VALUES.items()
-    }
-    found = {
-        one.name: cells(one, pa.array(table[one.name], VALUES[one.name][0]))
-        for one in CONTRACT.features
-    }
-    ours, theirs = masks(CONTRACT.features, found), masks(CONTRACT.features, table)
-    for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-@both
-def test_the_folders_of_a_path_are_columns(model: LoadedModel, write: Any, name: str) -> None:
+def test_the_folders_of_a_path_are_columns(model: LoadedModel, write: Write) -> None:
     rows = [{name: row[name] for name in ("area", "rooms")} for row in ROWS]
-    write(f"in/balcony=4/heating=o%69l/day=1/{name}", rows)
+    write(rows, "in/balcony=4/heating=o%69l/day=1")
     [row, *_] = score_one(model, "in").rows
     assert (row["balcony"], row["heating"], row["day"]) == (4.0, "oil", "1")
     assert row["prediction"] == pytest.approx(linear(ENCODED[0]))
     nothing = "__HIVE_DEFAULT_PARTITION__"  # pragma: allowlist secret
-    write(f"other/balcony={nothing}/heating=coal/{name}", rows)
+    write(rows, f"other/balcony={nothing}/heating=coal")
     assert [line["value"] for line in score_one(model, "other").rejected] == ["'coal'"] * 3
 
 
-@both
-def test_a_file_without_rows_becomes_a_part_without_rows(
-    model: LoadedModel, write: Any, name: str
-) -> None:
-    path = write(name)
+def test_a_file_without_rows_becomes_a_part_without_rows(model: LoadedModel, write: Write) -> None:
+    path = write()
     if path.suffix == ".csv":
         path.write_text("area,rooms,heating,balcony\n")
     else:
         pq.write_table(pq.read_table(path).slice(0, 0), path)
     assert score_one(model, path).counts["rows"]["read"] == 0
-    assert pq.read_schema(f"out/{path.stem}.parquet").names == [*ROWS[0], *ADDED.names]
+    assert pq.read_schema("out/in.parquet").names == [*ROWS[0], *ADDED.names]
 
 
 ROW = ROWS[0]
