@@ -13,8 +13,8 @@ from joblib import Memory, Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from mlref.core.contract import Contract, load
+from mlref.core.digits import digits, show_number
 from mlref.core.errors import SettingsError
-from mlref.core.numbers import digits, show_number
 from mlref.core.rows import Array
 from mlref.core.settings import Range, Tune
 from mlref.core.settings import load as load_settings
