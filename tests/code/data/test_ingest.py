@@ -128,18 +128,13 @@ def test_a_query_that_gives_no_table_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("url", "refusal"),
-    [
-        ("", SettingsError),
-        ("not a url", MlrefError),
-        ("nosuchdb://x", MlrefError),
-        ("postgresql+nodriver://u:secret@h/d", MlrefError),  # pragma: allowlist secret
-    ],
-)
+    "url", ["", "postgresql+nodriver://u:secret@h/d"]
+)  # pragma: allowlist secret
 def test_a_wrong_url_is_refused_without_showing_it(
-    clinic: Contract, monkeypatch: pytest.MonkeyPatch, url: str, refusal: type[MlrefError]
+    clinic: Contract, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("CLINIC_URL", url)
-    with pytest.raises(refusal, match="CLINIC_URL") as refused:
+    with pytest.raises(MlrefError, match="CLINIC_URL") as refused:
         ingest.ingest(clinic, Path())
+    assert isinstance(refused.value, SettingsError) == (not url)
     assert "secret" not in str(refused.value)

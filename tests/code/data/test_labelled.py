@@ -70,17 +70,12 @@ def test_equal_rows_of_the_source_the_file_or_an_earlier_file_are_skipped_and_co
     assert (rows["area"].tolist(), skipped) == ([61, 62, 63], 4)
 
 
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        ((NEW[0], "20,1,gas,,450"), [(1, "rent", "450", f"400, {SAME}")]),
-        ((NEW[0], "61,2,gas,,700"), [(1, "rent", "700", f"777, {SAME}")]),
-    ],
-)
 def test_another_label_for_a_row_that_is_there_is_refused_with_both_values(
-    lines: tuple[str, ...], expected: Refused, there: pd.DataFrame, given: Write
+    there: pd.DataFrame, given: Write
 ) -> None:
-    assert refused(there, given(*lines)) == expected
+    """In the source, or earlier in the file."""
+    found = refused(there, given(NEW[0], "20,1,gas,,450", "61,2,gas,,700"))
+    assert found == [(1, "rent", "450", f"400, {SAME}"), (2, "rent", "700", f"777, {SAME}")]
 
 
 def test_where_columns_name_a_row_every_other_value_must_agree(

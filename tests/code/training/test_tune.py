@@ -47,13 +47,10 @@ TEN, WIDE = errors(10, 10, 10, 10), errors(7, 13, 7, 13)  # within one error of 
 @pytest.mark.parametrize(
     ("found", "wins"),
     [
-        ([TEN], "a"),
         ([TEN, TEN], "a"),
         ([errors(12, 12, 12, 12), WIDE], "b"),
-        ([errors(11.4, 11.4, 11.4, 11.4), WIDE], "a"),
         ([errors(11.5, 11.5, 11.5, 11.5), WIDE], "a"),  # at the limit
         ([errors(11, 11, 11, 11), errors(10.5, 10, 10, 10), WIDE], "a"),
-        ([errors(12, 12, 12, 12), errors(11, 11, 11, 11), WIDE], "b"),
         ([errors(2, 21, 2, 21), errors(9, 11, 9, 11)], "b"),  # the best one's error counts
     ],
 )
@@ -61,12 +58,10 @@ def test_the_simplest_candidate_within_one_standard_error_wins(
     found: list[Array], wins: str
 ) -> None:
     """The limit is the lowest RMSE plus its deviation by the root of the four folds of a repeat."""
-    assert choose(dict(zip("abc", found)))["model"] == wins
-
-
-def test_the_choice_tells_the_lowest_candidate_its_standard_error_and_the_limit() -> None:
-    choice = choose({"a": errors(11, 11, 11, 11), "b": WIDE})
-    assert choice == {"model": "a", "lowest": "b", "standard_error": 1.5, "limit": 11.5}
+    choice = choose(dict(zip("abc", found)))
+    assert choice["model"] == wins
+    if found[-1] is WIDE:
+        assert (choice["standard_error"], choice["limit"]) == (1.5, 11.5)
 
 
 KILLED = """
@@ -163,11 +158,6 @@ def test_the_best_of_many_useless_settings_is_not_quoted_as_better_than_it_is(
         ({"mean": {}, "ridge": {}}, "tune.candidates: begins with mean and single_feature", 1),
         (BASELINES | {"magic": {}}, "tune.candidates.magic: allowed: mean, single_feature", 1),
         (BASELINES | {"ridge": {"alfa": [1]}}, "tune.candidates.ridge: .* 'alfa'", 1),
-        (
-            BASELINES | {"elastic_net_interactions": {"degree": [1]}},
-            "tune.candidates.elastic_net_interactions: .* 'degree'",
-            1,
-        ),
         (
             BASELINES | {"ridge": {"alpha": ["high"]}},
             "tune: ridge: {'alpha': 'high'}: The 'alpha'",
