@@ -16,8 +16,8 @@ from sklearn.model_selection import KFold
 
 from mlref.core import settings
 from mlref.core.contract import Contract, load
+from mlref.core.digits import digits, show_number
 from mlref.core.errors import MlrefError
-from mlref.core.numbers import digits, show_number
 from mlref.core.rows import Array
 from mlref.core.storage import Project, read_json
 from mlref.core.task import task_of

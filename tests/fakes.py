@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from mlref.bundle.predictor import FILES, MANIFEST
+from mlref.bundle.predictor import MANIFEST, manifest
 from mlref.core.contract import parse
 from mlref.core.storage import digest, to_json, write_bytes, write_json
 
@@ -86,10 +86,7 @@ def write_bundle(folder: Path, base: float = BASE) -> str:
         "model.onnx": _graph(base),
         "profile.json": to_json(profile),
     }
-    digests = {name: digest(contents[name]) for name in FILES}
-    contents[MANIFEST] = to_json(
-        {"files": digests, "contract": digests["contract.yaml"], "data": profile["data"]}
-    )
+    contents[MANIFEST] = to_json(manifest(contents))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         (folder / name).write_bytes(content)

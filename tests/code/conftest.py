@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from mlref.core.contract import load
 from mlref.core.storage import Project
 from mlref.evaluation.draw import draw
 from tests.projects import (
@@ -24,7 +23,7 @@ def trained(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -
     project = write_project(tmp_path_factory.mktemp("trained"))
     run_data(project)
     run_model(project)
-    draw(project, load(project.contract))
+    draw(project)
     return project
 
 

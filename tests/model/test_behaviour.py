@@ -26,7 +26,7 @@ def rows(real: Project) -> Array:
 
 
 def test_the_promises_of_the_contract_hold_on_all_rows(predictor: Predictor, rows: Array) -> None:
-    """Not only on the held-out ones."""
+    """Not only on the test set."""
     found = check(predictor.contract, predictor.values, rows)
     assert len(found) == len(predictor.contract.promises) > 0
     assert [promise["promise"] for promise in found if not promise["passed"]] == []
@@ -67,13 +67,13 @@ def test_every_row_that_the_contract_accepts_gets_a_finite_value(predictor: Pred
 
 
 def test_the_intervals_hold_about_what_they_promise(real: Project) -> None:
-    """On the held-out rows, within what chance explains."""
+    """On the test set, within what chance explains."""
     coverage = read_json(real.metrics)["coverage"]
     assert coverage["lower"] <= coverage["promised"] <= coverage["upper"]
 
 
 def test_the_model_knows_more_than_noise(real: Project) -> None:
-    """The interval of R² on the held-out rows is above zero."""
+    """The interval of R² on the test set is above zero."""
     assert read_json(real.metrics)["r2"]["lower"] > 0
 
 

@@ -51,8 +51,6 @@ def nothing_for_the_eye(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate reads neither what a feature is worth nor a curve or a picture, which take many fits."""
     monkeypatch.setattr(evaluate, "leave_one_out", lambda *_: {})
     monkeypatch.setattr(evaluate, "draw", lambda *_: [])
-    for curve in ("learning", "path", "effects"):
-        monkeypatch.setattr(evaluate.curves, curve, lambda *_: pd.DataFrame({"rows": []}))
 
 
 def judged(project: Project) -> tuple[str, str]:

@@ -34,7 +34,7 @@ def test_a_model_is_reproduced_with_the_code_of_its_commit(copied: Path, tempora
 
 
 def test_one_changed_byte_of_the_data_is_named(copied: Path, temporary: Path) -> None:
-    """Exit code 1, without a traceback; the byte may be in a row that was held out."""
+    """Exit code 1, without a traceback; the byte may be in a row of the test set."""
     raw = copied / "data" / "raw" / "dataset.csv"
     content = bytearray(raw.read_bytes())
     content[-3] = ord("1") if content[-3] != ord("1") else ord("2")

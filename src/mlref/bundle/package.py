@@ -1,18 +1,16 @@
 """Stage 6: turn the fitted Pipeline into a bundle, and measure that both predict the same."""
 
-from collections.abc import Callable
-
 import numpy as np
 import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from mlref.bundle.convert import convert
-from mlref.bundle.predictor import FILES, MANIFEST, Predictor
+from mlref.bundle.predictor import MANIFEST, Predictor, manifest
 from mlref.core.contract import load
 from mlref.core.errors import BundleError
-from mlref.core.rows import Array, generate
+from mlref.core.rows import generate
 from mlref.core.settings import load as load_settings
-from mlref.core.storage import Project, digest, read_json, replacing, to_json
+from mlref.core.storage import Project, replacing, to_json
 from mlref.data.tables import encode, read_parquet
 
 TRUSTED = [
@@ -21,14 +19,6 @@ TRUSTED = [
     "sklearn.tree._tree.Tree",
 ]
 """Types of our own estimators that skops does not trust by itself; nothing else is loaded."""
-
-
-def parity(
-    predict: Callable[[Array], Array], reference: Callable[[Array], Array], rows: Array
-) -> float:
-    """Largest absolute difference between two models on the same rows; NaN counts as infinite."""
-    off = np.abs(predict(rows) - reference(rows)).max()
-    return float("inf") if np.isnan(off) else float(off)
 
 
 def run(project: Project) -> str:
@@ -57,10 +47,7 @@ def run(project: Project) -> str:
         "intervals.json": project.intervals.read_bytes(),
         "golden.json": to_json(golden, digits=9),
     }
-    digests = {name: digest(contents[name]) for name in FILES}
-    contents[MANIFEST] = to_json({
-        "files": digests, "contract": digests["contract.yaml"], "data": read_json(project.profile)["data"],
-    })  # fmt: skip
+    contents[MANIFEST] = to_json(manifest(contents))
     with replacing(project.bundle) as fresh:
         fresh.mkdir()
         for name, content in contents.items():
@@ -70,8 +57,8 @@ def run(project: Project) -> str:
             generate(contract, settings.generated_rows, settings.seed + 1),
         ])  # fmt: skip
         predictor = Predictor(fresh)
-        off = parity(predictor.values, model.predict, rows)
-        if off > tolerance:
+        off = float(np.abs(predictor.values(rows) - model.predict(rows)).max())
+        if not off <= tolerance:  # nor NaN
             raise BundleError(
                 f"model.onnx differs from the scikit-learn model by up to {off:.3g} over {len(rows)}"
                 f" rows; allowed: {tolerance:.3g} (package.tolerance). Trees belong in"

@@ -7,7 +7,7 @@ is served.
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 from mlref.core import contract as contracts
-from mlref.core.errors import BundleError, ContractError, MlrefError
+from mlref.core.errors import BundleError, ContractError, MlrefError, reason
 from mlref.core.rows import Array
 from mlref.core.storage import digest
 from mlref.core.task import Prediction, task_of
@@ -58,13 +58,13 @@ class Predictor:
         self.digest = digest(contents[MANIFEST])
         self.manifest = json.loads(contents[MANIFEST])
         self.profile = json.loads(contents["profile.json"])
-        with _readable("intervals.json"):
-            self.intervals = json.loads(contents["intervals.json"])
-        self.contract = _contract(contents["contract.yaml"])
+        with _readable("contract.yaml"):
+            self.contract = contracts.parse(contents["contract.yaml"].decode(), "contract.yaml")
         self._task = task_of(self.contract)
         puts = len(self.contract.features), self._task.outputs(self.contract)
         self._session = _session(contents["model.onnx"], *puts)
         with _readable("intervals.json"):
+            self.intervals = json.loads(contents["intervals.json"])
             self._task.answer(np.zeros((1, puts[1])), self.intervals)
         with _readable("golden.json"):
             golden = json.loads(contents["golden.json"])
@@ -111,13 +111,22 @@ class Predictor:
             )
 
 
+def manifest(contents: Mapping[str, bytes]) -> dict[str, Any]:
+    """What MANIFEST.json says of a bundle's files: digests of each, of the contract, of the training rows."""
+    digests = {name: digest(contents[name]) for name in FILES}
+    data = json.loads(contents["profile.json"])["data"]
+    return {"files": digests, "contract": digests["contract.yaml"], "data": data}
+
+
 @contextlib.contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """Name the file of a bundle whose content makes no sense."""
+    """Name the file of a bundle whose content makes no sense, or was another version's of mlref."""
     try:
         yield
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"The bundle's {name} cannot be read: {error!r}. {AGAIN}") from error
+    except (ValueError, KeyError, TypeError, ContractError) as error:
+        raise BundleError(
+            f"The bundle's {name} cannot be read: {reason(error)}. {AGAIN}"
+        ) from error
 
 
 def _verified(folder: Path, expected: str | None) -> dict[str, bytes]:
@@ -128,41 +137,25 @@ def _verified(folder: Path, expected: str | None) -> dict[str, bytes]:
             contents[name] = (folder / name).read_bytes()
         except OSError as error:
             raise BundleError(f"The bundle has no {name} ({error.strerror}). {AGAIN}") from error
-    if expected is not None and digest(contents[MANIFEST]) != expected:
+    if expected not in (None, digest(contents[MANIFEST])):
         raise BundleError(
-            f"The bundle's {MANIFEST} was altered: it is not {expected[:12]}…. {AGAIN}"
+            f"The bundle's {MANIFEST} was altered: it is not {expected:.12}…. {AGAIN}"
         )
     for path in folder.iterdir():
         if path.name not in contents:
             raise BundleError(f"The bundle has {path.name}, which no bundle has. {AGAIN}")
     with _readable(MANIFEST):
-        manifest = json.loads(contents[MANIFEST])
-        digests, data, contract = dict(manifest["files"]), manifest["data"], manifest["contract"]
-    if set(digests) != set(FILES):
-        raise BundleError(f"The bundle's {MANIFEST} must list {', '.join(FILES)}. {AGAIN}")
+        recorded = json.loads(contents[MANIFEST])
+        digests = dict(recorded["files"])
     for name in FILES:
-        if digest(contents[name]) != digests[name]:
+        if digest(contents[name]) != digests.get(name):
             raise BundleError(
                 f"The bundle's {name} was altered: its digest is not the one in {MANIFEST}. {AGAIN}"
             )
-    if contract != digests["contract.yaml"]:
-        raise BundleError(f"The bundle's {MANIFEST} belongs to another contract. {AGAIN}")
     with _readable("profile.json"):
-        measured = json.loads(contents["profile.json"])["data"]
-    if data != measured:
-        raise BundleError(f"The bundle's {MANIFEST} belongs to other training data. {AGAIN}")
+        if recorded != manifest(contents):
+            raise BundleError(f"The bundle's {MANIFEST} does not describe its files. {AGAIN}")
     return contents
-
-
-def _contract(content: bytes) -> contracts.Contract:
-    """The bundle's contract, which an earlier version of mlref may have asked less of."""
-    try:
-        return contracts.parse(content.decode(), "contract.yaml")
-    except ContractError as error:
-        mistakes = "; ".join(error.mistakes)
-        raise BundleError(
-            f"The bundle's contract.yaml is not of the present form ({mistakes}). {AGAIN}"
-        ) from error
 
 
 def _session(model: bytes, width: int, outputs: int) -> onnxruntime.InferenceSession:

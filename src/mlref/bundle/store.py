@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 ALIASES = ("champion", "challenger")
 
-POINTER = 200
-"""Characters that are read of a pointer file; it holds 64."""
-
 
 class Store:
     """The bundles under one folder."""
@@ -46,10 +43,7 @@ class Store:
     def alias(self, name: str) -> str | None:
         """The digest that an alias points to."""
         path = self.folder / name
-        if not path.is_file():
-            return None
-        with path.open(encoding="utf-8", errors="replace") as pointer:
-            return pointer.read(POINTER).strip()
+        return path.read_text(errors="replace").strip() if path.is_file() else None
 
     def point(self, name: str, digest: str) -> None:
         """Point an alias to a digest, at once."""
@@ -97,7 +91,7 @@ class Store:
 
     def open(self, reference: str) -> "tuple[Predictor, dict[str, Any]]":
         """Load and check a bundle; with its registration record."""
-        from mlref.bundle.predictor import (  # onnxruntime, which a look at a pointer can spare
+        from mlref.bundle.predictor import (  # onnxruntime: a look at a pointer can spare it
             Predictor,
         )
 

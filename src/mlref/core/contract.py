@@ -306,6 +306,11 @@ class Contract(Frozen):
         return tuple(name for name in self.identity if name not in self.names)
 
     @property
+    def header(self) -> tuple[str, ...]:
+        """Columns of a file of labelled rows: those that name a row, the features, the target."""
+        return (*self.keys, *self.names, self.target.name)
+
+    @property
     def example(self) -> dict[str, Value]:
         """One row that is accepted: the example of each feature."""
         return {column.name: column.example for column in self.features}
@@ -328,7 +333,7 @@ def parse(text: str, source: str = "config/dataset.yaml") -> Contract:
 
 
 def _about(where: str, part: Slice | Promise, column: Column) -> Iterator[str]:
-    """Mistakes of a slice or a promise about its column."""
+    """Mistakes of a slice or a behavioural check about its column."""
     if isinstance(part, Slice):
         if (column.type == "category") == bool(part.edges):
             yield f"{where}: `edges` for a number, none for a category"

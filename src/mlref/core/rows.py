@@ -297,7 +297,7 @@ def _kind(value: object) -> str:
 def generate(contract: Contract, count: int, seed: int) -> Array:
     """Make encoded rows that the contract accepts, uniformly over what is valid.
 
-    For checks and benchfound that need rows without needing anybody's data.
+    For checks and benchmarks that need rows without needing anybody's data.
 
     Returns
     -------

@@ -95,14 +95,14 @@ class Tune(Frozen):
     seed: Seed
     """Decides the folds, the draws from ranges, and the estimators' own random numbers."""
     folds: Annotated[int, Field(ge=3)]
-    """Folds of a round of cross-validation; nested cross-validation holds out two of them."""
+    """Folds of a round of cross-validation; nested cross-validation leaves out two of them."""
     repeats: Count
     """Rounds of cross-validation, each with new folds."""
     sampler: Literal["grid", "quasi_random", "tpe"]
     """How hyperparameters are taken from ranges: a grid, quasi-random draws, or Optuna's TPE.
 
     TPE proposes from earlier errors. Their last digits may differ on another processor, and they were
-    measured on all training rows, so its figures are slightly optimistic.
+    measured on all training rows, so its metrics are slightly optimistic.
     """
     trials: Count
     """Trials of a candidate that has a range, where the sampler is not `grid`."""
@@ -149,7 +149,7 @@ class Evaluate(Bootstrap):
     """Settings of the evaluate stage."""
 
     folds: Annotated[int, Field(ge=2)]
-    """Folds for what is measured out of fold: importance, learning curve, regularisation path."""
+    """Folds for what is measured out of fold: importance, learning curve, validation curve."""
     smallest_slice: Annotated[int, Field(ge=2)]
     """Test rows that a slice needs to be evaluated; so does the whole test set."""
 

@@ -52,7 +52,6 @@ class Project:
         self.journal = reports / "tuning.journal"
         self.plots = reports / "plots"
         self.out_of_fold = self.plots / "out_of_fold.csv"
-        self.candidates = self.plots / "candidates.csv"
         self.predictions = self.plots / "predictions.csv"
         self.metrics = reports / "metrics.json"
         self.summary = reports / "summary.json"

@@ -1,4 +1,4 @@
-"""Tasks: a loss for each row, a score of the mean loss, and answers with a promised coverage.
+"""Tasks: a loss for each row, a score of the mean loss, and answers with a stated coverage.
 
 A model's output has the shape (n, k). Comparison, gate, importance, slices and learning curves know
 the losses of the rows and nothing else, so that another kind of task changes none of them.
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlref.core.contract import Column, Contract
+from mlref.core.digits import digits, show_number
 from mlref.core.errors import DataError
-from mlref.core.numbers import digits, show_number
 from mlref.core.rows import Array
 
 

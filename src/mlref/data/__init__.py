@@ -1,1 +1,1 @@
-"""From the source to a training split and a held-out split."""
+"""From the source to a training set and a test set."""

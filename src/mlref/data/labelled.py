@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlref.core import rows
 from mlref.core.contract import Contract
 from mlref.core.errors import RowsRefused, Violation
-from mlref.data.tables import FIRST_ROW, decode, read_csv, row_ids
+from mlref.core.rows import show
+from mlref.data.tables import FIRST_ROW, decode, other_columns, read_csv, refusals, row_ids
 
 Cells = tuple[object, ...]
 
@@ -42,17 +42,18 @@ def unseen(
     DataError
         When a file is no table.
     """
-    names = [*contract.keys, *(column.name for column in contract.columns)]
-    _check_columns("the contract's source", names, there)
+    if violations := other_columns(contract, there):
+        raise RowsRefused("the contract's source", violations)
     known: dict[str, list[Cells]] = {}
     for name, cells in _identified(contract, decode(there, contract.columns)):
         known.setdefault(name, []).append(cells)
     added, skipped = [], 0
     for file in files:
         frame = read_csv(file)
-        _check_columns(file, names, frame)
-        frame = decode(frame[names], contract.columns)
-        violations = _impossible(contract, frame)
+        if violations := other_columns(contract, frame):
+            raise RowsRefused(file, violations)
+        frame = decode(frame[list(contract.header)], contract.columns)
+        violations = refusals(contract, frame)
         refused = {violation.row for violation in violations}
         new = []
         for row, (name, cells) in enumerate(_identified(contract, frame)):
@@ -72,19 +73,6 @@ def unseen(
     return pd.concat(added, ignore_index=True), skipped
 
 
-def _check_columns(source: Path | str, names: list[str], frame: pd.DataFrame) -> None:
-    """Refuse a table with other columns than ``names``."""
-    allowed, given = ", ".join(names), [str(name) for name in frame]
-    violations = [
-        Violation(None, name, "no such column", allowed) for name in names if name not in given
-    ]
-    violations += [
-        Violation(None, name, "an unknown column", allowed) for name in given if name not in names
-    ]
-    if violations:
-        raise RowsRefused(source, violations)
-
-
 def _identified(contract: Contract, frame: pd.DataFrame) -> Iterator[tuple[str, Cells]]:
     """The identity of each row, and its cells in contract order; null is None, which equals itself."""
     cells = frame[[column.name for column in contract.columns]].astype(object)
@@ -94,20 +82,9 @@ def _identified(contract: Contract, frame: pd.DataFrame) -> Iterator[tuple[str, 
     return zip(row_ids(contract, named), cells.itertuples(index=False, name=None), strict=True)
 
 
-def _impossible(contract: Contract, frame: pd.DataFrame) -> list[Violation]:
-    """The cells that validation would refuse."""
-    nameless = [
-        Violation(int(row), key, "null", "a value that names the row")
-        for key in contract.keys
-        for row in frame.index[frame[key].isna()]
-    ]
-    table = {column.name: frame[column.name].to_numpy() for column in contract.columns}
-    return nameless + rows.validate(contract.columns, table).refused
-
-
 def _conflict(contract: Contract, row: int, cells: Cells, known: Cells) -> Iterator[Violation]:
     """The values that differ from those of the row of the same identity."""
     for column, cell, other in zip(contract.columns, cells, known, strict=True):
         if cell != other:
-            allowed = f"{rows.show(other)}, as the same row has already"
-            yield Violation(row, column.name, rows.show(cell), allowed)
+            allowed = f"{show(other)}, as the same row has already"
+            yield Violation(row, column.name, show(cell), allowed)

@@ -1,4 +1,4 @@
-"""Stage 3: a training split and a held-out split that share no row, and the training profile."""
+"""Stage 3: a training set and a held-out test set that share no row, and the training profile."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
 def split(contract: Contract, frame: pd.DataFrame, settings: Split) -> NDArray[np.bool_]:
-    """Choose the held-out rows.
+    """Choose the rows of the test set.
 
     A hash of the seed and of the row's identity decides, so a row stays on its side whatever rows
     arrive or leave: a later model is never tested on rows that an earlier one has learned. Copies of a
@@ -27,7 +27,7 @@ def split(contract: Contract, frame: pd.DataFrame, settings: Split) -> NDArray[n
     Returns
     -------
     ndarray of bool, shape (n,)
-        True for the rows to hold out.
+        True for the rows of the test set.
     """
     draws = [digest(f"{settings.seed} {name}".encode())[:8] for name in row_ids(contract, frame)]
     return np.array([int(draw, 16) for draw in draws]) < settings.holdout * 2**32
@@ -58,13 +58,13 @@ def run(project: Project) -> str:
     """Split the validated rows of this clone."""
     contract, settings = load(project.contract), load_settings(project.params).split
     frame = read_parquet(project.validated)
-    held_out = split(contract, frame, settings)
-    if held_out.all() or not held_out.any():
+    tested = split(contract, frame, settings)
+    if tested.all() or not tested.any():
         different = len(set(row_ids(contract, frame)))
         problem = f"{different} different rows are too few to split"
         raise DataError("data/validated", problem)
-    train, holdout = frame[~held_out], frame[held_out]
+    train, holdout = frame[~tested], frame[tested]
     write_parquet(project.train, train)
     write_parquet(project.holdout, holdout)
     write_json(project.profile, profile(contract, *encode(contract, train)))
-    return f"{len(train)} rows to train on, {len(holdout)} held out"
+    return f"{len(train)} rows to train on, {len(holdout)} in the test set"

@@ -5,6 +5,7 @@ validates the table can name it.
 """
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 
 from mlref.core import rows
 from mlref.core.contract import Column, Contract
-from mlref.core.errors import DataError, RowsRefused
+from mlref.core.errors import DataError, RowsRefused, Violation
 from mlref.core.storage import digest, replacing
 
 FIRST_ROW = 2
@@ -30,44 +31,30 @@ def read_csv(path: Path) -> pd.DataFrame:
         For a file that is empty, not UTF-8, ragged, without rows, or names a column twice.
     """
     try:
-        cells = pd.read_csv(
-            path, header=None, dtype=object, keep_default_na=False, na_values=[""],
-            encoding="utf-8-sig", skip_blank_lines=False, low_memory=False,
-        )  # fmt: skip
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(path, "there is no such file") from error
     except IsADirectoryError as error:
         raise DataError(path, "is a folder") from error
     except UnicodeDecodeError as error:
-        line = _undecodable(path)
+        line = error.object[: error.start].count(b"\n") + 1
         remedy = "Save it as UTF-8 and try again."
         raise DataError(path, f"line {line} is not UTF-8 text ({error.reason})", remedy) from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(path, "the file is empty") from error
-    except pd.errors.ParserError as error:
-        problem = str(error).removeprefix("Error tokenizing data. C error: ").strip()
-        raise DataError(path, f"is not a table ({problem})") from error
-    if cells.iloc[0].isna().any():
-        raise DataError(path, f"column {int(cells.iloc[0].isna().argmax()) + 1} has no name")
-    header = [str(name) for name in cells.iloc[0]]
-    with path.open(
-        encoding="utf-8-sig", newline=""
-    ) as lines:  # pandas fills a short row with nulls
-        for line, row in enumerate(csv.reader(lines), 1):
-            if row and len(row) < len(header):
-                problem = f"Expected {len(header)} fields in line {line}, saw {len(row)}"
-                raise DataError(path, f"is not a table ({problem})")
-    return checked(path, cells.iloc[1:].reset_index(drop=True).set_axis(header, axis=1))
-
-
-def _undecodable(path: Path) -> int:
-    """Number of the first line that is not UTF-8."""
-    content = path.read_bytes()
+    lines, cells = csv.reader(io.StringIO(text, newline=""), strict=True), list[list[object]]()
     try:
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return content[: error.start].count(b"\n") + 1
-    return 1
+        header = next(lines, [])
+        for row in lines:
+            cells.append([cell or np.nan for cell in row or [""] * len(header)])
+            if len(cells[-1]) != len(header):
+                seen = f"in line {lines.line_num}, saw {len(row)}"
+                raise csv.Error(f"Expected {len(header)} fields {seen}")
+    except csv.Error as error:
+        raise DataError(path, f"is not a table ({error})") from error
+    if not header:
+        raise DataError(path, "the file is empty")
+    if "" in header:
+        raise DataError(path, f"column {header.index('') + 1} has no name")
+    return checked(path, pd.DataFrame(cells, columns=header, dtype=object))
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -130,14 +117,41 @@ def _number(cell: object) -> object:
         return bool(cell)
     if cell is None or cell is pd.NA:
         return np.nan
-    if (
-        isinstance(cell, str) and "_" in cell
-    ):  # Python reads 1_000 as a number; no CSV file means it
+    if isinstance(cell, str) and "_" in cell:  # Python reads 1_000 as a number; no file means it
         return cell
     try:
         return float(cell)  # type: ignore[arg-type] # what it is not, it raises
     except (TypeError, ValueError, OverflowError):
         return cell
+
+
+def other_columns(contract: Contract, frame: pd.DataFrame) -> list[Violation]:
+    """The columns that a table of labelled rows lacks, and those that the contract does not know."""
+    allowed, given = ", ".join(contract.header), [str(name) for name in frame]
+    return [
+        Violation(None, name, "no such column", allowed)
+        for name in contract.header if name not in given
+    ] + [
+        Violation(None, name, "an unknown column", allowed)
+        for name in given if name not in contract.header
+    ]  # fmt: skip
+
+
+def refusals(contract: Contract, frame: pd.DataFrame) -> list[Violation]:
+    """The cells of a decoded table that the contract forbids, sorted by row."""
+    nameless = [
+        Violation(int(row), key, "null", "a value that names the row")
+        for key in contract.keys
+        for row in np.flatnonzero(frame[key].isna())
+    ]
+    found = validate(contract, frame).refused
+    return sorted(nameless + found, key=lambda violation: violation.row or 0)
+
+
+def validate(contract: Contract, frame: pd.DataFrame) -> rows.ValidationResult:
+    """Validate the features and the target of a decoded table; see :func:`mlref.core.rows.validate`."""
+    table = {column.name: frame[column.name].to_numpy() for column in contract.columns}
+    return rows.validate(contract.columns, table)
 
 
 def encode(contract: Contract, frame: pd.DataFrame) -> tuple[rows.Array, rows.Array]:
@@ -153,11 +167,10 @@ def encode(contract: Contract, frame: pd.DataFrame) -> tuple[rows.Array, rows.Ar
     RowsRefused
         When the frame was not validated after all.
     """
-    table = {column.name: frame[column.name].to_numpy() for column in contract.columns}
-    verdict = rows.validate(contract.columns, table)
-    if verdict.refused:
-        raise RowsRefused("the table", verdict.refused)
-    return np.ascontiguousarray(verdict.array[:, :-1]), verdict.array[:, -1].copy()
+    result = validate(contract, frame)
+    if result.refused:
+        raise RowsRefused("the table", result.refused)
+    return np.ascontiguousarray(result.array[:, :-1]), result.array[:, -1].copy()
 
 
 def row_ids(contract: Contract, frame: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Stage 2: validate the dataset against the contract with Great Expectations; every bad cell is named."""
+"""Stage 2: validate the dataset against the contract, and refuse leaks and other units."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,14 +10,21 @@ import numpy as np
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
-from mlref.core import rows
 from mlref.core.contract import Column, Contract, load
 from mlref.core.errors import DataError, RowsRefused, Violation
-from mlref.core.rows import show
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, write_bytes, write_json
+from mlref.data import tables
 from mlref.data.data_docs import page
-from mlref.data.tables import FIRST_ROW, decode, encode, read_csv, write_parquet
+from mlref.data.tables import (
+    FIRST_ROW,
+    decode,
+    encode,
+    other_columns,
+    read_csv,
+    refusals,
+    write_parquet,
+)
 
 WHOLE = r"^-?\d+(?:\.0)?$|^-?\d(?:\.\d+)?e\+(?:1[6-9]|[2-9]\d|\d{3})$"
 """A float64 that is a whole number, as Python prints it."""
@@ -25,7 +32,7 @@ WHOLE = r"^-?\d+(?:\.0)?$|^-?\d(?:\.\d+)?e\+(?:1[6-9]|[2-9]\d|\d{3})$"
 
 def suite(contract: Contract) -> "gx.ExpectationSuite":
     """Build the expectations that the contract implies for a dataset."""
-    names = [*contract.keys, *(column.name for column in contract.columns)]
+    names = list(contract.header)
     expectations: list[Any] = [gxe.ExpectTableColumnsToMatchSet(column_set=names, exact_match=True)]
     expectations += [gxe.ExpectColumnValuesToNotBeNull(column=name) for name in contract.keys]
     for column in contract.columns:
@@ -51,35 +58,31 @@ def _expectations(column: Column) -> Iterator[Any]:
 def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Violation], Any]:
     """Validate a decoded frame.
 
+    Great Expectations decides about the dataset. A comparison of its stops at the first stray text in a
+    column, so the cells are named by ``rows.validate``; a property test holds the two together.
+
     Returns
     -------
     violations : list of Violation
         Sorted by row; empty for a sound dataset.
     result : ExpectationSuiteValidationResult
         What Great Expectations found, for its Data Docs.
+
+    Raises
+    ------
+    DataError
+        For an expectation that is not met, or cannot be evaluated, and no cell is to blame.
     """
-    result = _run_suite(suite(contract), frame)
-    found = _found(contract, frame, result)
-    if any(row is None for row, _ in found):  # other columns than the contract's: no more to check
-        return sorted(found.values(), key=_order), result
-    without_cells = _without_cells(result)
-    if found and without_cells:
-        # A comparison stops at the first stray text in its column, and would hide what is out of range
-        # beside it. So the cells that are refused already are emptied, and the rest is compared.
-        rest = frame.astype(object)
-        for row, name in found:
-            rest.loc[rest.index[row or 0], name] = None
-        again = _run_suite(gx.ExpectationSuite(contract.name, expectations=without_cells), rest)
-        found = _found(contract, rest, again) | found
-        without_cells = _without_cells(again)
-    for expectation in without_cells:
-        raise DataError(
-            "data/raw/dataset.csv", f"{expectation.type} is not met {expectation.kwargs}"
-        )
-    return sorted(found.values(), key=_order), result
+    result = run_suite(suite(contract), frame)
+    violations = other_columns(contract, frame) or refusals(contract, frame)
+    failed = [item.expectation_config for item in result.results if not item.success]
+    if failed and not violations:
+        problem = f"{failed[0].type} is not met {failed[0].kwargs}"
+        raise DataError("data/raw/dataset.csv", problem)
+    return violations, result
 
 
-def _run_suite(expectations: "gx.ExpectationSuite", frame: pd.DataFrame) -> Any:
+def run_suite(expectations: "gx.ExpectationSuite", frame: pd.DataFrame) -> Any:
     """Run a suite on a frame."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -92,45 +95,6 @@ def _run_suite(expectations: "gx.ExpectationSuite", frame: pd.DataFrame) -> Any:
     return definition.run(
         batch_parameters={"dataframe": frame.astype(object)}, result_format="COMPLETE"
     )
-
-
-def _order(violation: Violation) -> tuple[int, str]:
-    return -1 if violation.row is None else violation.row, violation.column or ""
-
-
-def _findings(contract: Contract, frame: pd.DataFrame, item: Any) -> Iterator[Violation]:
-    """The cells that one failed expectation names."""
-    if item.expectation_config.type == "expect_table_columns_to_match_set":
-        mismatch = item.result["details"]["mismatched"]
-        names = ", ".join(item.expectation_config.kwargs["column_set"])
-        for name in mismatch.get("missing", ()):
-            yield Violation(None, name, "no such column", names)
-        for name in mismatch.get("unexpected", ()):
-            yield Violation(None, str(name), "an unknown column", names)
-        return
-    name = item.expectation_config.kwargs.get("column")
-    column = next((column for column in contract.columns if column.name == name), None)
-    accepts = column.accepts if column else "a value that names the row"
-    for row in item.result.get("unexpected_index_list") or ():  # its list of values ends after 200
-        yield Violation(int(row), name, show(frame[name].iloc[row]), accepts)
-
-
-def _found(
-    contract: Contract, frame: pd.DataFrame, result: Any
-) -> dict[tuple[int | None, str | None], Violation]:
-    """What the failed expectations name, by place."""
-    failed = [item for item in result.results if not item.success]
-    violations = (violation for item in failed for violation in _findings(contract, frame, item))
-    return {(violation.row, violation.column): violation for violation in violations}
-
-
-def _without_cells(result: Any) -> list[Any]:
-    """The expectations that failed or could not be evaluated, and name no cell."""
-    return [
-        item.expectation_config
-        for item in result.results
-        if not (item.success or item.result.get("unexpected_index_list"))
-    ]
 
 
 def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
@@ -180,10 +144,7 @@ def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
     DataError
         Names the column, the share and the limit.
     """
-    table = {column.name: frame[column.name].to_numpy() for column in contract.columns}
-    unusual = Counter(
-        violation.column for violation in rows.validate(contract.columns, table).unusual
-    )
+    unusual = Counter(violation.column for violation in tables.validate(contract, frame).unusual)
     for column in contract.columns:
         share = unusual[column.name] / max(frame[column.name].count(), 1)
         if share > limit and column.expected is not None:
@@ -206,14 +167,13 @@ def run(project: Project) -> str:
         raise RowsRefused(project.show(project.raw), violations, FIRST_ROW)
     check_leakage(contract, frame, settings.max_correlation)
     check_usual(contract, frame, settings.max_unusual)
-    names = [*contract.keys, *(column.name for column in contract.columns)]
-    write_parquet(project.validated, frame[names])
-    kept = [
+    write_parquet(project.validated, frame[list(contract.header)])
+    met = [
         {
             "expectation": item.expectation_config.type,
             "column": item.expectation_config.kwargs.get("column"),
         }
         for item in result.results
     ]
-    write_json(project.validation, {"rows": len(frame), "expectations": kept})
-    return f"{len(frame)} rows keep all {len(kept)} expectations"
+    write_json(project.validation, {"rows": len(frame), "expectations": met})
+    return f"{len(frame)} rows keep all {len(met)} expectations"

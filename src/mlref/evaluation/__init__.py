@@ -1,1 +1,1 @@
-"""How good a model is, with intervals: overall, in slices, against simpler models, by its promises."""
+"""How good a model is, with intervals: overall, in slices, against simpler models, by behavioural checks."""

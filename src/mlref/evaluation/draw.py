@@ -5,35 +5,33 @@ from pathlib import Path
 import pandas as pd
 from matplotlib import rc_context
 
-from mlref.core.contract import Contract
+from mlref.core import settings
+from mlref.core.contract import load
 from mlref.core.storage import Project, read_json, replacing
+from mlref.data.tables import encode, read_parquet
 from mlref.evaluation import model_plots, plots
+from mlref.training.candidates import build
 
 
-def draw(project: Project, contract: Contract) -> list[Path]:
+def draw(project: Project) -> list[Path]:
     """Draw every picture into reports/pictures/, from the files of the stages; returns the pictures."""
-    names = ("predictions", "learning_curve", "regularisation_path", "effects")
-    tables = {
-        name: pd.read_csv(project.plots / f"{name}.csv", dtype={"row": str}) for name in names
-    }
-    target = contract.target
+    contract, given = load(project.contract), settings.load(project.params).evaluate
     metrics, tuning = read_json(project.metrics), read_json(project.tuning)
-    path, profile = tables["regularisation_path"], read_json(project.bundle / "profile.json")
+    predictions, target = pd.read_csv(project.predictions, dtype={"row": str}), contract.target
+    known = encode(contract, read_parquet(project.train))
+    model = build(contract, tuning["model"], tuning["parameters"], given.seed).fit(*known)
     with rc_context(plots.STYLE):
         figures = {
-            "predicted_vs_actual": plots.predicted_vs_actual(
-                tables["predictions"], metrics, target
-            ),
-            "residuals": plots.residuals(tables["predictions"], target),
+            "predicted_vs_actual": plots.predicted_vs_actual(predictions, metrics, target),
+            "residuals": plots.residuals(predictions, target),
             "candidates": plots.candidates(tuning, target),
             "slices": plots.slices(metrics, target),
             "features": model_plots.features(metrics["features"], target),
-            "effects": model_plots.effects(tables["effects"], contract, profile),
-            "learning_curve": model_plots.learning_curve(tables["learning_curve"], target),
+            "effects": model_plots.effects(contract, model, known[0], metrics["features"]),
+            "learning_curve": model_plots.learning_curve(contract, model, *known, given),
         }
-        if len(path):
-            chosen = tuning["parameters"]["alpha"]
-            figures["regularisation_path"] = model_plots.regularisation_path(path, chosen, target)
+        if penalty := model_plots.validation_curve(contract, model, *known, given):
+            figures["validation_curve"] = penalty
         with replacing(project.pictures) as fresh:
             fresh.mkdir()
             for name, figure in figures.items():

@@ -1,4 +1,4 @@
-"""Stage 7: evaluate the bundle on the held-out test set, which no earlier stage has used to choose."""
+"""Stage 7: evaluate the bundle on the held-out test set, which no earlier stage has read."""
 
 from typing import Any
 
@@ -8,15 +8,14 @@ import pandas as pd
 from mlref.bundle.predictor import Predictor, load
 from mlref.core.contract import Contract
 from mlref.core.contract import load as load_contract
+from mlref.core.digits import digits, show_number
 from mlref.core.errors import DataError
-from mlref.core.numbers import digits, show_number
 from mlref.core.rows import Array
 from mlref.core.settings import Bootstrap, Evaluate
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, read_json, rounded, write_json
 from mlref.core.task import task_of
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
-from mlref.evaluation import curves
 from mlref.evaluation.behaviour import check
 from mlref.evaluation.compare import score_difference
 from mlref.evaluation.draw import draw
@@ -91,12 +90,12 @@ def evaluate(
     }
 
 
-def ladder(
+def compare_simpler(
     contract: Contract, out_of_fold: pd.DataFrame, model: str, settings: Bootstrap
 ) -> dict[str, Interval]:
     """Compare the model with every simpler candidate on the out-of-fold training rows.
 
-    A held-out fifth of 442 rows cannot tell ridge from one feature in a third of the splits; the
+    A test set of a fifth of 442 rows cannot tell ridge from one feature in a third of the splits; the
     training rows can.
     """
     task, simpler = task_of(contract), out_of_fold.columns[1 : out_of_fold.columns.get_loc(model)]
@@ -152,8 +151,8 @@ def worst(predictions: pd.DataFrame) -> Any:
     return predictions.loc[order].to_dict("records")
 
 
-def measure(project: Project) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
-    """Measure the bundle of this clone: the metrics, and the tables behind the pictures by name."""
+def measure(project: Project) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Measure the bundle of this clone: the metrics, and the predictions for the test set."""
     contract, settings = load_contract(project.contract), load_settings(project.params).evaluate
     train, holdout = read_parquet(project.train), read_parquet(project.holdout)
     check_disjoint(contract, train, holdout)
@@ -161,36 +160,30 @@ def measure(project: Project) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     features, target = encode(contract, holdout)
     baselines = baseline_predictions(contract, train, features)
     metrics = evaluate(predictor, baselines, features, target, settings)
-    out_of_fold = read_csv(project.out_of_fold).astype(np.float64)
-    known = contract, tuning, *encode(contract, train), settings
     rows = {"row": row_ids(contract, holdout), "actual": target}
-    tables = {
-        "predictions": pd.DataFrame(rows | predictor.predict(features).fields()),
-        "learning_curve": curves.learning(*known),
-        "regularisation_path": curves.path(*known),
-        "effects": curves.effects(contract, predictor.values, known[2]),
-    }
-    metrics["ladder"] = ladder(contract, out_of_fold, tuning["model"], settings)
-    metrics["features"] = leave_one_out(*known)
-    metrics["worst"] = worst(tables["predictions"])
-    return metrics, tables
+    predictions = pd.DataFrame(rows | predictor.predict(features).fields())
+    out_of_fold = read_csv(project.out_of_fold).astype(np.float64)
+    metrics["ladder"] = compare_simpler(contract, out_of_fold, tuning["model"], settings)
+    metrics["features"] = leave_one_out(contract, tuning, *encode(contract, train), settings)
+    metrics["worst"] = worst(predictions)
+    return metrics, predictions
 
 
-def write(project: Project, metrics: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
-    """Write the metrics and the tables; returns the primary score in words."""
+def write(project: Project, metrics: dict[str, Any], predictions: pd.DataFrame) -> str:
+    """Write the metrics and the predictions; returns the primary score in words."""
     contract = load_contract(project.contract)
     primary, places = task_of(contract).primary, digits(contract.target)
     write_json(project.metrics, metrics)
     write_json(project.summary, summarise(metrics, primary))
-    for name, table in tables.items():
-        write_csv(project.plots / f"{name}.csv", pd.DataFrame(rounded(table.to_dict("list"))))
+    write_csv(project.predictions, pd.DataFrame(rounded(predictions.to_dict("list"))))
     score = metrics[primary]
     found, *ends = (show_number(score[end], places) for end in ("value", "lower", "upper"))
-    return f"{primary.upper()} {found} [{', '.join(ends)}] on {metrics['rows']} held-out rows"
+    rows = f"{metrics['rows']} rows of the test set"
+    return f"{primary.upper()} {found} [{', '.join(ends)}] on the {rows}"
 
 
 def run(project: Project) -> str:
     """Evaluate the bundle of this clone, and draw the pictures."""
     said = write(project, *measure(project))
-    draw(project, load_contract(project.contract))
+    draw(project)
     return said

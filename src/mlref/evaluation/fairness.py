@@ -42,43 +42,35 @@ def fairness(
         the settings' confidence); else ``reason``.
     """
     found: dict[str, dict[str, Any]] = {}
+    least, held = settings.smallest_slice, predicted.holds(actual).astype(np.float64)
     for column in contract.features:
+        declared = [part for part in contract.slices if part.column == column.name]
+        parts = groups(contract, declared[0], features) if declared else ()
+        members = {name: rows for name, rows in parts if np.count_nonzero(rows) >= least}
         if not column.sensitive:
             continue
-        declared = [part for part in contract.slices if part.column == column.name]
-        if not declared:
-            found[column.name] = {"judged": False, "reason": "The contract has no slice of it."}
-            continue
-        members = {
-            name: rows
-            for name, rows in groups(contract, declared[0], features)
-            if np.count_nonzero(rows) >= settings.smallest_slice
-        }
         if len(members) < 2:
-            reason = f"It has no two groups of {settings.smallest_slice} held-out rows and more."
+            reason = f"It has no two groups of {least} rows and more in the test set."
+            reason = reason if declared else "The contract has no slice of it."
             found[column.name] = {"judged": False, "reason": reason}
             continue
         group = np.select(list(members.values()), range(len(members)), default=-1)
-        rows = group >= 0
-        held = predicted.holds(actual).astype(np.float64)
+        known = group >= 0
+        samples = (predicted.value - actual)[known], held[known], group[known]
         found[column.name] = {
             "judged": True,
-            "groups": {name: int(np.count_nonzero(mask)) for name, mask in members.items()},
-            "differences": _differences(
-                group[rows], actual[rows], predicted.value[rows], held[rows], settings
-            ),
+            "groups": {name: int(np.count_nonzero(rows)) for name, rows in members.items()},
+            "differences": _differences(samples, settings),
         }
     return found
 
 
-def _differences(
-    group: Any, actual: Array, predicted: Array, held: Array, settings: Evaluate
-) -> dict[str, dict[str, float]]:
-    error = predicted - actual
-    intervals = bootstrap(_between_groups, (error, held, group), settings)
+def _differences(samples: tuple[Array, ...], settings: Evaluate) -> dict[str, dict[str, float]]:
+    error, inside, group = samples
     generator = np.random.default_rng(settings.seed)
+    intervals = bootstrap(_between_groups, samples, settings)
     permuted = [
-        _between_groups(error, held, generator.permutation(group))
+        _between_groups(error, inside, generator.permutation(group))
         for _ in range(settings.resamples)
     ]
     for name, interval in intervals.items():

@@ -1,12 +1,12 @@
 """Labels that people should look at again, because the other rows contradict them."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from cleanlab.regression.learn import CleanLearning
+from scipy import stats
 
 from mlref.core import settings
 from mlref.core.contract import Column, load
@@ -29,7 +29,7 @@ def issues(model: Any, features: Array, target: Array, seed: int) -> pd.DataFram
     """Search for labels that the other rows contradict, with cleanlab's cross-validation.
 
     cleanlab suggests a value for each row by models fitted without it and without the rows that look
-    worst. Of its figures two are not used, since on labels without a mistake they raise alarms: the
+    worst. Two of its results are not used, since on labels without a mistake they raise alarms: the
     share of labels that it flags (a fifth), and its uncertainty of each row. See decision 12.
 
     Parameters
@@ -55,15 +55,13 @@ def issues(model: Any, features: Array, target: Array, seed: int) -> pd.DataFram
     suggested = found["predicted_label"].to_numpy()
     distance = np.abs(target - suggested)
     distance /= max(float(np.median(distance)), np.finfo(np.float64).tiny)
+    chance = 2 * stats.norm.sf(USUAL * distance)
     table = pd.DataFrame({
         "value": target, "suggested": suggested, "quality": found["label_quality"].to_numpy(),
-        "distance": distance,
-        "by_chance": [len(target) * math.erfc(USUAL * d / 2**0.5) for d in distance],
+        "distance": distance, "by_chance": len(target) * chance,
+        "stands_out": stats.false_discovery_control(chance) <= CHANCE,
     })  # fmt: skip
-    table = table.sort_values("distance", ascending=False, kind="stable")
-    rank = np.arange(1, len(table) + 1)
-    within = np.flatnonzero(table["by_chance"].to_numpy() <= CHANCE * rank)
-    return table.assign(stands_out=rank <= (within[-1] + 1 if len(within) else 0))
+    return table.sort_values("distance", ascending=False, kind="stable")
 
 
 def _reason(target: Column, row: Any, count: int) -> str:
@@ -107,8 +105,6 @@ def _summary(table: pd.DataFrame) -> str:
     count, standing = len(table), int(table["stands_out"].sum())
     if not standing:
         return f"No label of {count} stands out: chance alone puts as many sound ones as far off."
-    verb = "stands" if standing == 1 else "stand"
-    expected = (
-        f"of {count} sound labels {table['by_chance'].iloc[standing - 1]:.1f} would be so far off"
-    )
-    return f"{standing} of {count} labels {verb} out; {expected}."
+    chance = table["by_chance"].iloc[standing - 1]
+    expected = f"of {count} sound labels {chance:.1f} would be so far off"
+    return f"{standing} of {count} labels stand{'s' * (standing == 1)} out; {expected}."

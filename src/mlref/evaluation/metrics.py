@@ -1,4 +1,4 @@
-"""Metrics of a regression for people, and intervals around any figure."""
+"""Metrics of a regression for people, and intervals around any metric."""
 
 import math
 import warnings
@@ -58,15 +58,15 @@ def bootstrap(
     samples: tuple[Array, ...],
     settings: Bootstrap,
 ) -> dict[str, Interval]:
-    """Put a percentile bootstrap interval around each figure of a statistic (Efron 1979).
+    """Put a percentile bootstrap interval around each metric of a statistic (Efron 1979).
 
-    All samples are resampled with the same rows, so paired figures stay paired. One row says nothing:
-    its interval is infinite. A figure that a resample leaves undefined has a NaN interval.
+    All samples are resampled with the same rows, so paired metrics stay paired. One row says nothing:
+    its interval is infinite. A metric that a resample leaves undefined has a NaN interval.
 
     Parameters
     ----------
     statistic : callable
-        Takes the samples, shape (..., n), and gives figures of shape (...).
+        Takes the samples, shape (..., n), and gives metrics of shape (...).
     samples : tuple of ndarray, each of shape (n,)
     """
     points, rows = statistic(*samples), len(samples[0])
@@ -84,10 +84,10 @@ def bootstrap(
             n_resamples=settings.resamples, confidence_level=settings.confidence,
             batch=max(1, CELLS // rows),
         ).confidence_interval  # fmt: skip
-    figures = zip(points.items(), low.tolist(), high.tolist(), strict=True)
+    bounds = zip(points.items(), low.tolist(), high.tolist(), strict=True)
     return {
         name: {"value": float(point), "lower": lower, "upper": upper}
-        for (name, point), lower, upper in figures
+        for (name, point), lower, upper in bounds
     }
 
 

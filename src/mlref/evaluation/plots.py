@@ -2,17 +2,21 @@
 
 from typing import Any
 
+from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mlref.core.contract import Column
-from mlref.core.numbers import digits, show_number
+from mlref.core.digits import digits, show_number
 from mlref.evaluation.metrics import Interval
 
-BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#777777"
-"""Distinct for colour-blind readers (Okabe and Ito)."""
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+"""Six colours that colour-blind readers can tell apart (Okabe and Ito)."""
+
+BLUE, ORANGE, GREY = PALETTE[0], PALETTE[1], "#777777"
 
 STYLE: Any = {
+    "axes.prop_cycle": cycler(color=PALETTE),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -66,7 +70,7 @@ def predicted_vs_actual(table: Any, metrics: dict[str, Any], target: Column) -> 
     """Each test row with its interval; orange where the interval misses the actual value."""
     coverage = metrics["coverage"]
     title = (
-        f"{coverage['value']:.0%} of {len(table)} held-out values lie in their"
+        f"{coverage['value']:.0%} of the {len(table)} values of the test set lie in their"
         f" {coverage['promised']:.0%} interval"
     )
     figure, (at,) = panels(title, 1, 6.0, 5.0)
@@ -110,11 +114,8 @@ def candidates(tuning: dict[str, Any], target: Column) -> Figure:
         colour = ORANGE if name == tuning["model"] else BLUE
         rmse, deviation = found[name]["rmse"], found[name]["rmse_std"]
         at.errorbar(rmse, place, xerr=deviation, fmt="o", color=colour, capsize=3)
-    at.axvline(tuning["limit"], color=GREY, linestyle="--", linewidth=1)
-    at.annotate(
-        "limit", (tuning["limit"], len(names) - 0.6), (3, 0), textcoords="offset points",
-        fontsize=8, color=GREY,
-    )  # fmt: skip
+    at.axvline(tuning["limit"], color=GREY, linestyle="--", linewidth=1, label="limit of the rule")
+    at.legend()
     at.set_yticks(range(len(names)), names)
     at.set(xlabel=f"RMSE ± deviation over folds: {label(target)}", ylim=(-0.6, len(names) - 0.3))
     return figure

@@ -12,8 +12,8 @@ import jinja2
 
 from mlref.core import settings
 from mlref.core.contract import load
+from mlref.core.digits import interval, number
 from mlref.core.errors import MlrefError
-from mlref.core.numbers import interval, number
 from mlref.core.storage import Project, digest, read_json, replacing
 from mlref.registry.git import warning
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mlref.core import settings
+from mlref.core.digits import interval
 from mlref.core.errors import MlrefError
-from mlref.core.numbers import interval
 from mlref.core.storage import Project
 from mlref.evaluation.compare import score_difference
 from mlref.registry.runs import Run, Table, resolve, text

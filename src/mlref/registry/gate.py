@@ -6,8 +6,8 @@ from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
 from mlref.core import settings
+from mlref.core.digits import interval, number
 from mlref.core.errors import MlrefError
-from mlref.core.numbers import interval, number
 from mlref.evaluation.compare import Comparison
 from mlref.evaluation.metrics import Interval
 

@@ -9,7 +9,7 @@ from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
 from mlref.core import settings
 from mlref.core.contract import load as load_contract
-from mlref.core.numbers import interval
+from mlref.core.digits import interval
 from mlref.core.rows import validate_records
 from mlref.core.storage import Project, digest, read_json
 from mlref.data.tables import read_csv, read_parquet

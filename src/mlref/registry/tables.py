@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 
 from mlref.bundle.store import ALIASES, Store
-from mlref.core.numbers import interval
+from mlref.core.digits import interval
 from mlref.registry import audit
 from mlref.registry.git import warning
 

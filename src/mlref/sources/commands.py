@@ -39,9 +39,9 @@ def show_contract() -> None:
     title = f"{declared.title} ({declared.name}), {declared.task}"
     show(table(head, rows, title))
     say("* sensitive")
-    for promise in declared.promises:
-        about = getattr(promise, "column", "predictions")
-        say(f"\nBehavioural check, {promise.kind}: {about}. {promise.reason}")
+    for check in declared.promises:
+        about = getattr(check, "column", "predictions")
+        say(f"\nBehavioural check, {check.kind}: {about}. {check.reason}")
 
 
 @contract.command()

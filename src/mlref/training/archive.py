@@ -40,10 +40,9 @@ def dumps(model: Pipeline) -> bytes:
 
 def _rounded(content: bytes) -> bytes:
     """An array file with its float64 values at ``DIGITS`` significant digits; others unchanged."""
-    array = np.load(io.BytesIO(content), allow_pickle=False)
+    array, written = np.load(io.BytesIO(content), allow_pickle=False), io.BytesIO()
     if array.dtype != np.float64:
         return content
     short = [float(f"{value:.{DIGITS}g}") for value in array.ravel().tolist()]
-    written = io.BytesIO()
     np.save(written, np.array(short).reshape(array.shape))
     return written.getvalue()

@@ -8,7 +8,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
 from mlref.core.contract import Contract
@@ -23,16 +23,11 @@ NET = partial(ElasticNet, max_iter=100_000, precompute=True)
 
 ESTIMATORS: dict[str, Callable[..., Any]] = {
     "mean": DummyRegressor,
-    "single_feature": lambda: Pipeline(
-        [("select", SelectKBest(f_regression, k=1)), ("line", LinearRegression())]
-    ),
+    "single_feature": lambda: make_pipeline(SelectKBest(f_regression, k=1), LinearRegression()),
     "ridge": Ridge,
     "elastic_net": NET,
-    "elastic_net_interactions": lambda **parameters: Pipeline(
-        [
-            ("multiply", PolynomialFeatures(2, interaction_only=True, include_bias=False)),
-            ("line", NET(**parameters)),
-        ]
+    "elastic_net_interactions": lambda **parameters: make_pipeline(
+        PolynomialFeatures(2, interaction_only=True, include_bias=False), NET(**parameters)
     ),
     "gradient_boosting": GradientBoostingRegressor,
     "random_forest": RandomForestRegressor,
@@ -40,7 +35,7 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 """Name in params.yaml to estimator. What is added here must convert to ONNX; package tells."""
 
 TREES = (GradientBoostingRegressor, RandomForestRegressor)
-"""Estimators that take unscaled columns and convert in float32; see ``features.build``."""
+"""Estimators that take unscaled columns and convert in float32; see ``mlref.features``."""
 
 
 def estimator(name: str, parameters: Mapping[str, Any], seed: int) -> Any:

@@ -8,8 +8,7 @@ scikit-learn's GridSearchCV inside cross_val_predict takes, for the same choice.
 """
 
 import itertools
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,37 +20,35 @@ from mlref.core.rows import Array
 from mlref.core.settings import Tune
 from mlref.core.task import task_of
 from mlref.training.candidates import build, estimator
+from mlref.training.sampling import Setting
 
 Folds = npt.NDArray[np.int64]
 """Fold of each row in each round, shape (repeats, n)."""
 
 
-class Part(NamedTuple):
-    """Fits of all settings of a candidate to the same rows, which share one preprocessing."""
-
-    model: str
-    tried: list[dict[str, Any]]
-    repeat: int
-    held: tuple[int, ...]
-    """The one or two folds that the models do not see."""
-
+Part = tuple[int, tuple[int, ...]]
+"""A round, and the one or two of its folds that the models do not see."""
 
 Found = tuple[Array, Array]
-"""Scores, shape (settings, folds held out), and predictions, shape (settings, rows held out)."""
+"""Scores, shape (settings, unseen folds), and predictions, shape (settings, unseen rows)."""
 
 
-class Scores(NamedTuple):
-    """What is known about the settings of one candidate."""
+class Data(NamedTuple):
+    """What every fit of a search is given."""
 
-    errors: Array
-    """Score on fold k of the models that saw neither k nor j, shape (settings, repeats, K, K)."""
-    predictions: Array
-    """Shape (settings, repeats, n): out of fold, target units."""
+    contract: Contract
+    features: Array
+    target: Array
+    folds: Folds
+    seed: int
 
 
-class Nested(NamedTuple):
-    """What is known about a candidate that chooses its setting by itself."""
+class Result(NamedTuple):
+    """A candidate that chose its settings by itself, and what it chose from."""
 
+    tried: list[Setting]
+    plain: Array
+    """Score of each setting on each fold, not nested, shape (settings, repeats, K)."""
     errors: Array
     """Score on each fold, with the setting chosen without it, shape (repeats, K)."""
     predictions: Array
@@ -65,74 +62,82 @@ def deal(settings: Tune, rows: int) -> Folds:
     folds = np.empty((settings.repeats, rows), np.int64)
     for repeat, dealt in enumerate(folds):
         splitter = KFold(settings.folds, shuffle=True, random_state=settings.seed + repeat)
-        for fold, (_, held) in enumerate(splitter.split(dealt)):
-            dealt[held] = fold
+        for fold, (_, unseen) in enumerate(splitter.split(dealt)):
+            dealt[unseen] = fold
     return folds
 
 
-def parts(model: str, tried: list[dict[str, Any]], settings: Tune, choice: bool) -> list[Part]:
-    """All fits of some settings; without a ``choice`` to nest, one fold at a time is enough."""
-    return [
-        Part(model, tried, repeat, held)
-        for repeat in range(settings.repeats)
-        for size in ((1, 2) if choice else (1,))
-        for held in itertools.combinations(range(settings.folds), size)
-    ]
+def parts(settings: Tune, choice: bool) -> list[Part]:
+    """All fits of a setting; without a ``choice`` to nest, one fold at a time is enough."""
+    single = [(fold,) for fold in range(settings.folds)]
+    pairs = itertools.combinations(range(settings.folds), 2) if choice else ()
+    return [*itertools.product(range(settings.repeats), [*single, *pairs])]
 
 
-def fit(
-    part: Part, contract: Contract, seed: int, features: Array, target: Array, folds: Folds
-) -> Found:
-    """Fit each setting to the rows outside of the folds held out, and score it on these.
+def fit(model: str, tried: list[Setting], part: Part, data: Data) -> Found:
+    """Fit each setting to the rows of the other folds and score it on the unseen ones.
+
+    All settings of a candidate share one preprocessing.
 
     Raises
     ------
     ValueError
         scikit-learn's word for a value that it does not take, with the setting that has it.
     """
-    fold, task = folds[part.repeat], task_of(contract)
-    held = np.isin(fold, part.held)
-    known, actual = target[~held], target[held]
+    repeat, folds = part
+    fold, task = data.folds[repeat], task_of(data.contract)
+    unseen = np.isin(fold, folds)
+    known, actual = data.target[~unseen], data.target[unseen]
     errors, predictions = [], []
-    prepare = build(contract, part.model, part.tried[0], seed)["prepare"]
-    seen, unseen = prepare.fit_transform(features[~held], known), prepare.transform(features[held])
+    prepare = build(data.contract, model, tried[0], data.seed)["prepare"]
+    fitted = prepare.fit_transform(data.features[~unseen], known)
+    asked = prepare.transform(data.features[unseen])
     # The first round has validated each setting, and the contract the rows.
-    with sklearn.config_context(skip_parameter_validation=part.repeat > 0, assume_finite=True):
-        for setting in part.tried:
+    with sklearn.config_context(skip_parameter_validation=repeat > 0, assume_finite=True):
+        for setting in tried:
             try:
-                predicted = estimator(part.model, setting, seed).fit(seen, known).predict(unseen)
+                one = estimator(model, setting, data.seed).fit(fitted, known)
             except ValueError as error:
-                raise ValueError(f"{part.model}: {setting}: {error}") from error
-            losses = task.loss(actual, predicted)
-            errors.append([task.score(losses[fold[held] == k].mean()) for k in part.held])
-            predictions.append(predicted)
+                raise ValueError(f"{model}: {setting}: {error}") from error
+            predictions.append(one.predict(asked))
+            losses = task.loss(actual, predictions[-1])
+            errors.append([task.score(losses[fold[unseen] == k].mean()) for k in folds])
     return np.array(errors), np.array(predictions)
 
 
-def gather(found: Iterable[tuple[Part, Found]], count: int, folds: Folds) -> Scores:
-    """Put the results of all parts into one place; without pairs of folds their errors are zero."""
-    repeats, rows, size = *folds.shape, int(folds.max()) + 1
-    scores = Scores(np.zeros((count, repeats, size, size)), np.empty((count, repeats, rows)))
-    for part, (errors, predictions) in found:
-        one, other = part.held[0], part.held[-1]
-        scores.errors[:, part.repeat, one, other] = errors[:, 0]
-        scores.errors[:, part.repeat, other, one] = errors[:, -1]
+def gather(parts: list[Part], found: list[Found], folds: Folds) -> Found:
+    """Put the results of all parts into one place.
+
+    Returns
+    -------
+    errors : ndarray, shape (settings, repeats, K, K)
+        Score on fold k of the models that saw neither k nor j; without pairs of folds zero where
+        k and j differ.
+    predictions : ndarray, shape (settings, repeats, n)
+        Out of fold, target units.
+    """
+    repeats, rows, size, count = *folds.shape, int(folds.max()) + 1, len(found[0][0])
+    errors, predictions = np.zeros((count, repeats, size, size)), np.empty((count, repeats, rows))
+    for (repeat, unseen), (scores, predicted) in zip(parts, found, strict=True):
+        one, other = unseen[0], unseen[-1]
+        errors[:, repeat, one, other] = scores[:, 0]
+        errors[:, repeat, other, one] = scores[:, -1]
         if one == other:
-            scores.predictions[:, part.repeat, folds[part.repeat] == one] = predictions
-    return scores
+            predictions[:, repeat, folds[repeat] == one] = predicted
+    return errors, predictions
 
 
-def plain(scores: Scores) -> Array:
+def plain(errors: Array) -> Array:
     """Score of each setting on each fold, shape (settings, repeats, folds): not nested."""
-    return np.diagonal(scores.errors, axis1=2, axis2=3)
+    return np.diagonal(errors, axis1=2, axis2=3)
 
 
-def nest(scores: Scores, folds: Folds) -> Nested:
+def nest(tried: list[Setting], errors: Array, predictions: Array, folds: Folds) -> Result:
     """Predict each fold with the setting that does best on the other folds without it; ties: the first."""
-    outer = plain(scores)
+    outer = plain(errors)
     # errors[:, r, j, k] scores fold j without k: the sum over j less the fold itself chooses for k.
-    chosen = (scores.errors.sum(axis=2) - outer).argmin(axis=0)
-    errors = np.take_along_axis(outer, chosen[None], axis=0)[0]
+    chosen = (errors.sum(axis=2) - outer).argmin(axis=0)
+    nested = np.take_along_axis(outer, chosen[None], axis=0)[0]
     of_rows = np.take_along_axis(chosen, folds, axis=1)[None]
-    predictions = np.take_along_axis(scores.predictions, of_rows, axis=0)[0].mean(axis=0)
-    return Nested(errors, predictions, chosen)
+    averaged = np.take_along_axis(predictions, of_rows, axis=0)[0].mean(axis=0)
+    return Result(tried, outer, nested, averaged, chosen)

@@ -2,16 +2,13 @@
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import ParameterGrid
 
 from mlref.core.settings import Range, Space, Tune
-
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.distributions import BaseDistribution
 
 Setting = dict[str, Any]
 """Arguments of one candidate, by name."""
@@ -42,63 +39,38 @@ def grid(space: Space) -> list[Setting]:
     return list(ParameterGrid(values))
 
 
-def count(space: Space, settings: Tune) -> int:
-    """How many settings of a candidate ``search`` tries."""
-    return len(grid(space)) if _enumerated(space, settings) else settings.trials
-
-
 def search(space: Space, settings: Tune, measure: Measure) -> None:
     """Measure the settings of one candidate, chosen by the sampler.
 
-    A grid, and quasi-random draws (a scrambled Halton sequence, by Optuna), are known before
-    anything is fitted: the i-th setting depends on the seed and on i alone. The tree-structured Parzen
-    estimator (Bergstra, Bardenet, Bengio and Kégl 2011) proposes each setting by the errors of those before
-    it. Lists alone are always a grid: there is nothing between their values to draw.
+    A grid is known before anything is fitted. A quasi-random setting (of a scrambled Halton sequence)
+    depends on the seed and on its number. The tree-structured Parzen estimator (Bergstra, Bardenet,
+    Bengio and Kégl 2011) proposes each setting by the errors of those before it. Lists alone are always
+    a grid: there is nothing between their values to draw.
     """
-    if _enumerated(space, settings):
+    if settings.sampler == "grid" or not any(isinstance(v, Range) for v in space.values()):
         measure(grid(space))
         return
-    study, distributions = _study(settings), _distributions(space)
-    if settings.sampler == "quasi_random":
-        measure([study.ask(distributions).params for _ in range(settings.trials)])
-        return
+    import optuna
+
+    samplers = {
+        "tpe": optuna.samplers.TPESampler,
+        "quasi_random": partial(optuna.samplers.QMCSampler, qmc_type="halton", scramble=True),
+    }
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():  # 2026-11: Optuna 5.0 calls QMCSampler, of 2022, experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(sampler=samplers[settings.sampler](seed=settings.seed))
+    distributions = {name: _distribution(values) for name, values in space.items()}
     for _ in range(settings.trials):
         trial = study.ask(distributions)
         study.tell(trial, measure([trial.params])[0])
 
 
-def _enumerated(space: Space, settings: Tune) -> bool:
-    return settings.sampler == "grid" or not any(isinstance(v, Range) for v in space.values())
+def _distribution(values: Any) -> Any:
+    from optuna import distributions as of
 
-
-def _study(settings: Tune) -> "Study":
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with (
-        warnings.catch_warnings()
-    ):  # 2026-11: Optuna 5.0 still calls QMCSampler, of 2022, experimental
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = (
-            optuna.samplers.TPESampler(seed=settings.seed)
-            if settings.sampler == "tpe"
-            else optuna.samplers.QMCSampler(qmc_type="halton", scramble=True, seed=settings.seed)
-        )
-    return optuna.create_study(sampler=sampler)
-
-
-def _distributions(space: Space) -> "dict[str, BaseDistribution]":
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    def _distribution(values: Any) -> "BaseDistribution":
-        if not isinstance(values, Range):
-            return CategoricalDistribution(values)
-        if values.integer:
-            return IntDistribution(int(values.low), int(values.high), log=values.log)
-        return FloatDistribution(values.low, values.high, log=values.log)
-
-    return {name: _distribution(values) for name, values in space.items()}
+    if not isinstance(values, Range):
+        return of.CategoricalDistribution(values)
+    if values.integer:
+        return of.IntDistribution(int(values.low), int(values.high), log=values.log)
+    return of.FloatDistribution(values.low, values.high, log=values.log)

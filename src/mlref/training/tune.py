@@ -1,9 +1,10 @@
 """Stage 4: compare the candidates by nested, repeated cross-validation on the training set."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,39 +13,25 @@ from joblib import Memory, Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from mlref.core.contract import Contract, load
+from mlref.core.digits import digits, show_number
 from mlref.core.errors import SettingsError
-from mlref.core.numbers import digits, show_number
 from mlref.core.rows import Array
-from mlref.core.settings import Tune
+from mlref.core.settings import Range, Tune
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, rounded, write_json
 from mlref.core.task import task_of
 from mlref.data.tables import encode, read_parquet, write_csv
 from mlref.training import nested
 from mlref.training.candidates import BASELINES, estimator
-from mlref.training.sampling import Setting, count, search
+from mlref.training.sampling import Setting, search
 
-Track = Callable[[list[int]], Iterable[Any]]
-"""Wraps the numbers of all fits to show progress; the identity where nobody looks."""
+Track = Callable[[list[str]], Iterable[str]]
+"""Wraps the names of the candidates to show progress; the identity where nobody looks."""
 
-Measure = Callable[[list[nested.Part]], Iterable[tuple[nested.Part, nested.Found]]]
-"""Fits parts and gives their scores and predictions."""
+Measure = Callable[[str, list[Setting], list[nested.Part]], list[nested.Found]]
+"""Fits settings of a candidate to parts of the rows, and gives their scores and predictions."""
 
 RULE = "the simplest candidate within one standard error of the best"
-NESTED = (
-    "The figures of a candidate are nested: each fold is predicted with the setting that is best on the"
-    " other folds, by models fitted without both. The figures of a trial are not."
-)
-
-
-class Result(NamedTuple):
-    """One candidate after its search."""
-
-    tried: list[Setting]
-    plain: Array
-    """Score of each setting on each fold, shape (settings, repeats, K)."""
-    nested: nested.Nested
-    """The candidate as it is quoted."""
 
 
 def choose(errors: dict[str, Array]) -> dict[str, Any]:
@@ -72,94 +59,77 @@ def choose(errors: dict[str, Array]) -> dict[str, Any]:
     return {"model": model, "lowest": lowest, "standard_error": error, "limit": limit}
 
 
-def check(settings: Tune, rows: int) -> None:
-    """Refuse what cannot work before anything is fitted.
-
-    Raises
-    ------
-    SettingsError
-        For candidates without the baselines, a model or an argument that does not exist, too many folds.
-    """
-    mistakes = []
+def check(settings: Tune) -> None:
+    """Refuse candidates without the baselines, and models or arguments that do not exist."""
     if tuple(settings.candidates)[: len(BASELINES)] != BASELINES:
-        mistakes.append(
-            f"tune.candidates: begins with {' and '.join(BASELINES)}, which the gate compares with"
-        )
-    if settings.folds > rows:
-        mistakes.append(
-            f"tune.folds: got {settings.folds}; allowed: up to {rows}, the training rows"
-        )
-    if mistakes:
-        raise SettingsError("config/params.yaml", mistakes)
+        names = " and ".join(BASELINES)
+        mistake = f"tune.candidates: begins with {names}, which the gate compares with"
+        raise SettingsError("config/params.yaml", [mistake])
     for name, space in settings.candidates.items():
         estimator(name, dict.fromkeys(space), settings.seed)
 
 
-def evaluate(name: str, settings: Tune, folds: nested.Folds, measure: Measure) -> Result:
+def evaluate(name: str, settings: Tune, folds: nested.Folds, measure: Measure) -> nested.Result:
     """Search the space of one candidate and score the candidate, nested."""
-    space, tried, scores = settings.candidates[name], list[Setting](), list[nested.Scores]()
-    choice = count(space, settings) > 1
+    space, tried, found = settings.candidates[name], list[Setting](), list[nested.Found]()
+    choice = any(isinstance(values, Range) or len(values) > 1 for values in space.values())
+    parts = nested.parts(settings, choice)
 
     def _score(batch: list[Setting]) -> list[float]:
-        found = measure(nested.parts(name, batch, settings, choice))
-        scores.append(nested.gather(found, len(batch), folds))
+        found.append(nested.gather(parts, measure(name, batch, parts), folds))
         tried.extend(batch)
-        means: list[float] = nested.plain(scores[-1]).mean(axis=(1, 2)).tolist()
+        means: list[float] = nested.plain(found[-1][0]).mean(axis=(1, 2)).tolist()
         return means
 
     search(space, settings, _score)
-    whole = nested.Scores(*(np.concatenate(arrays) for arrays in zip(*scores)))
-    return Result(tried, nested.plain(whole), nested.nest(whole, folds))
+    errors, predictions = map(np.concatenate, zip(*found))
+    return nested.nest(tried, errors, predictions, folds)
 
 
 def inputs(project: Project, settings: Tune) -> str:
     """Digest of everything that each fit depends on, besides its own setting and folds."""
-    code = [path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))]
-    files = [project.train.read_bytes(), project.contract.read_bytes()]
+    files = [*sorted(Path(__file__).parents[1].rglob("*.py")), project.train, project.contract]
     shared = f"{sklearn.__version__} {settings.seed} {settings.folds}".encode()
-    return digest(b"\0".join([*code, *files, shared]))
+    return digest(b"\0".join([shared, *(path.read_bytes() for path in files)]))
 
 
 def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
     """Tune on the training set of this clone, in ``jobs`` processes; their number changes no result.
 
     Each finished part is kept by joblib until the search ends, so that a killed search resumes.
+
+    Raises
+    ------
+    SettingsError
+        For candidates, settings of theirs or folds that cannot work.
     """
     contract, settings = load(project.contract), load_settings(project.params).tune
+    check(settings)
     features, target = encode(contract, read_parquet(project.train))
-    check(settings, len(target))
-    folds = nested.deal(settings, len(target))
     memory = Memory(project.journal / inputs(project, settings), verbose=0)
-    given = {
-        "contract": contract, "seed": settings.seed, "features": features, "target": target,
-        "folds": folds,
-    }  # fmt: skip
-    fit = memory.cache(nested.fit, ignore=list(given))
-    sizes = [count(space, settings) for space in settings.candidates.values()]
-    fits = sum(size * len(nested.parts("", [], settings, size > 1)) for size in sizes)
-    ticks = iter(track(list(range(fits))))
+    fit = delayed(memory.cache(nested.fit, ignore=["data"]))
 
-    def _measure(parts: list[nested.Part]) -> Iterator[tuple[nested.Part, nested.Found]]:
-        found = Parallel(return_as="generator")(delayed(fit)(part, **given) for part in parts)
-        try:
-            for part, result in zip(parts, found, strict=True):
-                for _ in part.tried:
-                    next(ticks)
-                yield part, result
-        except ValueError as error:
-            raise SettingsError("config/params.yaml", [f"tune.candidates.{error}"]) from error
+    def _measure(name: str, tried: list[Setting], parts: list[nested.Part]) -> list[nested.Found]:
+        return list(Parallel()(fit(name, tried, part, data) for part in parts))
 
     # One thread a process: with more, linear algebra adds up in another order, to other last digits.
-    processes = parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1)
-    with threadpool_limits(1), processes:
-        results = {name: evaluate(name, settings, folds, _measure) for name in settings.candidates}
-    next(ticks, None)  # ends the progress bar
+    alone = {"n_jobs": jobs, "inner_max_num_threads": 1}
+    try:
+        folds = nested.deal(settings, len(target))
+        data = nested.Data(contract, features, target, folds, settings.seed)
+        with threadpool_limits(1), parallel_config("loky", **alone):
+            names = track(list(settings.candidates))
+            results = {name: evaluate(name, settings, folds, _measure) for name in names}
+    except ValueError as error:  # scikit-learn's word for a setting that it does not take
+        raise SettingsError("config/params.yaml", [f"tune: {error}"]) from error
     summary = write(project, contract, results, target)
     shutil.rmtree(project.journal)
     return summary
 
 
-def write(project: Project, contract: Contract, results: dict[str, Result], target: Array) -> str:
+def write(
+    project: Project, contract: Contract, results: dict[str, nested.Result], target: Array
+) -> str:
     """Write what was tried, the score of each candidate, and what was chosen."""
     trials: list[dict[str, Any]] = []
     candidates: dict[str, dict[str, Any]] = {}
@@ -168,27 +138,23 @@ def write(project: Project, contract: Contract, results: dict[str, Result], targ
     def _scores(errors: Array) -> dict[str, float]:
         return {primary: float(errors.mean()), f"{primary}_std": float(errors.std())}
 
-    for name, (tried, plain, found) in results.items():
-        first, (picked, times) = len(trials), np.unique(found.chosen, return_counts=True)
-        candidates[name] = _scores(found.errors) | {
-            "trial": first + int(plain.mean(axis=(1, 2)).argmin()),  # the first of equals
-            "chosen": {str(first + i): int(n) for i, n in zip(picked, times, strict=True)},
-        }
+    for name, found in results.items():
+        first = len(trials)
         trials += [
             {"trial": first + i, "model": name, "parameters": setting} | _scores(errors)
-            for i, (setting, errors) in enumerate(zip(tried, plain, strict=True))
+            for i, (setting, errors) in enumerate(zip(found.tried, found.plain, strict=True))
         ]
-    choice = choose({name: result.nested.errors for name, result in results.items()})
+        candidates[name] = _scores(found.errors) | {
+            "trial": first + int(found.plain.mean(axis=(1, 2)).argmin()),  # the first of equals
+            "chosen": Counter((first + found.chosen).ravel().tolist()),
+        }
+    choice = choose({name: found.errors for name, found in results.items()})
     chosen, lowest = candidates[choice["model"]], candidates[choice["lowest"]]
-    parameters = trials[chosen["trial"]]["parameters"]
-    table = {"actual": target} | {n: result.nested.predictions for n, result in results.items()}
+    choice |= {"parameters": trials[chosen["trial"]]["parameters"], "rule": RULE}
+    write_json(project.tuning, choice | {"trials": trials, "candidates": candidates})
+    table = {"actual": target} | {name: found.predictions for name, found in results.items()}
     write_csv(project.out_of_fold, pd.DataFrame(rounded({k: v.tolist() for k, v in table.items()})))
-    write_json(project.tuning, choice | {
-        "parameters": parameters, "trials": trials, "candidates": candidates,
-        "best": {name: found["trial"] for name, found in candidates.items()},
-        "rule": RULE, "nested": NESTED,
-    })  # fmt: skip
-    setting = ", ".join(f"{key}={value}" for key, value in parameters.items())
+    setting = ", ".join(f"{key}={value}" for key, value in choice["parameters"].items())
     best, least, error = (
         show_number(value, places)
         for value in (chosen[primary], lowest[primary], choice["standard_error"])

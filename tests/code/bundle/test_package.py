@@ -19,7 +19,7 @@ from sklearn.preprocessing import SplineTransformer
 from mlref.bundle import convert as conversion
 from mlref.bundle import package
 from mlref.bundle.convert import convert
-from mlref.bundle.package import TRUSTED, parity
+from mlref.bundle.package import TRUSTED
 from mlref.bundle.predictor import FILES, MANIFEST, Predictor
 from mlref.core.contract import Contract, parse
 from mlref.core.errors import BundleError
@@ -83,19 +83,16 @@ def test_every_candidate_converts_to_equal_bytes_and_predicts_the_same(
     assert convert(fitted(contract, name), 4) == onnx
 
 
-def test_the_order_in_which_operator_sets_are_listed_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_order_of_operator_sets_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The converter takes them out of a set, so in some processes they come the other way round."""
     model, plain = fitted(CONTRACT, "ridge"), conversion.to_onnx
     expected = convert(model, 4)
 
     def backwards(*given: Any, **options: Any) -> Any:
         proto = plain(*given, **options)
-        listed = list(proto.opset_import)
+        listed = [*proto.opset_import][::-1]
         del proto.opset_import[:]
-        proto.opset_import.extend(reversed(listed))
-        assert list(proto.opset_import) != listed
+        proto.opset_import.extend(listed)
         return proto
 
     monkeypatch.setattr(conversion, "to_onnx", backwards)
@@ -125,20 +122,6 @@ def test_what_does_not_convert_is_refused_by_name_with_what_does(
     listed = set(known.rstrip(".").split(", "))
     assert {"Ridge", "ElasticNet", "RandomForestRegressor"} <= listed
     assert named not in listed
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "off"),
-    [
-        ([1.0, 2.0], [1.0, 2.0], 0.0),
-        ([1.0, 2.0], [1.5, -1.0], 3.0),
-        ([1.0, np.nan], [1.0, 2.0], np.inf),
-    ],
-)
-def test_parity_is_the_largest_difference(one: list[float], other: list[float], off: float) -> None:
-    """NaN counts as infinite."""
-    rows = np.zeros((2, 1))
-    assert parity(lambda _: np.array(one), lambda _: np.array(other), rows) == off
 
 
 def test_packaging_again_gives_equal_bytes_whatever_was_there(project: Project) -> None:
@@ -203,17 +186,18 @@ def test_a_model_that_cannot_be_packaged_leaves_the_earlier_bundle(
     assert [path.name for path in project.bundle.parent.iterdir() if path.name[0] == "."] == []
 
 
+@pytest.mark.parametrize("off", [1.0, np.nan])
 def test_a_model_that_predicts_otherwise_only_off_the_golden_rows_is_refused(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch, off: float
 ) -> None:
-    """Parity is measured on all real rows and on generated ones."""
+    """All real rows are compared, and generated ones."""
     honest = Predictor.values
 
     def rarely_wrong(self: Predictor, rows: Array) -> Array:
-        return honest(self, rows) + (np.arange(len(rows)) == 100)
+        return honest(self, rows) + np.where(np.arange(len(rows)) == 100, off, 0)
 
     monkeypatch.setattr(Predictor, "values", rarely_wrong)
-    with pytest.raises(BundleError, match="by up to 1 over 220 rows; allowed: 0.2"):
+    with pytest.raises(BundleError, match=f"by up to {off:.0f} over 220 rows; allowed: 0.2"):
         package.run(project)
 
 

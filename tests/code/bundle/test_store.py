@@ -149,10 +149,3 @@ def test_opening_checks_the_bundle_against_its_digest(tmp_path: Path) -> None:
     write_bundle(tmp_path / digest, base=7.0)
     with pytest.raises(BundleError, match=f"{MANIFEST} was altered: it is not {digest[:12]}"):
         Store(tmp_path).open("champion")
-
-
-def test_of_a_pointer_only_its_beginning_is_read(store: Store) -> None:
-    (store.folder / "champion").write_bytes(b"\xff" * 1_000_000)
-    assert len(store.alias("champion") or "") <= 200
-    with pytest.raises(BundleError):
-        store.resolve("champion")

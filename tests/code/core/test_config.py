@@ -120,8 +120,3 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
         path.write_bytes(content)
     with pytest.raises(ContractError, match="x.yaml has 1 mistake:\n  cannot be read: "):
         load(Home, path, ContractError)
-
-
-def test_a_file_is_read_as_utf_8(tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_bytes("street: Straße".encode())
-    assert load(Home, tmp_path / "x.yaml", ContractError).street == "Straße"

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
-from mlref.core.contract import Column, FileSource, SklearnSource, SqlSource, load, parse
+from mlref.core.contract import FileSource, SklearnSource, SqlSource, load, parse
 from mlref.core.errors import ContractError
 from tests.fakes import CONTRACT_TEXT
 
@@ -45,18 +44,10 @@ def test_a_sound_contract_becomes_objects() -> None:
     assert [column.name for column in contract.columns] == [*contract.names, "rent"]
     assert contract.example == {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": 4}
     assert contract.keys == ("flat",)
+    assert contract.header == ("flat", *contract.names, "rent")
+    assert parse(planted("[flat]", "[flat, area]")).keys == ("flat",)
     assert [promise.kind for promise in contract.promises] == ["monotone", "invariant", "bounded"]
     assert contract.slices[1].edges == (100, 200)
-
-
-def test_a_feature_in_the_identity_is_no_extra_column() -> None:
-    """Only what is neither feature nor target is a key of its own."""
-    assert parse(planted("[flat]", "[flat, area]")).keys == ("flat",)
-
-
-def test_a_contract_cannot_be_changed() -> None:
-    with pytest.raises(ValidationError, match="frozen"):
-        parse(SOUND).features[0].name = "x"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -91,15 +82,11 @@ MISTAKES = [
      "'nullable'?); allowed: allowed, error, example"),
     ("licence:", "license:", "license: unknown key (did you mean 'licence'?); allowed: citation"),
     ("licence: CC0\n", "", "licence: is missing"),
-    ("collection: Drawn by a random number generator.\n", "", "collection: is missing"),
     ("known_issues: [No home is real.]", "known_issues: []",
      "known_issues: got []; allowed: at least one entry"),
     ("known_issues: [No home is real.]", "known_issues: ['']", "known_issues[0]: got ''; allowed: "),
-    ("not_for: [Real rents.]", "not_for: []", "use.not_for: got []; allowed: at least one entry"),
     ("  users: Readers of the tests.\n", "", "use.users: is missing"),
-    ("    meaning: Living area.\n", "", "features[0] (area).meaning: is missing"),
     ("title: Monthly rents", "title: 7", "title: got 7; allowed: a valid string"),
-    ("title: Monthly rents", "title: ''", "title: got ''; allowed: "),
     ("name: rents", "name: My Rents", "name: got 'My Rents'; allowed: "),
     ("task: regression", "task: classification",
      "task: got 'classification'; allowed: 'regression'"),
@@ -107,12 +94,8 @@ MISTAKES = [
      "features[1] (rooms).type: got 'float'; allowed: 'number', 'integer' or 'category'"),
     ("valid: [5, 1000]", "valid: [1000, 5]",
      "features[0] (area).valid: [lo, hi] with lo < hi, not [1000.0, 5.0]"),
-    ("expected: [20, 300]", "expected: [300, 300]",
-     "features[0] (area).expected: [lo, hi] with lo < hi, not [300.0, 300.0]"),
     ("valid: [5, 1000]", "valid: [.nan, 5]",
      "features[0] (area).valid[0]: got nan; allowed: a finite number"),
-    ("valid: [5, 1000]", "valid: [a, 5]",
-     "features[0] (area).valid[0]: got 'a'; allowed: a valid number"),
     ("    valid: [5, 1000]\n", "",
      "features[0] (area): a column of type number needs `valid`: [lo, hi]"),
     ("valid: [5, 1000]", "allowed: [5, 1000]",
@@ -121,11 +104,6 @@ MISTAKES = [
      "features[0] (area): expected: inside `valid` [5.0, 1000.0], not [2.0, 300.0]"),
     ("example: 70.5", "example: 4",
      "features[0] (area): example: a number inside `valid` [5.0, 1000.0], not 4"),
-    ("example: 70.5", "example: '70.5'",
-     "features[0] (area): example: a number inside `valid` [5.0, 1000.0], not '70.5'"),
-    ("example: 70.5", "example: .nan",
-     "features[0] (area): example: a number inside `valid` [5.0, 1000.0], not nan"),
-    ("example: 70.5", "example: true", "features[0] (area).example"),
     ("example: 3\n", "example: 3.5\n",
      "features[1] (rooms): example: a whole number, not 3.5"),
     ("example: oil", "example: coal",
@@ -134,12 +112,8 @@ MISTAKES = [
      "features[2] (heating): a category needs `allowed`: the list of its values"),
     ("allowed: [gas, oil, wood]", "allowed: [gas, oil]\n    valid: [0, 2]",
      "features[2] (heating): a category takes `allowed`, not `valid` or `expected`"),
-    ("example: 70.5", "example: 70.5\n    error: -1",
-     "features[0] (area).error: got -1; allowed: greater than 0"),
     ("example: 70.5", "example: 70.5\n    error: 0",
      "features[0] (area).error: got 0; allowed: greater than 0"),
-    ("example: 70.5", "example: 70.5\n    error: .inf",
-     "features[0] (area).error: got inf; allowed: a finite number"),
     ("example: oil", "example: oil\n    error: 1",
      "features[2] (heating): a category takes no `error`: there is no value between two"),
     ("example: 900", "example: 900\n  error: 5", "target: takes no `error`; it is for measured features"),
@@ -167,8 +141,6 @@ MISTAKES = [
     ("edges: [100, 200], ", "", "slices[1] (area): `edges` for a number, none for a category"),
     ("edges: [100, 200]", "edges: [200, 100]",
      "slices[1] (area).edges: rising numbers inside `valid`, not [200.0, 100.0]"),
-    ("edges: [100, 200]", "edges: [100, 100]",
-     "slices[1] (area).edges: rising numbers inside `valid`, not [100.0, 100.0]"),
     ("edges: [100, 200]", "edges: [1, 200]",
      "slices[1] (area).edges: rising numbers inside `valid`, not [1.0, 200.0]"),
     ("data/source/rents.csv", "rents.xlsx", "source.path: got 'rents.xlsx'; allowed: "),
@@ -178,11 +150,8 @@ MISTAKES = [
     (SOURCE, "{kind: sql, url_from: sqlite:///x, query: select 1}",
      "source.url_from: got 'sqlite:///x'; allowed: "),
     (SOURCE, "{kind: scikit-learn, loader: fetch_openml}", "source.loader: got 'fetch_openml'"),
-    ("title: Monthly rents", "title: a\ntitle: b", "is not YAML: line 3: the key 'title' is there"),
     ("title: Area", "title: a\n    title: b", "is not YAML: line 25: the key 'title' is there twice"),
-    ("title: Monthly rents", "title: [a", "is not YAML: while parsing a flow sequence"),
     ("features:\n", "features: []\nx:\n", "features: got []; allowed: at least one entry"),
-    ("features:\n", "features: area\nx:\n", "features: got 'area'; allowed: a valid array"),
     ("features:\n", "features:\n  - area\n", "features[0]: got 'area'; allowed: an object"),
 ]  # fmt: skip
 
@@ -197,17 +166,7 @@ def test_a_planted_mistake_is_named(old: str, new: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "values",
-    [
-        "[true, false]",
-        "[gas, on]",
-        "[1, oil]",
-        "[1.5, 2.5]",
-        "[gas, gas]",
-        "[oil]",
-        "[]",
-        "[1, null]",
-    ],
+    "values", ["[true, false]", "[gas, on]", "[1, oil]", "[1.5, 2.5]", "[gas, gas]", "[]"]
 )
 def test_categories_are_different_and_of_one_kind(values: str) -> None:
     """Whole numbers or text; YAML turns a bare on, off, yes or no into a boolean."""
@@ -264,14 +223,3 @@ def test_a_contract_is_read_from_its_file(tmp_path: Path) -> None:
     path.write_text(planted("task: regression", "task: x"))
     with pytest.raises(ContractError, match=r"dataset\.yaml has 1 mistake"):
         load(path)
-
-
-def test_a_missing_contract_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="cannot be read"):
-        load(tmp_path / "dataset.yaml")
-
-
-def test_a_column_can_be_made_without_a_file() -> None:
-    """For a doctest or a test; the same rules hold."""
-    with pytest.raises(ValidationError, match="needs `valid`"):
-        Column(name="a", title="A", meaning="A", type="number", example=1)

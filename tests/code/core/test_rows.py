@@ -1,4 +1,4 @@
-"""The one judge of a row: what it accepts, refuses and finds unusual."""
+"""Which rows are accepted, which refused, and what in them is unusual."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlref.core.contract import Column, Contract, parse
+from mlref.core.contract import Column, Contract
 from mlref.core.errors import Violation
 from mlref.core.rows import DictionaryColumn, generate, masks, validate, validate_records, warning
 from tests.fakes import CONTRACT
@@ -36,28 +36,17 @@ NULL = float("nan")
 @pytest.mark.parametrize(
     ("kind", "cell", "code"),
     [
-        ("number", 59, 59.0),
         ("number", 59.5, 59.5),
-        ("number", np.float32(59.5), 59.5),
         ("number", np.int64(59), 59.0),
         ("number", 0, 0.0),
         ("number", 120, 120.0),
-        ("number", -0.0, 0.0),
-        ("integer", 59, 59.0),
         ("integer", 59.0, 59.0),
         ("nullable", None, NULL),
-        ("nullable", NULL, NULL),
         ("nullable", np.float64("nan"), NULL),
-        ("nullable", 5, 5.0),
-        ("text", "1", 0.0),
         ("text", "b", 2.0),
-        ("codes", 1, 0.0),
         ("codes", 2.0, 1.0),
-        ("codes", np.int8(2), 1.0),
         ("maybe", "b", 1.0),
-        ("maybe", None, NULL),
         ("maybe", NULL, NULL),
-        ("maybe code", 2, 1.0),
         ("maybe code", None, NULL),
     ],
 )
@@ -72,42 +61,23 @@ def test_a_value_of_the_columns_type_is_encoded(kind: str, cell: object, code: f
     ("kind", "cell", "shown"),
     [
         ("number", True, "True"),
-        ("number", np.True_, "True"),
         ("number", "59", "'59'"),
-        ("number", "", "''"),
         ("number", None, "null"),
-        ("number", NULL, "null"),
         ("number", math.inf, "inf"),
-        ("number", -math.inf, "-inf"),
         ("number", 10**400, "1000000000000000"),
-        ("number", -(10**400), "-100000000000000"),
         ("number", -0.001, "-0.001"),
         ("number", 120.5, "120.5"),
         ("number", [59], "[59]"),
-        ("number", {}, "{}"),
-        ("number", 59 + 0j, "(59+0j)"),
         ("integer", 59.5, "59.5"),
-        ("integer", math.inf, "inf"),
-        ("integer", True, "True"),
-        ("nullable", math.inf, "inf"),
         ("nullable", "", "''"),
-        ("nullable", False, "False"),
-        ("nullable", 10, "10"),
         ("text", 1, "1"),
-        ("text", 1.0, "1"),
-        ("text", True, "True"),
         ("text", "B", "'B'"),
-        ("text", "b ", "'b '"),
         ("text", None, "null"),
         ("codes", "1", "'1'"),
         ("codes", True, "True"),
-        ("codes", 1.5, "1.5"),
         ("codes", 0, "0"),
-        ("codes", None, "null"),
         ("maybe", "c", "'c'"),
-        ("maybe", False, "False"),
         ("maybe code", 3, "3"),
-        ("maybe code", True, "True"),
     ],
 )
 def test_any_other_value_is_refused(kind: str, cell: object, shown: str) -> None:
@@ -130,12 +100,6 @@ def test_a_value_outside_expected_is_unusual_but_accepted(cell: float, usual: bo
     assert len(verdict.refused) == (cell == 121)
 
 
-def test_the_usual_range_is_shown_with_its_unit() -> None:
-    table = {name: [value] for name, value in (GOOD | {"area": 400.0}).items()}
-    (violation,) = validate(CONTRACT.features, table).unusual
-    assert violation == Violation(0, "area", "400", "20 to 300 m²")
-
-
 @pytest.mark.parametrize("kind", ["float64", "float32", "int64", "uint8"])
 def test_an_array_of_numbers_gets_the_verdict_of_its_values(kind: str) -> None:
     """The quick way for arrays and the careful way for lists agree."""
@@ -151,7 +115,7 @@ def test_an_array_of_booleans_holds_no_numbers() -> None:
 
 
 def test_refused_cells_are_nan_in_the_array() -> None:
-    """As `Verdict` says: no refused value can be taken for a code or a number."""
+    """No refused value can be taken for a code or a number."""
     for kind, cell in [("text", "z"), ("codes", 9), ("number", 700), ("number", "59")]:
         assert np.isnan(validate([COLUMNS[kind]], {"x": [cell]}).array).all(), (kind, cell)
 
@@ -195,7 +159,7 @@ def test_the_array_is_in_the_order_of_the_columns() -> None:
         (3, [(None, "a number", None)]),
     ],
 )
-def test_a_record_of_another_shape_is_refused_and_the_others_are_judged(
+def test_a_record_of_another_shape_is_refused_and_the_others_are_validated(
     record: object, violations: list[tuple[str, str, str | None]]
 ) -> None:
     """Row numbers are those of the request, also of the rows after it."""
@@ -213,7 +177,7 @@ def test_a_record_of_another_shape_is_refused_and_the_others_are_judged(
     assert verdict.array.shape == (3, 4)
 
 
-def test_a_row_that_lacks_a_column_is_judged_in_the_others() -> None:
+def test_a_row_that_lacks_a_column_is_validated_in_the_others() -> None:
     """Its reader sees all that is wrong with it, and each place once."""
     refused = validate_records(CONTRACT, [{"area": 2000, "heating": "dung", "attic": 1}]).refused
     found = sorted((violation.column or "", violation.got) for violation in refused)
@@ -224,14 +188,6 @@ def test_a_row_that_lacks_a_column_is_judged_in_the_others() -> None:
         ("heating", "'dung'"),
         ("rooms", "nothing"),
     ]
-
-
-@pytest.mark.parametrize("records", [[], [None, 3]])
-def test_the_array_has_a_row_for_each_record(records: list[object]) -> None:
-    """Whatever their shape; a record that is no object is one violation."""
-    verdict = validate_records(CONTRACT, records)
-    assert verdict.array.shape == (len(records), 4)
-    assert [violation.column for violation in verdict.refused] == [None] * len(records)
 
 
 CELLS = st.sampled_from(
@@ -256,17 +212,6 @@ def test_a_rows_verdict_does_not_depend_on_its_place(records: list[Any], random:
         assert found == {(item.row, item.column, item.got) for item in getattr(straight, name)}
 
 
-@given(RECORDS)
-def test_rows_judged_together_or_alone_get_the_same_verdict(records: list[Any]) -> None:
-    together = validate_records(CONTRACT, records)
-    alone = [
-        (row, violation.column)
-        for row, record in enumerate(records)
-        for violation in validate_records(CONTRACT, [record]).refused
-    ]
-    assert {(violation.row, violation.column) for violation in together.refused} == set(alone)
-
-
 def decoded(contract: Contract, array: np.ndarray[Any, Any]) -> list[dict[str, object]]:
     """Encoded rows as the records that they came from."""
     return [
@@ -282,7 +227,7 @@ def decoded(contract: Contract, array: np.ndarray[Any, Any]) -> list[dict[str, o
 
 @given(st.integers(0, 2**32 - 1))
 def test_generated_rows_are_accepted_and_encode_to_themselves(seed: int) -> None:
-    """Decoding and judging them again gives the same array: encoding loses nothing."""
+    """Decoding and validating them again gives the same array: encoding loses nothing."""
     array = generate(CONTRACT, 20, seed)
     verdict = validate_records(CONTRACT, decoded(CONTRACT, array))
     assert verdict.refused == []
@@ -309,14 +254,7 @@ def test_generated_rows_depend_on_the_seed_alone_and_hold_nulls() -> None:
     assert 0.05 < share[3] < 0.15
 
 
-def test_integers_are_encoded_without_loss_as_far_as_a_float_goes() -> None:
-    """A contract's example is accepted by the judge of its own columns."""
-    text = CONTRACT_WITH_CODES
-    contract = parse(text)
-    assert validate_records(contract, [contract.example]).refused == []
-
-
-def test_cells_that_repeat_are_judged_like_cells_one_by_one() -> None:
+def test_cells_that_repeat_are_validated_like_cells_one_by_one() -> None:
     """Each distinct one is looked at once; what is refused and shown is the same."""
     table: dict[str, list[object]] = {
         "area": [70, 70, "tall", 1], "rooms": [3, 2.5, 3, 9],
@@ -349,21 +287,3 @@ def test_a_column_without_a_usual_range_has_nothing_unusual() -> None:
     area, _, heating, _ = CONTRACT.features
     assert warning(area) == "area is unusual: expected 20 to 300 m²."
     assert warning(heating) == "heating is unusual: expected anything."
-
-
-CONTRACT_WITH_CODES = """\
-name: codes
-title: Codes
-task: regression
-source: {kind: file, path: data/source/codes.csv}
-homepage: https://example.org
-licence: CC0
-citation: Made up.
-use: {intended: Tests., users: Readers., not_for: [All else.]}
-collection: Made up.
-known_issues: [No row is real.]
-target: {name: y, title: Y, meaning: Y., type: number, valid: [0, 1], example: 0.5}
-features:
-  - {name: big, title: B, meaning: B., type: integer, valid: [0, 9007199254740992], example: 7}
-  - {name: code, title: C, meaning: C., type: category, allowed: [30, 10, 20], example: 10}
-"""

@@ -5,124 +5,73 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import ValidationError
 
 from mlref.core.errors import SettingsError
 from mlref.core.settings import load
+from tests.projects import PARAMS
 
-SOUND: dict[str, Any] = {
-    "validate": {"max_correlation": 0.99, "max_unusual": 0.05},
-    "split": {"seed": 1, "holdout": 0.2},
-    "tune": {
-        "seed": 1,
-        "folds": 5,
-        "repeats": 3,
-        "sampler": "grid",
-        "trials": 2,
-        "candidates": {
-            "ridge": {
-                "alpha": {"low": 1, "high": 9.5, "log": True, "integer": False, "steps": 3},
-                "solver": ["auto", "svd"],
-            }
-        },
-    },
-    "train": {"seed": 1, "folds": 10, "coverage": 0.9},
-    "package": {"seed": 1, "generated_rows": 10, "golden_rows": 2, "tolerance": 1e-5},
-    "evaluate": {
-        "seed": 1,
-        "resamples": 200,
-        "confidence": 0.95,
-        "folds": 5,
-        "smallest_slice": 15,
-    },
-    "register": {
-        "seed": 1,
-        "resamples": 200,
-        "confidence": 0.9,
-        "smallest_holdout": 30,
-        "smallest_slice": 20,
-        "smallest_gain": 0.01,
-        "largest_gain": 0.2,
-        "max_age_days": 90,
-    },
-}
+SOUND: dict[str, Any] = PARAMS | {"tune": PARAMS["tune"] | {"candidates": {"ridge": {
+    "alpha": {"low": 1, "high": 9.5, "log": True, "integer": False, "steps": 3},
+    "solver": ["auto", "svd"],
+}}}}  # fmt: skip
 
 
 def write(folder: Path, change: dict[str, Any]) -> Path:
-    """Params with some knobs of some stages changed; a knob of None is left out."""
-    document = {stage: knobs | change.get(stage, {}) for stage, knobs in SOUND.items()}
+    """Params with some settings of some stages changed; a setting of None is left out."""
+    document = {stage: settings | change.get(stage, {}) for stage, settings in SOUND.items()}
     document |= {key: value for key, value in change.items() if key not in SOUND}
     kept = {
         stage: (
-            {knob: value for knob, value in knobs.items() if value is not None}
-            if isinstance(knobs, dict)
-            else knobs
+            {setting: value for setting, value in settings.items() if value is not None}
+            if isinstance(settings, dict)
+            else settings
         )
-        for stage, knobs in document.items()
+        for stage, settings in document.items()
     }
     path = folder / "params.yaml"
     path.write_text(yaml.safe_dump(kept))
     return path
 
 
-def test_each_stage_gets_its_knobs(tmp_path: Path) -> None:
+def test_each_stage_gets_its_settings(tmp_path: Path) -> None:
     """`validate` and `register` too, whose names mean something else in Python and here."""
     read = load(write(tmp_path, {}))
     assert read.model_dump(by_alias=True) == SOUND
-    assert (read.validate_.max_correlation, read.gate.confidence) == (0.99, 0.9)
-
-
-def test_knobs_cannot_be_turned_after_they_are_read(tmp_path: Path) -> None:
-    knobs = load(write(tmp_path, {})).split
-    with pytest.raises(ValidationError, match="frozen"):
-        knobs.seed = 2  # type: ignore[misc]
+    assert (read.validate_.max_correlation, read.gate.confidence) == (0.999, 0.95)
 
 
 @pytest.mark.parametrize(
-    ("stage", "knob", "value", "allowed"),
+    ("stage", "setting", "value", "allowed"),
     [
         ("validate", "max_correlation", 1, "less than 1"),
-        ("validate", "max_correlation", 0, "greater than 0"),
         ("split", "seed", -1, "greater than or equal to 0"),
         ("split", "seed", 2**32, f"less than {2**32}"),
-        ("split", "seed", True, "a valid integer"),
         ("split", "seed", "40", "a valid integer"),
         ("split", "holdout", 0.01, "greater than or equal to 0.05"),
-        ("split", "holdout", 0.6, "less than or equal to 0.5"),
         ("tune", "folds", 2, "greater than or equal to 3"),
-        ("tune", "repeats", 0, "greater than or equal to 1"),
         ("tune", "sampler", "random", "'grid', 'quasi_random' or 'tpe'"),
-        ("tune", "trials", 0, "greater than or equal to 1"),
         ("tune", "candidates", {}, "at least one entry"),
         ("tune", "candidates", ["mean"], "an object"),
         ("train", "folds", 1, "greater than or equal to 2"),
         ("train", "coverage", 1, "less than 1"),
-        ("train", "coverage", 0.4, "greater than or equal to 0.5"),
-        ("package", "generated_rows", 0, "greater than or equal to 1"),
-        ("package", "golden_rows", 0, "greater than or equal to 1"),
-        ("package", "tolerance", 0, "greater than 0"),
         ("package", "tolerance", 0.1, "less than or equal to 0.01"),
         ("evaluate", "resamples", 99, "greater than or equal to 100"),
         ("evaluate", "confidence", 95, "less than 1"),
-        ("evaluate", "folds", 1, "greater than or equal to 2"),
         ("evaluate", "smallest_slice", 1, "greater than or equal to 2"),
         ("register", "confidence", 0.1, "greater than or equal to 0.5"),
-        ("register", "smallest_holdout", 0, "greater than or equal to 1"),
-        ("register", "smallest_slice", 0, "greater than or equal to 1"),
         ("register", "smallest_gain", -0.1, "greater than or equal to 0"),
         ("register", "largest_gain", 20, "less than 1"),
         ("register", "max_age_days", 0, "greater than 0"),
-        ("validate", "max_unusual", 5, "less than 1"),
     ],
 )
-def test_a_knob_outside_its_range_is_refused(
-    tmp_path: Path, stage: str, knob: str, value: object, allowed: str
+def test_a_setting_outside_its_range_is_refused(
+    tmp_path: Path, stage: str, setting: str, value: object, allowed: str
 ) -> None:
     """With the file, the key, the value and what is allowed."""
     with pytest.raises(SettingsError) as refusal:
-        load(write(tmp_path, {stage: {knob: value}}))
+        load(write(tmp_path, {stage: {setting: value}}))
     (line,) = refusal.value.mistakes
-    assert line.startswith(f"{stage}.{knob}: got {value!r}; allowed: ")
+    assert line.startswith(f"{stage}.{setting}: got {value!r}; allowed: ")
     assert allowed in line
     assert "params.yaml has 1 mistake" in str(refusal.value)
 
@@ -171,7 +120,7 @@ def test_a_search_space_that_is_none_is_refused(tmp_path: Path, space: object, s
         ({"splitt": {}}, "splitt: unknown key (did you mean 'split'?)"),
     ],
 )
-def test_a_missing_or_unknown_knob_is_named(
+def test_a_missing_or_unknown_setting_is_named(
     tmp_path: Path, change: dict[str, Any], line: str
 ) -> None:
     with pytest.raises(SettingsError) as refusal:

@@ -20,7 +20,6 @@ from mlref.core.storage import (
     replacing,
     rounded,
     to_json,
-    write_bytes,
     write_json,
 )
 
@@ -34,12 +33,6 @@ def python(code: str, *arguments: str) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": SRC},
     )  # fmt: skip
-
-
-def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
-    write_bytes(tmp_path / "a" / "b" / "x.txt", b"new")
-    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["x.txt"]
-    assert (tmp_path / "a" / "b" / "x.txt").read_bytes() == b"new"
 
 
 def test_a_file_is_replaced_only_at_the_end(tmp_path: Path) -> None:
@@ -108,12 +101,6 @@ def test_a_folder_survives_when_it_cannot_be_replaced_at_the_very_end(
     assert (folder / "model").read_text() == "old"
 
 
-def test_writing_nothing_is_a_fault(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFault, match="cannot be written"), replacing(tmp_path / "x"):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_place_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file")
     with pytest.raises(EnvironmentFault, match="reports/x.json cannot be written"):
@@ -162,20 +149,6 @@ def test_rounding_twice_is_rounding_once(value: float) -> None:
     assert once == pytest.approx(value, rel=1e-5, abs=5e-324)
 
 
-@pytest.mark.parametrize(
-    ("value", "result"),
-    [(0.1 + 0.2, 0.3), (True, True), (7, 7), (None, None), ("1.23456789", "1.23456789"), ([], [])],
-)
-def test_only_floats_are_rounded(value: object, result: object) -> None:
-    assert rounded(value) == result
-    assert type(rounded(value)) is type(result)
-
-
-def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"a": [1, 2.5, None]})
-    assert read_json(tmp_path / "x.json") == {"a": [1, 2.5, None]}
-
-
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xff"])
 def test_broken_json_is_named_with_the_command_that_writes_it(
     tmp_path: Path, content: bytes | None
@@ -217,13 +190,6 @@ def test_a_lock_excludes_a_second_process_until_its_holder_is_killed(tmp_path: P
             pass
 
 
-def test_a_lock_is_released_when_its_block_ends(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="inside"), locked(tmp_path / "lock"):
-        raise ValueError("inside")
-    with (tmp_path / "lock").open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def test_a_lock_that_cannot_be_made_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
     with (
@@ -244,36 +210,21 @@ def test_the_clone_is_found_from_any_folder_inside(
     assert Project.here().root == tmp_path.resolve()
 
 
-def test_outside_of_a_clone_the_current_folder_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert Project.here().contract == tmp_path.resolve() / "config" / "dataset.yaml"
-
-
-@pytest.mark.parametrize(("value", "place"), [(None, "models/store"), ("elsewhere", "elsewhere")])
-def test_the_bundle_store_is_where_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, place: str
-) -> None:
-    monkeypatch.delenv("MLREF_STORE", raising=False)
-    if value:
-        monkeypatch.setenv("MLREF_STORE", str(tmp_path / value))
-    assert Project(tmp_path).store == (tmp_path / place).resolve()
-
-
-@pytest.mark.parametrize(
-    ("value", "place"), [(None, "predictions.db.spool"), ("elsewhere", "elsewhere")]
-)
-def test_rows_wait_for_the_prediction_log_where_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, place: str
-) -> None:
-    monkeypatch.delenv("MLREF_LOG_SPOOL", raising=False)
-    if value:
-        monkeypatch.setenv("MLREF_LOG_SPOOL", str(tmp_path / value))
-    assert Project(tmp_path).spool == (tmp_path / place).resolve()
-
-
 def test_a_path_is_shown_from_the_clone_where_it_is_inside(tmp_path: Path) -> None:
     project = Project(tmp_path / "clone")
     assert project.show(project.raw) == "data/raw/dataset.csv"
     assert project.show(tmp_path / "store") == str(tmp_path / "store")
+
+
+def test_store_and_spool_are_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLREF_STORE", "MLREF_LOG_SPOOL"):
+        monkeypatch.delenv(name, raising=False)
+    usual = Project(tmp_path / "clone")
+    assert usual.store == usual.root / "models" / "store"
+    assert usual.spool == usual.root / "predictions.db.spool"
+    monkeypatch.setenv("MLREF_STORE", str(tmp_path / "a"))
+    monkeypatch.setenv("MLREF_LOG_SPOOL", str(tmp_path / "b"))
+    other = Project(tmp_path / "clone")
+    assert (other.store, other.spool) == ((tmp_path / "a").resolve(), (tmp_path / "b").resolve())

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlref.core.digits import digits, show_number
 from mlref.core.errors import DataError
-from mlref.core.numbers import digits, show_number
 from mlref.core.task import Regression, conformal_width, task_of
 from tests.fakes import CONTRACT
 

@@ -69,23 +69,13 @@ def test_a_dataset_that_scikit_learn_has_not_is_refused(
         loaded(loader, **options)
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"", "the file is empty"),
-        (csv(*LINES, "1,2,oil,3,4,5"), "Expected 5 fields in line 10, saw 6"),
-        (csv(*LINES, header="area,rooms,area,balcony,rent"), "'area' is there twice"),
-    ],
-)
-def test_a_bad_file_is_refused_and_the_earlier_output_stays(
-    rents: MakeProject, content: bytes, problem: str
-) -> None:
-    """The table of what is no CSV file stands in test_tables."""
+def test_a_bad_file_is_refused_and_the_earlier_output_stays(rents: MakeProject) -> None:
+    """What else is no CSV file stands in test_tables."""
     project = rents()
     ingest.run(project)
     before = contents(project)
-    source(project).write_bytes(content)
-    with pytest.raises(DataError, match=problem) as refusal:
+    source(project).write_bytes(csv(*LINES, "1,2,oil,3,4,5"))
+    with pytest.raises(DataError, match="Expected 5 fields in line 10, saw 6") as refusal:
         ingest.run(project)
     assert str(refusal.value).startswith(f"{source(project)}: ")
     assert contents(project) == before != {}
@@ -138,18 +128,13 @@ def test_a_query_that_gives_no_table_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("url", "refusal"),
-    [
-        ("", SettingsError),
-        ("not a url", MlrefError),
-        ("nosuchdb://x", MlrefError),
-        ("postgresql+nodriver://u:secret@h/d", MlrefError),  # pragma: allowlist secret
-    ],
-)
+    "url", ["", "postgresql+nodriver://u:secret@h/d"]
+)  # pragma: allowlist secret
 def test_a_wrong_url_is_refused_without_showing_it(
-    clinic: Contract, monkeypatch: pytest.MonkeyPatch, url: str, refusal: type[MlrefError]
+    clinic: Contract, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("CLINIC_URL", url)
-    with pytest.raises(refusal, match="CLINIC_URL") as refused:
+    with pytest.raises(MlrefError, match="CLINIC_URL") as refused:
         ingest.ingest(clinic, Path())
+    assert isinstance(refused.value, SettingsError) == (not url)
     assert "secret" not in str(refused.value)

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from mlref.core.contract import parse
-from mlref.core.errors import DataError, RowsRefused
-from mlref.data import ingest, validate
+from mlref.core.errors import RowsRefused
+from mlref.data import ingest
 from mlref.data.labelled import unseen
-from mlref.data.tables import decode, read_csv
+from mlref.data.tables import read_csv
 from tests.code.data.conftest import HEADER, LINES, MakeProject, csv
-from tests.code.data.test_validate import BAD_NUMBERS, BAD_TEXT
+from tests.code.data.test_validate import BAD
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 
 NAMED = parse(CONTRACT_TEXT + "identity: [flat]\n")
@@ -70,26 +70,12 @@ def test_equal_rows_of_the_source_the_file_or_an_earlier_file_are_skipped_and_co
     assert (rows["area"].tolist(), skipped) == ([61, 62, 63], 4)
 
 
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        ((NEW[0], "20,1,gas,,450"), [(1, "rent", "450", f"400, {SAME}")]),
-        ((NEW[0], "61,2,gas,,700"), [(1, "rent", "700", f"777, {SAME}")]),
-    ],
-)
 def test_another_label_for_a_row_that_is_there_is_refused_with_both_values(
-    lines: tuple[str, ...], expected: Refused, there: pd.DataFrame, given: Write
-) -> None:
-    assert refused(there, given(*lines)) == expected
-
-
-def test_conflicting_files_are_refused_by_the_name_of_the_later(
     there: pd.DataFrame, given: Write
 ) -> None:
-    """As a merge of two branches brings them together."""
-    files = [given(NEW[0], name="a.csv"), given("61,2,gas,,700", name="b.csv")]
-    with pytest.raises(RowsRefused, match=r"b\.csv: 1 value refused\n  row 2, column 'rent'"):
-        unseen(CONTRACT, there, files)
+    """In the source, or earlier in the file."""
+    found = refused(there, given(NEW[0], "20,1,gas,,450", "61,2,gas,,700"))
+    assert found == [(1, "rent", "450", f"400, {SAME}"), (2, "rent", "700", f"777, {SAME}")]
 
 
 def test_where_columns_name_a_row_every_other_value_must_agree(
@@ -131,21 +117,14 @@ def test_other_columns_than_the_contracts_are_refused(
     assert violation == (None, column, got, HEADER.replace(",", ", "))
 
 
-def test_the_result_is_that_of_validation_and_contradictions_stand_beside_it(
+def test_impossible_cells_and_contradictions_are_refused_together(
     there: pd.DataFrame, given: Write
 ) -> None:
-    path = given(*(line for line, *_ in BAD_NUMBERS + BAD_TEXT))
-    violations, _ = validate.validate(CONTRACT, decode(read_csv(path), CONTRACT.columns))
-    expected = [(found.row, found.column, found.got, found.allowed) for found in violations]
-    assert refused(there, path) == expected != []
+    found = refused(there, given(*(line for line, *_ in BAD)))
+    assert found == [(row, *cell) for row, (_, *cell) in enumerate(BAD)]
     mixed = refused(there, given("4,3,oil,4,900", "20,1,gas,,450", "61,0,coal,,777"))
     places = [(0, "area"), (1, "rent"), (2, "rooms"), (2, "heating")]
     assert [(row, column) for row, column, *_ in mixed] == places
-
-
-def test_a_file_that_is_no_table_is_refused(there: pd.DataFrame, given: Write) -> None:
-    with pytest.raises(DataError, match="Expected 5 fields in line 2, saw 6"):
-        unseen(CONTRACT, there, [given("1,2,oil,3,4,5")])
 
 
 def test_ingest_puts_the_added_rows_after_the_source_by_the_names_of_their_files(

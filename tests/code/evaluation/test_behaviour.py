@@ -8,7 +8,7 @@ import pytest
 
 from mlref.core.contract import Contract, parse
 from mlref.core.rows import Array, generate
-from mlref.evaluation.behaviour import check, sweep
+from mlref.evaluation.behaviour import check, grid, sweep
 from tests.fakes import CONTRACT, CONTRACT_TEXT, WEIGHTS, linear
 
 ROWS = generate(CONTRACT, 20, seed=1)
@@ -113,7 +113,7 @@ def test_every_promise_is_checked_in_the_order_of_the_contract_and_changes_no_ro
 
 
 @pytest.mark.parametrize(
-    ("place", "grid"),
+    ("place", "values"),
     [
         (0, np.linspace(20, 300, 11).tolist()),
         (1, [1, 2, 3, 4, 5, 6, 7, 8]),
@@ -122,11 +122,10 @@ def test_every_promise_is_checked_in_the_order_of_the_contract_and_changes_no_ro
     ],
     ids=["number", "integer", "category", "number without an expected range"],
 )
-def test_a_sweep_takes_a_column_through_its_values(place: int, grid: list[float]) -> None:
+def test_a_sweep_takes_a_column_through_its_values(place: int, values: list[float]) -> None:
     """And nothing else changes: the answers of a linear model are parallel lines."""
-    values, curves = sweep(CONTRACT.features[place], place, linear, ROWS)
-    assert values.tolist() == pytest.approx(grid)
-    assert curves.shape == (len(ROWS), len(grid))
-    assert curves - curves[:, [0]] == pytest.approx(
-        np.tile(WEIGHTS[place] * (values - values[0]), (len(ROWS), 1))
-    )
+    column = CONTRACT.features[place]
+    assert grid(column).tolist() == pytest.approx(values)
+    curves = sweep(column, place, linear, ROWS)
+    rise = WEIGHTS[place] * (np.array(values) - values[0])
+    assert curves - curves[:, [0]] == pytest.approx(np.tile(rise, (len(ROWS), 1)))

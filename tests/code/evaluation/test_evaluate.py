@@ -1,4 +1,4 @@
-"""Stage 7: the bundle on the held-out rows."""
+"""Stage 7: the bundle on the test set."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from mlref.core.settings import Bootstrap
 from mlref.core.storage import Project, digest, read_json, write_json
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_parquet
 from mlref.evaluation import evaluate
-from mlref.evaluation.evaluate import baseline_predictions, check_disjoint, ladder, measure
+from mlref.evaluation.evaluate import baseline_predictions, check_disjoint, compare_simpler, measure
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import RENTS_TEXT, rents
 
@@ -27,13 +27,13 @@ def out_of_fold(**models: float) -> pd.DataFrame:
     return pd.DataFrame({"actual": actual} | noise)
 
 
-def test_the_ladder_compares_with_every_simpler_candidate_and_says_when_it_cannot_tell() -> None:
+def test_the_model_is_compared_with_every_simpler_candidate_and_says_when_it_cannot_tell() -> None:
     table = out_of_fold(mean=30, line=10, chosen=2, trees=1)
-    found = ladder(CONTRACT, table, "chosen", SETTINGS)
+    found = compare_simpler(CONTRACT, table, "chosen", SETTINGS)
     assert list(found) == ["mean", "line"]
     assert all(interval["upper"] < 0 for interval in found.values())
-    assert ladder(CONTRACT, table, "mean", SETTINGS) == {}
-    equal = ladder(CONTRACT, out_of_fold(one=10, other=10), "other", SETTINGS)
+    assert compare_simpler(CONTRACT, table, "mean", SETTINGS) == {}
+    equal = compare_simpler(CONTRACT, out_of_fold(one=10, other=10), "other", SETTINGS)
     assert equal["one"]["lower"] < 0 < equal["one"]["upper"]
 
 
@@ -71,8 +71,7 @@ def test_evaluating_twice_gives_equal_files(project: Project) -> None:
     paths = [project.metrics, project.summary, *project.plots.iterdir()]
     paths += project.pictures.iterdir()
     before = {path: path.read_bytes() for path in paths}
-    assert {path.stem for path in paths} >= {"predictions", "learning_curve", "effects"}
-    assert evaluate.run(project).endswith("on 30 held-out rows")
+    assert evaluate.run(project).endswith("] on the 30 rows of the test set")
     assert {path: path.read_bytes() for path in paths} == before
 
 
@@ -111,7 +110,7 @@ def test_the_metrics_name_the_bundle_and_the_rows_and_features_are_valued_on_tra
     assert after["r2"] == {"value": None, "lower": None, "upper": None}
 
 
-def test_the_predictions_and_the_worst_of_them_are_those_of_the_held_out_rows(
+def test_the_predictions_and_the_worst_of_them_are_those_of_the_test_set(
     trained: Project,
 ) -> None:
     """Largest error first, without features: people's records do not belong in a report."""

@@ -94,7 +94,7 @@ def test_equal_groups_differ_by_what_chance_makes_of_them() -> None:
     ("column", "rows", "reason"),
     [
         ("rooms", 150, "The contract has no slice of it."),
-        ("heating", 20, "It has no two groups of 15 held-out rows and more."),
+        ("heating", 20, "It has no two groups of 15 rows and more in the test set."),
     ],
 )
 def test_a_column_that_cannot_be_compared_says_why(column: str, rows: int, reason: str) -> None:

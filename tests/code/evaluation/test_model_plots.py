@@ -1,17 +1,26 @@
 """Pictures of the model itself."""
 
-import pandas as pd
+from typing import Any
+
+import numpy as np
 import pytest
 
-from mlref.core.rows import Array, generate
+from mlref.core.settings import Evaluate
+from mlref.data.tables import encode
 from mlref.evaluation import model_plots, plots
-from mlref.evaluation.curves import effects
+from mlref.training.candidates import build
 from tests.code.evaluation.test_plots import colours, interval, texts
-from tests.fakes import CONTRACT, linear
+from tests.fakes import CONTRACT
+from tests.projects import rents
 
 TARGET = CONTRACT.target
+SETTINGS = Evaluate(seed=0, resamples=200, confidence=0.95, folds=3, smallest_slice=15)
+ROWS = encode(CONTRACT, rents(90))
 
-PROFILE = {"columns": {name: {"quantiles": {"0.5": 2.0}} for name in CONTRACT.names}}
+
+def fitted(name: str = "ridge", **parameters: Any) -> Any:
+    """A candidate fitted on all rows."""
+    return build(CONTRACT, name, parameters, 0).fit(*ROWS)
 
 
 def test_the_most_needed_feature_stands_on_top() -> None:
@@ -22,62 +31,64 @@ def test_the_most_needed_feature_stands_on_top() -> None:
     assert [label.get_text() for label in at.get_yticklabels()] == ["much", "little", "harm"]
     assert colours(at) == [plots.ORANGE, plots.BLUE, plots.ORANGE]
     assert "Features that would be missed with confidence: 1 of 3" in texts(figure)
-
-
-def test_a_single_feature_that_cannot_be_left_out_gives_an_empty_picture() -> None:
-    """And no error."""
     assert "Features that would be missed with confidence: 0 of 0" in texts(
         model_plots.features({}, TARGET)
     )
 
 
-def test_the_strongest_effect_comes_first_and_is_named() -> None:
-    """Each feature has a plot with its title and unit; categories have their values."""
-    table = effects(CONTRACT, linear, generate(CONTRACT, 20, seed=0))
-    figure = model_plots.effects(table, CONTRACT, PROFILE)
-    labels = [at.get_xlabel() for at in figure.axes]
-    assert labels == ["Area (m²)", "Rooms", "Balcony", "Heating"]
-    written = texts(figure)
-    assert "Area moves the prediction most: by 2800 over its usual values" in written
-    assert {"gas", "oil", "wood", "mean prediction: Rent (euro)"} <= written
+def test_effects_are_drawn_over_usual_values_the_most_needed_feature_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each with its title and unit; categories by their values; the weakest are left out."""
+    worth = {name: interval(value, 1) for value, name in enumerate(reversed(CONTRACT.names))}
+    monkeypatch.setattr(model_plots, "STRONGEST", 3)
+    figure = model_plots.effects(CONTRACT, fitted(), ROWS[0], worth)
+    area, rooms, heating = figure.axes
+    assert [at.get_xlabel() for at in figure.axes] == ["Area (m²)", "Rooms", "Heating"]
+    assert (area.lines[0].get_xdata()[[0, -1]].tolist()) == [20, 300]
+    assert rooms.lines[0].get_xdata().tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [text.get_text() for text in heating.get_xticklabels()] == ["gas", "oil", "wood"]
+    assert "mean prediction: Rent (euro)" in texts(figure)
+    monkeypatch.undo()
+    assert len(model_plots.effects(CONTRACT, fitted(), ROWS[0], {}).axes) == 4
 
 
-def test_of_many_features_the_strongest_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The weak ones are left out."""
-
-    def _rooms(rows: Array) -> Array:
-        return 1000 * rows[:, 1]
-
-    monkeypatch.setattr(model_plots, "STRONGEST", 1)
-    table = effects(CONTRACT, _rooms, generate(CONTRACT, 20, seed=0))
-    figure = model_plots.effects(table, CONTRACT, PROFILE)
-    assert [at.get_xlabel() for at in figure.axes] == ["Rooms"]
+def scores(figure: Any) -> list[list[float]]:
+    """Heights of the two lines, of rows fitted on and of the fold left out."""
+    return [list(line.lines[0].get_ydata()) for line in figure.axes[0].containers]
 
 
-@pytest.mark.parametrize(("last", "change"), [(40.0, "-10"), (51.5, "+2")])
-def test_the_learning_curve_says_what_the_later_rows_brought(last: float, change: str) -> None:
-    """Also when it was nothing."""
-    table = pd.DataFrame({
-        "rows": [10, 20, 30, 40], "fitted": [1.0, 2, 3, 4],
-        "unseen": [60.0, 50, 45, last], "deviation": [1.0] * 4,
-    })  # fmt: skip
-    title = f"From 20 to 40 rows the error of unseen rows changes by {change}"
-    assert title in texts(model_plots.learning_curve(table, TARGET))
+def test_a_model_that_can_learn_learns_from_more_rows_in_any_order() -> None:
+    """A file is often sorted; its first fifth would be the cheapest homes."""
+    order = np.argsort(ROWS[1])
+    model = fitted("gradient_boosting", n_estimators=20)
+    rows, target = ROWS[0][order], ROWS[1][order]
+    figure = model_plots.learning_curve(CONTRACT, model, rows, target, SETTINGS)
+    seen, unseen = scores(figure)
+    assert unseen[-1] < unseen[0] < 2 * TARGET_SPREAD
+    assert all(one < other for one, other in zip(seen, unseen, strict=True))
+    assert {"rows fitted on", "RMSE: Rent (euro)"} <= texts(figure)
 
 
-def test_the_path_names_its_strongest_terms_and_says_what_the_choice_costs() -> None:
-    """The others are grey."""
-    table = pd.DataFrame(
-        [
-            (alpha, rmse, 1.0, f"t{term}", term / alpha)
-            for alpha, rmse in ((0.1, 50.0), (1.0, 52.0), (10.0, 70.0))
-            for term in range(9)
-        ],
-        columns=["alpha", "error", "deviation", "term", "coefficient"],
-    )
-    figure = model_plots.regularisation_path(table, 1.0, TARGET)
-    written = texts(figure)
-    assert "At the chosen penalty the error is 2 above the lowest of the path" in written
-    assert {text for text in written if text.startswith("t")} == {f"t{n}" for n in range(3, 9)}
-    drawn = [str(line.get_color()) for line in figure.axes[1].lines]
-    assert drawn.count(plots.GREY) == 5  # three weak terms, the chosen penalty and the zero line
+TARGET_SPREAD = ROWS[1].std()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("ridge", {"alpha": 0.1}), ("elastic_net_interactions", {"alpha": 1.0, "l1_ratio": 0.9})],
+)
+def test_a_large_penalty_harms_and_the_chosen_one_is_marked(
+    name: str, parameters: dict[str, Any]
+) -> None:
+    """Also inside a nested pipeline."""
+    figure = model_plots.validation_curve(CONTRACT, fitted(name, **parameters), *ROWS, SETTINGS)
+    assert figure
+    assert scores(figure)[1][-1] > 2 * min(scores(figure)[1])
+    marks = [set(line.get_xdata()) for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert marks == [{parameters["alpha"]}]
+
+
+@pytest.mark.parametrize("name", ["mean", "gradient_boosting"])
+def test_a_model_without_a_penalty_has_no_validation_curve(name: str) -> None:
+    """Boosting has an `alpha`, of another meaning."""
+    assert model_plots.validation_curve(CONTRACT, fitted(name), *ROWS, SETTINGS) is None

@@ -53,7 +53,7 @@ def test_values_outside_their_interval_are_counted() -> None:
     })  # fmt: skip
     metrics = {"coverage": {"value": 2 / 3, "promised": 0.9}}
     written = texts(plots.predicted_vs_actual(table, metrics, TARGET))
-    assert "67% of 3 held-out values lie in their 90% interval" in written
+    assert "67% of the 3 values of the test set lie in their 90% interval" in written
     assert {"inside (2)", "outside (1)", "actual: Rent (euro)"} <= written
 
 

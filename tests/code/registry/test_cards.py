@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mlref.bundle.store import Store
+from mlref.core.digits import interval
 from mlref.core.errors import MlrefError
-from mlref.core.numbers import interval
 from mlref.core.storage import Project, read_json, write_json
 from mlref.registry.cards import LIMIT, brief, cards, write
 from tests.fakes import CONTRACT, CONTRACT_TEXT

@@ -10,8 +10,8 @@ import pytest
 
 from mlref.bundle.store import Store
 from mlref.core import settings
+from mlref.core.digits import interval
 from mlref.core.errors import MlrefError
-from mlref.core.numbers import interval
 from mlref.core.storage import Project
 from mlref.evaluation.compare import score_difference
 from mlref.registry.compare import compare

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from mlref.bundle.store import Store
-from mlref.core.numbers import interval
+from mlref.core.digits import interval
 from mlref.core.storage import Project
 from mlref.registry import audit, tables
 

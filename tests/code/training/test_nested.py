@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit, cross_
 from mlref.core.rows import Array, generate
 from mlref.core.settings import Tune
 from mlref.training.candidates import build
-from mlref.training.nested import Nested, Scores, deal, fit, gather, nest, parts, plain
+from mlref.training.nested import Data, Found, Result, deal, fit, gather, nest, parts
 from tests.fakes import CONTRACT, linear
 
 ROWS = generate(CONTRACT, 40, seed=3)
@@ -24,18 +24,19 @@ def settings(**changed: Any) -> Tune:
     return Tune(**small | changed, candidates={"mean": {}})
 
 
-def scores(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Scores:
+def scores(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Found:
     """All fits of a candidate on the rows of this file."""
     turned = settings(**changed)
     folds = deal(turned, len(target))
-    work = parts(name, tried, turned, len(tried) > 1)
-    found = ((part, fit(part, CONTRACT, 0, ROWS, target, folds)) for part in work)
-    return gather(found, len(tried), folds)
+    work = parts(turned, len(tried) > 1)
+    data = Data(CONTRACT, ROWS, target, folds, seed=0)
+    return gather(work, [fit(name, tried, part, data) for part in work], folds)
 
 
-def quoted(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Nested:
+def quoted(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Result:
     """A candidate as it is quoted."""
-    return nest(scores(name, tried, target, **changed), deal(settings(**changed), len(target)))
+    folds = deal(settings(**changed), len(target))
+    return nest(tried, *scores(name, tried, target, **changed), folds)
 
 
 def test_rows_are_dealt_evenly_and_anew_in_each_round() -> None:
@@ -49,8 +50,8 @@ def test_rows_are_dealt_evenly_and_anew_in_each_round() -> None:
 
 def test_nesting_takes_a_fit_for_each_pair_of_folds_and_only_where_there_is_a_choice() -> None:
     """Four folds and six pairs, in each of two rounds."""
-    assert len(parts("ridge", RIDGES, settings(), choice=True)) == 2 * (4 + 6)
-    assert len(parts("ridge", RIDGES[:1], settings(), choice=False)) == 2 * 4
+    assert len(parts(settings(), choice=True)) == 2 * (4 + 6)
+    assert len(parts(settings(), choice=False)) == 2 * 4
 
 
 def test_a_single_setting_is_predicted_as_scikit_learn_would() -> None:
@@ -110,7 +111,7 @@ def test_every_row_is_predicted_by_models_that_have_not_seen_it() -> None:
 def test_a_pair_of_folds_is_scored_on_each_of_them() -> None:
     """With models that have seen neither: their mean is of the other two folds."""
     target = deal(settings(repeats=1), 40)[0] * 10.0
-    errors = scores("mean", [{}, {}], target, repeats=1).errors[0, 0]
+    errors = scores("mean", [{}, {}], target, repeats=1)[0][0, 0]
     values = np.arange(4) * 10.0
     for k in range(4):
         for j in range(4):
@@ -118,13 +119,8 @@ def test_a_pair_of_folds_is_scored_on_each_of_them() -> None:
             assert errors[k, j] == pytest.approx(abs(values[k] - mean))
 
 
-def test_a_draw_goes_to_the_first_setting() -> None:
-    assert quoted("mean", [{}, {}, {}]).chosen.tolist() == [[0] * 4] * 2
-
-
-def test_plain_errors_are_those_of_the_single_folds() -> None:
+def test_a_draw_goes_to_the_first_setting_and_plain_errors_are_of_single_folds() -> None:
     """Neither nested nor mixed with those of pairs."""
-    found = scores("ridge", RIDGES)
-    alone = [scores("ridge", [setting]) for setting in RIDGES]
-    assert plain(found) == pytest.approx(np.concatenate([plain(one) for one in alone]), rel=1e-9)
-    assert found.predictions == pytest.approx(np.concatenate([one.predictions for one in alone]))
+    assert quoted("mean", [{}, {}, {}]).chosen.tolist() == [[0] * 4] * 2
+    alone = [quoted("ridge", [setting]).errors for setting in RIDGES]
+    assert quoted("ridge", RIDGES).plain == pytest.approx(np.array(alone), rel=1e-9)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from mlref.core.contract import Column
 
 
-def places(scale: float, figures: int) -> int:
+def places(scale: float, significant: int) -> int:
     """Decimal places that show a number as large as ``scale`` with so many significant digits."""
-    return max(0, figures - 1 - math.floor(math.log10(scale))) if scale else 0
+    return max(0, significant - 1 - math.floor(math.log10(scale))) if scale else 0
 
 
 def digits(target: Column) -> int:
