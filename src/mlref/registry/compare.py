@@ -69,9 +69,10 @@ def _differing(runs: list[Run]) -> tuple[Table, str]:
     cells = {name: [text(run[name]) for run in runs] for name in names}
     cells = {name: row for name, row in cells.items() if set(row) != {"-"}}
     rows = [[name, *row] for name, row in cells.items() if len(set(row)) > 1]
-    head, ids = (["", *(run[key][:40] for run in runs)] for key in ("run_name", "run_id"))
+    ids = ["run_id", *(run["run_id"][:8] for run in runs)]
+    head = ["", *(run["run_name"] for run in runs)]
     equal = f"Equal in all: {len(cells) - len(rows)} parameters and metrics."
-    return (head, [["run_id", *ids[1:]], *rows]), equal
+    return (head, [ids, *rows]), equal
 
 
 def _predictions(project: Project, run: Run) -> pd.DataFrame:

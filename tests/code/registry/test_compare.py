@@ -33,7 +33,7 @@ def test_two_models_stand_side_by_side_with_their_paired_difference(two: Project
     (head, rows), sentences = compare(two, ["1", "challenger"])
     assert head == ["", *(f"{r['model']} {r['digest'][:8]}" for r in (first, second))]
     table = {row[0]: row[1:] for row in rows}
-    assert table["run_id"] == [first["run_id"], second["run_id"]]
+    assert table["run_id"] == [first["run_id"][:8], second["run_id"][:8]]
     assert table["params.model"] == ["elastic_net", "ridge"]
     assert table["params.l1_ratio"] == ["0.5", "-"]
     assert all(len(set(row[1:])) == 2 for row in rows)
