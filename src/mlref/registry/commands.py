@@ -37,10 +37,7 @@ def register(
     git.check_repository(project)
     if explain or dry_run:
         gate = register.decision(project)
-        if explain:
-            show(table(*tables.explanation(gate), title=f"Verdict: {gate['verdict']}"))
-        else:
-            say(tables.verdict(gate))
+        show(table(*tables.explanation(gate), title=f"Verdict: {gate['verdict']}"))
         if dry_run:
             say("Dry run: nothing is changed.")
             raise typer.Exit(int(gate["verdict"] == "block"))

@@ -120,7 +120,7 @@ def _finite(metrics: Mapping[str, Any]) -> Check:
 
 
 def _is_finite(found: Mapping[str, float | None]) -> bool:
-    ends = [found[end] for end in ("value", "lower", "upper")]
+    ends = [found.get(end) for end in ("value", "lower", "upper")]
     return all(end is not None and math.isfinite(end) for end in ends)
 
 

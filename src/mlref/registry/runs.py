@@ -118,12 +118,11 @@ def resolve(project: Project, runs: pd.DataFrame, references: Sequence[str]) -> 
         word = record["run_id"] if record else reference
         found = runs["run_name"] == word
         if len(word) >= 6:
-            found |= runs["run_id"].str.startswith(word)
-        if found.sum() != 1:
-            names = runs[found]["run_id"] + " (" + runs[found]["run_name"] + ")"
-            raise RunNotFound(word, list(names))
-        (run,) = runs[found].to_dict("records")
-        chosen[run["run_id"]] = {str(key): cell for key, cell in run.items()}
+            found |= runs["run_id"].astype(str).str.startswith(word)
+        matches = runs[found].to_dict("records")
+        if len(matches) != 1:
+            raise RunNotFound(word, [f"{run['run_id']} ({run['run_name']})" for run in matches])
+        chosen[matches[0]["run_id"]] = {str(key): cell for key, cell in matches[0].items()}
     return list(chosen.values())
 
 

@@ -75,8 +75,8 @@ def search(
                 raise
             reason = str(error).splitlines()[0].removeprefix("INVALID_PARAMETER_VALUE: ")
             raise MlrefError(f"MLflow cannot read this search: {reason}\n  {EXAMPLE}") from error
-    found["parent"] = found.get(f"tags.{PARENT}")
-    return found.rename(columns={"tags.mlflow.runName": "run_name"})
+    named = {"run_name": "tags.mlflow.runName", "parent": f"tags.{PARENT}"}
+    return found.assign(**{name: found.get(tag) for name, tag in named.items()})
 
 
 def text(project: Project, run_id: str, artifact: str) -> str | None:

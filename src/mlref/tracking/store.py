@@ -19,6 +19,7 @@ SQLITE = "sqlite:///"
 ARTIFACTS = "mlref:/mlartifacts"
 """Address of artefacts that says nothing of the clone's place, so that it can be moved or copied."""
 CHOSEN = "MLFLOW_TRACKING_URI"
+MEMORY = "mlflow.db.checked"
 DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -115,7 +116,7 @@ def unchanged(project: Project, *pointers: Path) -> bool:
     So MLflow need not be imported to look. A server is taken at its word.
     """
     files = [path for path in (database(project), *pointers) if path]
-    memory = _memory(project)
+    memory = project.root / MEMORY
     return all(path.is_file() for path in (memory, *files)) and (
         memory.stat().st_mtime_ns >= max(path.stat().st_mtime_ns for path in files)
     )
@@ -123,8 +124,4 @@ def unchanged(project: Project, *pointers: Path) -> bool:
 
 def remember(project: Project) -> None:
     """Keep in mind that the store holds what it should."""
-    _memory(project).touch()
-
-
-def _memory(project: Project) -> Path:
-    return project.root / "mlflow.db.checked"
+    (project.root / MEMORY).touch()

@@ -136,6 +136,14 @@ def test_a_run_that_is_not_there_is_refused(reference: str, two: Project) -> Non
         runs.resolve(two, tracking.search(two), [reference])
 
 
+def test_where_nothing_was_deleted_there_is_nothing_to_restore(
+    two: Project, opened: Project
+) -> None:
+    for project in (two, opened):
+        with pytest.raises(RunNotFound):
+            runs.restore(project, ["mean 00"], yes)
+
+
 def test_a_name_of_two_runs_is_refused_with_their_ids(two: Project) -> None:
     with pytest.raises(RunNotFound, match=r"names 2 runs(?s:.*)\w{32} \(mean 00\)"):
         runs.resolve(two, tracking.search(two), ["mean 00"])
