@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mlref.bundle.store import Store
-from mlref.core.errors import EnvironmentFault, MlrefError, ModelNotFound, NotReproduced
+from mlref.core.errors import MlrefError, ModelNotFound, NotReproduced
 from mlref.core.storage import Project, digest, read_json
 from mlref.registry.lineage import describe, verify
 from mlref.tracking.run_log import libraries
@@ -258,24 +258,3 @@ def test_a_stage_that_fails_says_so_in_its_own_words(
     with pytest.raises(MlrefError, match="^The commit's stage ingest failed here: no such option"):
         verify(project, planted, print)
     assert list(Path(tempfile.gettempdir()).iterdir()) == []
-
-
-def test_the_temporary_folder_goes_also_when_somebody_interrupts(
-    project: Project, model: dict[str, Any]
-) -> None:
-    def interrupt(line: str) -> None:
-        if line == "split done":
-            assert list(Path(tempfile.gettempdir()).iterdir()) != []
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        verify(project, model, interrupt)
-    assert list(Path(tempfile.gettempdir()).iterdir()) == []
-
-
-def test_without_git_it_says_that_git_cannot_be_started(
-    project: Project, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(project.root))
-    with pytest.raises(EnvironmentFault, match="`git` cannot be started"):
-        verify(project, model, print)
