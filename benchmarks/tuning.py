@@ -53,12 +53,12 @@ train.run(project)
 tuning, frame = read_json(project.tuning), read_parquet(project.train)
 model = skops.io.load(project.model, trusted=TRUSTED)
 run_log.publish(project, contract, run_log.RunLog(
-    fingerprint="benchmark", digest=digest(project.model), model=model, trusted=TRUSTED,
+    fingerprint="benchmark", model=model, trusted=TRUSTED,
     example=encode(contract, frame)[0][:1], parameters=tuning["parameters"],
     metrics={"cv_rmse": tuning["candidates"][tuning["model"]]["rmse"]},
-    tags={"model": tuning["model"], "summary": ""}, trials=tuning["trials"],
+    tags={"model": tuning["model"], "digest": digest(project.model)}, trials=tuning["trials"],
     datasets={"training": (project.train, frame, digest(project.train))},
-    artifacts={"": [project.tuning]}, card="",
+    artifacts={"": [project.tuning]}, card="", registered=[],
 ))
 """
 THEIRS = """

@@ -68,16 +68,13 @@ def earlier_champion(store: Store) -> str | None:
 
     A rollback takes back a promotion, so that the one after it goes back a step further.
     """
-    champion, reigns = store.alias("champion"), list[str]()
     moves = [entry for entry in read(store) if entry["action"] in ("promote", "rollback")]
-    if moves and moves[-1]["digest"] != champion:  # noted, and then a crash came
+    if moves and moves[-1]["digest"] != store.alias("champion"):  # noted, and then a crash came
         moves.pop()
+    reigns: list[str] = []
     for move in moves:
-        before, after = move["from"], move["digest"]
-        reigns += [before] if before and before not in reigns[-1:] else []
         if move["action"] == "rollback":
-            while len(reigns) > 1 and reigns[-1] != after:
-                reigns.pop()
-        elif after not in reigns[-1:]:
-            reigns.append(after)
-    return reigns[-2] if len(reigns) > 1 and reigns[-1] == champion else None
+            del reigns[-1:]
+        elif move["digest"] not in reigns[-1:]:
+            reigns.append(move["digest"])
+    return reigns[-2] if len(reigns) > 1 else None

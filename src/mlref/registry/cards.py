@@ -87,12 +87,7 @@ def _render(name: str, known: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
-        "interval": interval,
-        "number": number,
-        "percent": _percent,
-        "cell": _cell,
-    }
+    environment.filters |= dict(interval=interval, number=number, percent=_percent, cell=_cell)
     environment.globals |= {"titles": TITLES, "warning": warning}
     try:
         return environment.get_template(f"{name}.jinja").render(known)

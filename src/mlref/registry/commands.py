@@ -1,8 +1,6 @@
 """Commands that register, promote and inspect models and runs."""
 
-import datetime
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,8 +30,6 @@ def register(
 
     Example:  mlref register --explain --dry-run
     """
-    from rich.text import Text
-
     from mlref.core.errors import GateBlocked
     from mlref.registry import git, register, tables
 
@@ -41,7 +37,7 @@ def register(
     git.check_repository(project)
     if explain or dry_run:
         gate = register.decision(project)
-        show(tables.explanation(gate) if explain else Text(tables.verdict(gate)))
+        show(table(*tables.explanation(gate), title=f"Verdict: {gate['verdict']}"))
         if dry_run:
             say("Dry run: nothing is changed.")
             raise typer.Exit(int(gate["verdict"] == "block"))
@@ -65,7 +61,7 @@ def models() -> None:
     """
     from mlref.registry.tables import models
 
-    show(table(*models(Store(Project.here().store), datetime.datetime.now(datetime.UTC))))
+    show(table(*models(Store(Project.here().store))))
 
 
 @app.command(rich_help_panel="Registry")
@@ -107,7 +103,7 @@ def audit() -> None:
     """
     from mlref.registry.tables import trail
 
-    show(trail(Store(Project.here().store)))
+    show("\n".join(trail(Store(Project.here().store))))
 
 
 @app.command(rich_help_panel="Registry")
@@ -181,13 +177,9 @@ def runs_list(
     from mlref.registry.runs import listing
 
     (head, rows), more = listing(
-        Project.here(), condition, _words(sort), _words(columns), limit, trials, experiment,
-        short=sys.stdout.isatty(),
-    )  # fmt: skip
-    if rows:
-        show(table(head, rows))
-    else:
-        say("No run matches.")
+        Project.here(), condition, _words(sort), _words(columns), limit, trials, experiment
+    )
+    show(table(head, rows) if rows else "No run matches.")
     if more:
         say(f"These are the first {limit}; --limit shows more.")
 

@@ -3,12 +3,12 @@
 import datetime
 from typing import Any
 
-from pydantic import ValidationError
+import pandas as pd
 
 from mlref.bundle.predictor import Predictor, load
 from mlref.bundle.store import Store
 from mlref.core import settings
-from mlref.core.errors import BundleError, DataError, ModelNotFound, RowsRefused
+from mlref.core.errors import BundleError, ModelNotFound, RowsRefused
 from mlref.core.storage import Project, digest, read_json, rounded
 from mlref.data.split import split
 from mlref.data.tables import encode, fingerprint, read_parquet
@@ -24,16 +24,13 @@ def judge(project: Project, store: Store) -> dict[str, Any]:
     contract, knobs = predictor.contract, settings.load(project.params)
     frame, metrics = read_parquet(project.validated), read_json(project.metrics)
     held_out = split(contract, frame, knobs.split)
+    tested, trained = (
+        fingerprint(*encode(contract, frame[rows])) for rows in (held_out, ~held_out)
+    )
     identities = {
         "the bundle": (metrics.get("digest"), predictor.digest),
-        "the test set": (
-            metrics.get("holdout"),
-            fingerprint(*encode(contract, frame[held_out])),
-        ),
-        "the training rows": (
-            predictor.manifest["data"],
-            fingerprint(*encode(contract, frame[~held_out])),
-        ),
+        "the test set": (metrics.get("holdout"), tested),
+        "the training rows": (predictor.manifest["data"], trained),
     }
     champion = against(project, store, predictor, knobs.split)
     decision = decide(metrics, identities, BASELINES, champion, knobs.gate)
@@ -43,41 +40,23 @@ def judge(project: Project, store: Store) -> dict[str, Any]:
 def judge_again(project: Project, store: Store, reference: str) -> dict[str, Any]:
     """Ask the gate about a registered model, against the present champion; as in gate.json.
 
-    Its evaluation is the recorded one. The comparison is made anew on the validated rows of this clone;
-    without them, that of its registration has to do.
+    Its evaluation is the recorded one. The comparison is made anew on the validated rows of this clone.
 
     Raises
     ------
     BundleError, ModelNotFound
         When the model cannot be loaded.
+    DataError
+        When there are no validated rows.
     """
     predictor, record = store.open(reference)
-    champion, then = store.alias("champion"), record["gate"]
-    try:
-        found = against(project, store, predictor, _dealt(record))
-    except DataError:
-        found = Incomparable(
-            "keep", "There are no rows here on which to compare it with the champion."
-        )
-        if then.get("champion") == champion:
-            found = Incomparable(then["verdict"], " ".join(then["reasons"]))
+    champion = against(project, store, predictor, _dealt(record))
     created = datetime.datetime.fromisoformat(record["created"])
     age = (datetime.datetime.now(datetime.UTC) - created) / datetime.timedelta(days=1)
     metrics, limits = record["metrics"], settings.load(project.params).gate
     identities = {"the bundle": (metrics.get("digest"), predictor.digest)}
-    decision = decide(metrics, identities, BASELINES, found, limits, age)
-    return document(decision, predictor.digest, champion)
-
-
-def _dealt(record: dict[str, Any]) -> settings.Split:
-    """With which seed and share a registered model's rows were split."""
-    try:
-        return settings.Split(**record["params"]["split"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise BundleError(
-            f"The record of version {record['version']} does not say which rows it has trained on."
-            " `make train` with its settings registers it again."
-        ) from error
+    decision = decide(metrics, identities, BASELINES, champion, limits, age)
+    return document(decision, predictor.digest, store.alias("champion"))
 
 
 def document(decision: Decision, name: str, champion: str | None) -> dict[str, Any]:
@@ -114,42 +93,47 @@ def against(
     except (BundleError, ModelNotFound) as error:
         reason = f"The champion cannot be loaded, so this model replaces it: {error}"
         return Incomparable("promote", reason)
-    try:
-        learned = _dealt(record)
-    except BundleError as error:
-        return Incomparable("keep", f"It cannot be compared with the champion. {error}")
-    frame, limits = read_parquet(project.validated), settings.load(project.params).gate
-    try:
-        frame = frame[split(challenger.contract, frame, dealt)]
-        features, target = encode(challenger.contract, frame)
-    except (KeyError, RowsRefused):
-        reason = (
-            f"It is of another contract ({challenger.contract.name}) and cannot predict these rows."
+    limits = settings.load(project.params).gate
+    rows = _unseen(challenger, dealt, read_parquet(project.validated))
+    if rows is None:
+        return Incomparable(
+            "block",
+            f"It is of another contract ({challenger.contract.name}) and cannot predict these rows.",
         )
-        return Incomparable("block", reason)
-    try:
-        unseen = split(champion.contract, frame, learned)
-        rows, _ = encode(champion.contract, frame[unseen])
-        same = champion.contract.target.name == challenger.contract.target.name
-    except (KeyError, RowsRefused):
-        same = False
-    if not same:
-        reason = (
+    rows = _unseen(champion, _dealt(record), rows)
+    if rows is None or champion.contract.target.name != challenger.contract.target.name:
+        return Incomparable(
+            "promote",
             f"The champion is of another contract ({champion.contract.name}) and cannot predict these"
-            " rows, so this model replaces it."
+            " rows, so this model replaces it.",
         )
-        return Incomparable("promote", reason)
     if len(rows) < limits.smallest_holdout:
-        reason = (
+        return Incomparable(
+            "keep",
             f"Only {len(rows)} rows have been seen by neither it nor the champion; at least"
-            f" {limits.smallest_holdout} are needed to compare them."
+            f" {limits.smallest_holdout} are needed to compare them.",
         )
-        return Incomparable("keep", reason)
-    features = features[unseen]
+    features, target = encode(challenger.contract, rows)
+    theirs, _ = encode(champion.contract, rows)
     return compare(
-        target[unseen],
+        target,
         challenger.predict(features).value,
-        champion.predict(rows).value,
+        champion.predict(theirs).value,
         dict(slices(challenger.contract, features)),
         limits,
     )
+
+
+def _dealt(record: dict[str, Any]) -> settings.Split:
+    """With which seed and share a registered model's rows were split."""
+    return settings.Split(**record["params"]["split"])
+
+
+def _unseen(model: Predictor, dealt: settings.Split, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """The rows that a model has not trained on; None where its contract does not accept them."""
+    try:
+        rows = frame[split(model.contract, frame, dealt)]
+        encode(model.contract, rows)
+    except (KeyError, RowsRefused):
+        return None
+    return rows

@@ -7,13 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 from mlref.core import settings
 from mlref.core.digits import interval, number
-from mlref.core.errors import MlrefError
 from mlref.evaluation.compare import Comparison
 from mlref.evaluation.metrics import Interval
 
 Verdict = Literal["promote", "keep", "block"]
-NEEDED = ("coverage", "digest", "holdout", "ladder", "promises", "rmse", "rows")
-"""Keys of metrics.json that the gate reads."""
 POWER = 0.8
 """Probability with which the number of rows that is advised would show the difference."""
 
@@ -69,19 +66,11 @@ def decide(
         be compared; or None where there is no champion.
     age : float, optional
         Days since the evaluation, where it was not made just now.
-
-    Raises
-    ------
-    MlrefError
-        When the metrics lack a key.
     """
-    if lacking := sorted(set(NEEDED) - set(metrics)):
-        raise MlrefError(
-            f"The evaluation has no {', '.join(lacking)}: it was made by an earlier version of mlref."
-            " Run `make train`."
-        )
-    sound = [_evaluated(identities), _enough_rows(metrics["rows"], limits), _finite(metrics)]
-    if (refused := conclude(sound)).verdict != "promote":  # there are no metrics to ask about
+    if (evaluated := _evaluated(identities)).verdict != "promote":
+        return conclude([evaluated])  # there are no metrics to ask about
+    sound = [evaluated, _enough_rows(metrics["rows"], limits), _finite(metrics)]
+    if (refused := conclude(sound)).verdict != "promote":
         return refused
     checks = [*_simpler(metrics["ladder"], baselines), _promises(metrics)]
     checks += [_coverage(metrics["coverage"]), _champion(champion, limits)]
@@ -122,10 +111,9 @@ def _enough_rows(rows: int, limits: settings.Gate) -> Check:
 
 
 def _finite(metrics: Mapping[str, Any]) -> Check:
-    found = {name: item for name, item in metrics.items() if isinstance(item, dict)}
-    found = {name: item for name, item in found.items() if "value" in item}
-    found |= {f"the difference from {name}": item for name, item in metrics["ladder"].items()}
-    broken = {name: item for name, item in found.items() if not _is_finite(item)}
+    found = dict(metrics) | {f"the difference from {n}": it for n, it in metrics["ladder"].items()}
+    found = {name: it for name, it in found.items() if isinstance(it, dict) and "value" in it}
+    broken = {name: it for name, it in found.items() if not _is_finite(it)}
     good = "All metrics are finite numbers."
     bad = f"The evaluation gave no finite number for {', '.join(broken)}."
     return _passed("finite", not broken, good, bad, broken)
@@ -186,27 +174,30 @@ def _champion(found: Comparison | Incomparable | None, limits: settings.Gate) ->
     figures = {**difference, "rows": found.rows, "smallest_gain": least}
     where = f"on {found.rows} rows that neither has trained on"
     gain = f"{number(least)} ({limits.smallest_gain:.1%})"
+    verdict: Verdict = "keep"
     if difference["lower"] > 0:
+        verdict = "block"
         reason = f"It is worse than the champion by {interval(difference)} RMSE {where}."
-        return Check(name, "block", reason, figures)
-    if difference["lower"] == difference["upper"] == 0:
-        return Check(name, "keep", "It predicts the same as the champion.", figures)
-    if difference["upper"] < 0:
-        good = f"It beats the champion by {interval(difference, -1)} RMSE {where}."
-        bad = (
-            f"It beats the champion by only {interval(difference, -1)} RMSE {where}; the smallest gain"
-            f" that counts is {gain}."
+    elif difference["lower"] == difference["upper"] == 0:
+        reason = "It predicts the same as the champion."
+    elif difference["upper"] < 0 and -difference["value"] >= least:
+        verdict = "promote"
+        reason = f"It beats the champion by {interval(difference, -1)} RMSE {where}."
+    elif difference["upper"] < 0:
+        reason = (
+            f"It beats the champion by only {interval(difference, -1)} RMSE {where}; the smallest"
         )
-        return _passed(name, -difference["value"] >= least, good, bad, figures, "keep")
-    reason = (
-        f"The test set cannot tell it from the champion at n = {found.rows}: the difference in RMSE is"
-        f" {interval(difference)}"
-    )
-    if least:
-        need = _rows_needed(found, least, limits.confidence)
-        reason += f"; to see one of {gain} would need about {need} rows"
-        figures["rows_needed"] = need
-    return Check(name, "keep", f"{reason}.", figures)
+        reason += f" gain that counts is {gain}."
+    else:
+        reason = (
+            f"The test set cannot tell it from the champion at n = {found.rows}: the difference in"
+        )
+        reason += f" RMSE is {interval(difference)}"
+        if least:
+            need = figures["rows_needed"] = _rows_needed(found, least, limits.confidence)
+            reason += f"; to see one of {gain} would need about {need} rows"
+        reason += "."
+    return Check(name, verdict, reason, figures)
 
 
 def _rows_needed(found: Comparison, least: float, confidence: float) -> int:

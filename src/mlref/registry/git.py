@@ -69,9 +69,7 @@ def warning(record: dict[str, object]) -> str:
     return ""
 
 
-if (
-    __name__ == "__main__"
-):  # before the stages, which DVC would refuse to run for a reason of its own
+if __name__ == "__main__":  # before the stages, which DVC would refuse to run for its own reason
     try:
         check_repository(Project.here())
     except MlrefError as refusal:

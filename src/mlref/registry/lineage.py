@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import yaml
 from mlref.bundle.store import ALIASES, Store
 from mlref.core import config
 from mlref.core.errors import EnvironmentFault, MlrefError, NotReproduced, SettingsError
-from mlref.core.storage import Project, digest, read_json, rounded
+from mlref.core.storage import Project, digest, read_json, rounded, write_bytes
 from mlref.registry.git import DIRTY, git, warning
 from mlref.tracking.run_log import libraries
 
@@ -46,7 +45,7 @@ def describe(store: Store, reference: str) -> dict[str, Any]:
         "commit": record["commit"],
         "data": record["data"],
         "contract": record["contract"],
-        "params": record.get("params", {}),  # records of mlref 0.1 have none
+        "params": record["params"],
         "packages": record["libraries"],
     }
     return known | ({"warning": doubt} if (doubt := warning(record)) else {})
@@ -74,20 +73,23 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
     MlrefError
         When a stage of the commit fails with the packages that are installed now.
     """
-    commit = model["commit"]
-    version = f"Version {model['version']}"
+    version, commit = f"Version {model['version']}", model["commit"]
     if reason := _no_checkout(project, commit):
         what = f"{version} cannot be trained again: {reason}. Its inputs beside the files that are here"
         raise NotReproduced(what, list(compare(model, project)))
     with tempfile.TemporaryDirectory(prefix="mlref-lineage-") as folder:
         clone = _check_out(project, commit, Path(folder) / "clone")
         report(f"checked out {commit[:12]}")
-        _give_raw_table(project, clone)
-        for name, command in _stages(clone):
+        changed = _edited_table(project)
+        if not changed:
+            _give_raw_table(project, clone, commit)
+        # DVC would hand back what it has stored, so the stages run without it.
+        for name, stage in yaml.safe_load((clone.root / "dvc.yaml").read_bytes())["stages"].items():
+            if changed:
+                raise NotReproduced(f"{version} is not reproduced: its data have changed", changed)
             if not (clone.raw if name == "ingest" else clone.bundle).exists():
-                report(_run_stage(clone, name, command))
-            if name == "ingest" and (lines := _changed_table(clone)):
-                raise NotReproduced(f"{version} is not reproduced: its data have changed", lines)
+                report(_run_stage(clone, name, stage["cmd"]))
+            changed = _edited_table(clone)
         again = digest(clone.bundle / "MANIFEST.json")
         if again != model["bundle"]:
             lines = list(compare(model, clone))
@@ -115,7 +117,7 @@ def compare(model: dict[str, Any], project: Project) -> Iterator[str]:
             if before.get(name) != now.get(name)
         ]
         if kind == "data":
-            changed += _changed_table(project)
+            changed += _edited_table(project)
         yield from changed or [f"{kind}{SAME}"]
 
 
@@ -141,61 +143,37 @@ def _no_checkout(project: Project, commit: str | None) -> str | None:
 
 def _check_out(project: Project, commit: str, folder: Path) -> Project:
     """A clone that borrows the objects of this one, so that nothing here is written."""
-    origin = str(project.root)
-    for where, *words in (
-        (project.root, "clone", "--quiet", "--shared", "--no-checkout", origin, str(folder)),
-        (folder, "checkout", "--quiet", "--detach", commit),
+    root, clone = str(project.root), str(folder)
+    for words in (
+        ("clone", "--quiet", "--shared", "--no-checkout", root, clone),
+        ("-C", clone, "checkout", "--quiet", "--detach", commit),
     ):
-        done = git(where, *words)
+        done = git(project.root, *words)
         if done.returncode:
-            reason = RuntimeError(done.stderr.strip())
+            reason = RuntimeError(done.stderr)
             raise EnvironmentFault(f"commit {commit} cannot be checked out", reason)
     return Project(folder)
 
 
-def _give_raw_table(project: Project, clone: Project) -> None:
-    """Copy the commit's raw table into its clone; where it is not to be had, the clone ingests it.
+def _give_raw_table(project: Project, clone: Project, commit: str) -> None:
+    """Copy the commit's raw table from DVC's cache or remote; where neither has it, the clone ingests it."""
+    import dvc.api
+    from dvc.exceptions import DvcException
 
-    The table that is here counts when it is the commit's, or when no stage has written it so: then
-    somebody has changed it, and that has to be said. That of another commit does not count; the
-    commit's own may be in the cache of DVC.
-    """
-    wanted, here = _locked(clone), _md5(project.raw)
-    cached = project.root / ".dvc" / "cache" / "files" / "md5" / wanted[:2] / wanted[2:]
-    edited = here is not None and here != _locked(project)
-    table = project.raw if edited or here == wanted else cached
-    if table.is_file():
-        clone.raw.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(table, clone.raw)
+    path, root = project.show(project.raw), str(project.root)
+    with contextlib.suppress(DvcException, OSError):
+        write_bytes(clone.raw, dvc.api.read(path, repo=root, rev=commit, mode="rb"))
 
 
-def _changed_table(project: Project) -> list[str]:
+def _edited_table(project: Project) -> list[str]:
     """A line when the raw table is not the one of dvc.lock; the training rows alone would not show it."""
-    wanted, found = _locked(project), _md5(project.raw)
-    if not (wanted and found) or wanted == found:
+    path = project.show(project.raw)
+    if not (project.raw.is_file() and project.lock.is_file()):
         return []
-    return [f"data: MD5 of {project.show(project.raw)}: recorded {wanted}, now {found}"]
-
-
-def _md5(path: Path) -> str | None:
-    """The name that DVC gives to a file's content; None where there is no file."""
-    return hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def _locked(project: Project) -> str:
-    """MD5 of the raw table in dvc.lock; empty where it has none."""
-    with contextlib.suppress(FileNotFoundError):
-        for stage in yaml.safe_load(project.lock.read_bytes())["stages"].values():
-            for out in stage["outs"]:
-                if out["path"] == project.show(project.raw):
-                    return str(out["md5"])
-    return ""
-
-
-def _stages(clone: Project) -> list[tuple[str, str]]:
-    """Name and command of each stage, in the order of dvc.yaml."""
-    stages = yaml.safe_load((clone.root / "dvc.yaml").read_bytes())["stages"]
-    return [(name, stage["cmd"]) for name, stage in stages.items()]
+    outs = yaml.safe_load(project.lock.read_bytes())["stages"]["ingest"]["outs"]
+    wanted = {out["path"]: out["md5"] for out in outs}[path]
+    found = hashlib.md5(project.raw.read_bytes()).hexdigest()
+    return [f"data: MD5 of {path}: recorded {wanted}, now {found}"] * (wanted != found)
 
 
 def _run_stage(clone: Project, name: str, command: str) -> str:

@@ -4,7 +4,6 @@ The order is: a line in the audit trail, the pointer in the store, MLflow's alia
 command again does what is left.
 """
 
-import contextlib
 from typing import Any
 
 from mlref.bundle.store import Store
@@ -39,26 +38,23 @@ def promote(
     """
     from mlref.registry.comparison import judge_again  # takes a second to import
 
-    with _door(project, dry_run):
+    with locked(project.store / ".lock"):
         store = Store(project.store)
         _, record = store.open(reference)
         if store.alias("champion") == record["digest"]:
             return _pointed(project, store, record, dry_run)
         gate = judge_again(project, store, record["digest"])
         if gate["verdict"] == "block" and not force:
-            remedy = (
-                "To promote it all the same: --force --reason TEXT, which the audit trail keeps."
-            )
+            remedy = "To promote it all the same: --force --reason TEXT, for the audit trail."
             raise GateBlocked(gate["reasons"], remedy)
-        if not reason.strip():
-            if force:
-                raise MlrefError("--force needs --reason TEXT, which the audit trail keeps.")
-            if gate["verdict"] == "keep":
-                said = "\n".join(f"  {line}" for line in gate["reasons"])
-                raise MlrefError(
-                    f"The gate would keep the champion:\n{said}\n"
-                    "To promote version {version} all the same: --reason TEXT.".format(**record)
-                )
+        if force and not reason.strip():
+            raise MlrefError("--force needs --reason TEXT, for the audit trail.")
+        if gate["verdict"] == "keep" and not reason.strip():
+            said = "\n".join(f"  {line}" for line in gate["reasons"])
+            raise MlrefError(
+                f"The gate would keep the champion:\n{said}\n"
+                f"To promote version {record['version']} all the same: --reason TEXT."
+            )
         if not dry_run:
             why, forced = reason.strip() or " ".join(gate["reasons"]), gate["verdict"] == "block"
             audit.note(store, "promote", record, why, forced)
@@ -77,7 +73,7 @@ def rollback(project: Project, reason: str = "", dry_run: bool = False) -> str:
     BundleError
         When its bundle is not whole any more.
     """
-    with _door(project, dry_run):
+    with locked(project.store / ".lock"):
         store = Store(project.store)
         earlier = audit.earlier_champion(store)
         if earlier is None:
@@ -91,11 +87,6 @@ def rollback(project: Project, reason: str = "", dry_run: bool = False) -> str:
         return _pointed(project, store, record, dry_run)
 
 
-def _door(project: Project, dry_run: bool) -> contextlib.AbstractContextManager[None]:
-    """Two commands at once wait for one another; a dry run does not even write the lock."""
-    return contextlib.nullcontext() if dry_run else locked(project.store / ".lock")
-
-
 def _pointed(project: Project, store: Store, record: dict[str, Any], dry_run: bool) -> str:
     """Point the champion to a model, in the store and then in MLflow."""
     name = "Version {version} ({model})".format(**record)
@@ -103,7 +94,7 @@ def _pointed(project: Project, store: Store, record: dict[str, Any], dry_run: bo
         return f"{name} would be the champion. Dry run: nothing is changed."
     store.point("champion", record["digest"])
     try:
-        sync_aliases(project, store, store.alias("challenger"))
+        sync_aliases(project, store)
     except EnvironmentFault as error:  # the pointer is what counts: a rollback must not wait for it
         return f"{name} is the champion. MLflow does not show it yet: {error}"
     return f"{name} is the champion. A service that runs takes it on within a second."

@@ -2,18 +2,19 @@
 
 Idempotent. The steps are ordered so that a crash after any of them is mended by running it again: the
 registration record is written after the bundle, the line of the audit trail before the champion's
-pointer, and the challenger's pointer, which says that all is done, last.
+pointer, and the challenger's pointer, which says that the decision was carried out, last. Then MLflow
+shows the aliases.
 """
 
 import datetime
 from typing import Any
 
-from mlref.bundle.store import Store
+from mlref.bundle.store import ALIASES, Store
 from mlref.core import config, contract, settings
 from mlref.core.errors import GateBlocked, SettingsError
 from mlref.core.storage import Project, digest, locked, read_json, to_json, write_json
 from mlref.registry import audit, git
-from mlref.tracking import run_log, runs
+from mlref.tracking import run_log
 from mlref.tracking import store as tracking
 
 
@@ -26,10 +27,11 @@ def run(project: Project) -> tuple[dict[str, Any], bool]:
         When the gate refused the model. Everything is written before, unless the evaluation is not of
         this model and these rows: then nothing is.
     """
-    with locked(project.store / ".lock"):
-        record = _with_commit(project, _current(project) or _register(project))
-        _restore(project, record)
     store = Store(project.store)
+    with locked(project.store / ".lock"):
+        record = _decided(project, store)
+        if record is None or not _complete(project, store, record):
+            record = _register(project, store, record)
     champion = store.alias("champion") == record["digest"]
     if record["gate"]["verdict"] == "block" and not champion:
         raise blocked(store, record["gate"])
@@ -55,8 +57,12 @@ def decision(project: Project) -> dict[str, Any]:
     dict
         The content of gate.json.
     """
-    record = _current(project)
-    return record["gate"] if record else _judged(project)
+    store = Store(project.store)
+    if record := _decided(project, store):
+        return record["gate"]  # type: ignore[no-any-return]
+    from mlref.registry.comparison import judge  # takes seconds to import
+
+    return judge(project, store)
 
 
 def digest_of(project: Project) -> str:
@@ -70,66 +76,74 @@ def fingerprint(project: Project) -> str:
     limits = settings.load(project.params).gate.model_dump()
     files = (project.bundle / "MANIFEST.json", project.metrics, project.tuning)
     content = [to_json(read_json(file)).decode() for file in files]
-    return digest(to_json([limits, content, tracking.server(project)]))
+    return digest(to_json([limits, content, tracking.server()]))
 
 
-def sync_aliases(project: Project, store: Store, challenger: str | None) -> None:
+def sync_aliases(project: Project, store: Store) -> None:
     """Show the store's aliases in MLflow; the pointers in the store stay the truth."""
-    name = contract.load(project.contract).name
-    run_log.sync_aliases(project, name, _aliases(store, challenger))
+    aliases = {alias: name for alias in ALIASES if (name := store.alias(alias))}
+    run_log.sync_aliases(project, contract.load(project.contract).name, aliases)
 
 
-def _aliases(store: Store, challenger: str | None) -> dict[str, str]:
-    aliases = {"challenger": challenger, "champion": store.alias("champion")}
-    return {alias: name for alias, name in aliases.items() if name}
-
-
-def _current(project: Project) -> dict[str, Any] | None:
-    """The record of this very model, when nothing is left to do."""
-    name, store = digest_of(project), Store(project.store)
+def _decided(project: Project, store: Store) -> dict[str, Any] | None:
+    """The record of this model, when the gate has decided about it and the decision was carried out."""
+    name, champion = digest_of(project), store.alias("champion")
     record = store.record(name)
-    if (
-        record is None
-        or record["fingerprint"] != fingerprint(project)
-        or store.alias("challenger") != name
-        or store.alias("champion") is None
-        or not store.intact(name)
-        or not (_unchanged(project, record) or runs.is_finished(project, record["run_id"]))
-    ):
+    if record is None or name not in (champion, champion and store.alias("challenger")):
         return None
+    return record if record["fingerprint"] == fingerprint(project) else None
+
+
+def _committed(project: Project, record: dict[str, Any]) -> str | None:
+    """The commit of files that were not committed when they made the model, and now are.
+
+    The reports, which name the bundle, are among them: that commit made this model.
+    """
+    made_by = git.commit(project)[0] if str(record["commit"]).endswith(git.DIRTY) else None
+    return None if made_by is None or made_by.endswith(git.DIRTY) else made_by
+
+
+def _complete(project: Project, store: Store, record: dict[str, Any]) -> bool:
+    """Whether nothing is left to do: every file is there, and nobody has touched MLflow since."""
+    return (
+        store.alias("challenger") == record["digest"]
+        and store.intact(record["digest"])
+        and project.gate.is_file()
+        and project.cards.is_dir()
+        and tracking.unchanged(project, *(project.store / alias for alias in ALIASES))
+        and not _committed(project, record)
+    )
+
+
+def _register(project: Project, store: Store, decided: dict[str, Any] | None) -> dict[str, Any]:
+    # Not needed when nothing is left to do, and it takes seconds to import.
+    from mlref.registry.publish import publish
+
+    record = dict(decided or _judged(project, store))
+    record["commit"] = _committed(project, record) or record["commit"]
+    gate, name = record["gate"], record["digest"]
+    record["run_id"], record["version"] = publish(project, record)
+    store.add(project.bundle, project.model, record)
+    write_json(project.gate, gate)
+    if not decided:
+        audit.note(store, gate["verdict"], record, " ".join(gate["reasons"]))
+        if gate["verdict"] == "promote":
+            store.point("champion", name)
+    store.point("challenger", name)
+    sync_aliases(project, store)
+    tracking.remember(project)
     return record
 
 
-def _unchanged(project: Project, record: dict[str, Any]) -> bool:
-    aliases = _aliases(Store(project.store), record["digest"])
-    return tracking.unchanged(project, run=record["run_id"], aliases=aliases)
-
-
-def _judged(project: Project) -> dict[str, Any]:
-    """The gate's decision: that which a crash has cut short, else a new one."""
-    from mlref.registry.comparison import judge
-
-    store, name = Store(project.store), digest_of(project)
-    record = store.record(name)
-    last = [(entry["action"], entry["digest"]) for entry in audit.read(store)[-1:]]
-    crowned = last == [("promote", name)] and store.alias("champion") == name
-    if crowned and record and record["fingerprint"] == fingerprint(project):
-        return record["gate"]  # type: ignore[no-any-return]
-    return judge(project, store)
-
-
-def _register(project: Project) -> dict[str, Any]:
-    # Nothing here is needed when the model is registered already, and it takes seconds to import.
-    from mlref.registry.publish import publish
-
-    store, name = Store(project.store), digest_of(project)
-    gate, mark = _judged(project), fingerprint(project)
+def _judged(project: Project, store: Store) -> dict[str, Any]:
+    """A new registration record, with the decision of the gate."""
+    gate = decision(project)
     if not all(check["passed"] for check in gate["checks"] if check["name"] == "evaluated"):
         raise blocked(store, gate)  # the metrics are another model's: nothing to publish
     made_by, unknown = git.commit(project)
     tuning, manifest = read_json(project.tuning), read_json(project.bundle / "MANIFEST.json")
-    record = {
-        "digest": name,
+    return {
+        "digest": digest_of(project),
         "commit": made_by,
         "commit_unknown": unknown,
         "contract": manifest["contract"],
@@ -139,50 +153,7 @@ def _register(project: Project) -> dict[str, Any]:
         "params": config.read(project.params, SettingsError),
         "metrics": read_json(project.metrics),
         "gate": gate,
-        "fingerprint": mark,
+        "fingerprint": fingerprint(project),
         "libraries": run_log.libraries(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    record["run_id"], record["version"] = publish(project, record)
-    store.add(project.bundle, project.model, record)
-    write_json(project.gate, gate)
-    if gate["verdict"] != "promote" or store.alias("champion") != name:
-        audit.note(store, gate["verdict"], record, " ".join(gate["reasons"]))
-    if gate["verdict"] == "promote":
-        store.point("champion", name)
-    sync_aliases(project, store, name)
-    store.point("challenger", name)
-    return record
-
-
-def _with_commit(project: Project, record: dict[str, Any]) -> dict[str, Any]:
-    """Record the commit of files that were not committed when they made the model, and now are.
-
-    The reports, which name the bundle, are among them: that commit made this model.
-    """
-    if not str(record["commit"]).endswith(git.DIRTY):
-        return record
-    made_by, _ = git.commit(project)
-    if made_by is None or made_by.endswith(git.DIRTY):
-        return record
-    from mlref.registry.publish import publish
-
-    record = record | {"commit": made_by}
-    publish(project, record)
-    Store(project.store).add(project.bundle, project.model, record)
-    return record
-
-
-def _restore(project: Project, record: dict[str, Any]) -> None:
-    """Write again what was deleted of the reports, and put back an alias that was moved in MLflow."""
-    if not project.gate.is_file():
-        write_json(project.gate, record["gate"])
-    if not project.cards.is_dir():
-        from mlref.registry import cards
-
-        cards.write(project, record)
-    if not _unchanged(project, record):
-        store = Store(project.store)
-        sync_aliases(project, store, record["digest"])
-        aliases = _aliases(store, record["digest"])
-        tracking.remember(project, run=record["run_id"], aliases=aliases)

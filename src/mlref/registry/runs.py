@@ -1,10 +1,11 @@
 """What `mlref runs` does with the runs in MLflow: list, export, delete and restore them."""
 
 import datetime
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from mlref.bundle.store import Store
 from mlref.core.contract import load
@@ -24,6 +25,8 @@ Table = tuple[list[str], list[list[str]]]
 Agreed = Callable[[Table], bool]
 """Shows what is about to change and asks for consent."""
 
+Change = Callable[[Project, Iterable[str]], None]
+
 Run = dict[str, Any]
 
 
@@ -35,11 +38,10 @@ def listing(
     limit: int = 20,
     trials: bool = False,
     experiment: str | None = None,
-    short: bool = False,
 ) -> tuple[Table, bool]:
     """Search the runs; gives a table, and whether there are more of them than ``limit``.
 
-    ``short`` cuts ids to eight digits, which is enough for the other verbs.
+    Ids have eight digits, which is enough for the other verbs; ``export`` has all of them.
 
     Raises
     ------
@@ -48,18 +50,18 @@ def listing(
         sort by that none of the runs has.
     """
     name = experiment or load(project.contract).name
-    found = tracking.search(project, name, condition, order, limit + 1, trials)
-    if not len(found) and not condition:
+    found = tracking.search(project, name, condition, order)
+    if found.empty and not condition:
         raise MlrefError(tracking.NONE_YET)
-    frame = found[:limit].rename(columns={"tags.mlflow.runName": "run_name"})
-    frame = frame.dropna(axis="columns", how="all")
+    found = found if trials else found[found["parent"].isna()]
+    frame = found[:limit].dropna(axis="columns", how="all")
     sorted_by = [key.split()[0].removeprefix("attributes.") for key in order]
     for column in [*columns, *sorted_by] if len(frame) else ():
         if column not in frame:
-            close = difflib.get_close_matches(column, frame.columns, 3) or sorted(frame.columns)
-            raise MlrefError(f"No run here has {column!r}; there is: {', '.join(close)}.")
+            there = ", ".join(sorted(frame.columns))
+            raise MlrefError(f"No run here has {column!r}; there is: {there}.")
     shown = [column for column in columns or COLUMNS if column in frame]
-    if short and "run_id" in frame:
+    if "run_id" in frame:
         frame["run_id"] = frame["run_id"].str[:8]
     head = [column.partition(".")[2] or column for column in shown]
     rows = [[text(cell) for cell in row] for row in frame[shown].itertuples(index=False)]
@@ -90,36 +92,38 @@ def export(project: Project, path: Path, experiment: str | None = None) -> str:
     writers = {".csv": write_csv, ".parquet": write_parquet}
     if path.suffix not in writers:
         raise MlrefError(f"{path}: runs are written to a file that ends in {' or '.join(writers)}.")
-    found = tracking.search(project, experiment or load(project.contract).name)
-    if not len(found):
+    frame = tracking.search(project, experiment or load(project.contract).name)
+    if not len(frame):
         raise MlrefError(tracking.NONE_YET)
-    frame = found.rename(columns={"tags.mlflow.runName": "run_name"})
     first = ["run_id", "run_name", "status", "start_time"]
     frame = frame[[*first, *sorted(name for name in frame.columns if "." in name)]]
     writers[path.suffix](path, frame)
     return f"{len(frame)} runs × {frame.shape[1]} columns → {path}"
 
 
-def resolve(project: Project, reference: str) -> Run:
-    """The run that an id, the start of one, a name, or a model's version, alias or digest names.
+def resolve(project: Project, runs: pd.DataFrame, references: Sequence[str]) -> list[Run]:
+    """The runs that ids, starts of them (6 digits), names, or models' versions, aliases or digests name.
 
     Raises
     ------
     RunNotFound
-        When none has that name, or more than one.
+        When no run has one of the names, or more than one.
     """
-    store = Store(project.store)
-    try:
-        record = store.record(store.resolve(reference)) or {}
-    except ModelNotFound:
-        return tracking.find(project, reference)
-    try:
-        return tracking.find(project, record["run_id"])
-    except RunNotFound as error:
-        raise MlrefError(
-            f"Model {reference!r} was published as run {record['run_id']}, which the tracking store no"
-            " longer has."
-        ) from error
+    store, chosen = Store(project.store), dict[str, Run]()
+    for reference in references:
+        try:
+            record = store.record(store.resolve(reference))
+        except ModelNotFound:
+            record = None
+        word = record["run_id"] if record else reference
+        found = runs["run_name"] == word
+        if len(word) >= 6:
+            found |= runs["run_id"].astype(str).str.startswith(word)
+        matches = runs[found].to_dict("records")
+        if len(matches) != 1:
+            raise RunNotFound(word, [f"{run['run_id']} ({run['run_name']})" for run in matches])
+        chosen[matches[0]["run_id"]] = {str(key): cell for key, cell in matches[0].items()}
+    return list(chosen.values())
 
 
 def delete(
@@ -132,48 +136,43 @@ def delete(
     MlrefError
         When a registered version points to one of them, unless ``force``.
     """
-    chosen = [resolve(project, reference) for reference in references]
-    made = {record["run_id"]: str(record["version"]) for record in Store(project.store).records()}
-    made |= tracking.versions(project, load(project.contract).name)
-    held = {
-        f"{tracking.name(run)} (version {made[run['run_id']]})": run
-        for run in chosen
-        if run["run_id"] in made
-    }
+    runs = tracking.search(project)
+    chosen = resolve(project, runs, references)
+    made = {record["run_id"]: record["version"] for record in Store(project.store).records()}
+    names = {run["run_id"]: run["run_name"] for run in chosen}
+    held = [f"{name} (version {made[key]})" for key, name in names.items() if key in made]
     if held and not force:
         raise MlrefError(
             f"A registered model was made by {', '.join(held)}: without the run nobody can tell how."
             " Add --force to delete it all the same."
         )
-    if done := _change(project, chosen, agreed, deleted=False):
+    if done := _change(project, chosen, runs, agreed, tracking.delete):
         return f"Deleted: {done}. `mlref runs restore` takes it back until `mlflow gc`."
     return None
 
 
 def restore(project: Project, references: Sequence[str], agreed: Agreed) -> str | None:
     """Restore deleted runs with their trials; a sentence, or None where that was not agreed to."""
-    chosen = [tracking.find(project, reference, deleted=True) for reference in references]
-    done = _change(project, chosen, agreed, deleted=True)
+    runs = tracking.search(project, deleted=True)
+    chosen = resolve(project, runs, references)
+    done = _change(project, chosen, runs, agreed, tracking.restore)
     return f"Restored: {done}." if done else None
 
 
-def _change(project: Project, chosen: list[Run], agreed: Agreed, deleted: bool) -> str | None:
-    """Delete live runs or restore deleted ones, if that is agreed to; says how many.
+def _change(
+    project: Project, chosen: list[Run], runs: pd.DataFrame, agreed: Agreed, change: Change
+) -> str | None:
+    """Delete or restore runs, if that is agreed to; says how many.
 
     Trials come before their run: after a kill in between the run can still be named to do the rest.
     """
-    parents = {run["run_id"]: run for run in chosen}
-    trials = {key: tracking.children(project, key, deleted) for key in parents}
-    head = ["run_id", "run_name", "start_time", "trials", "rmse"]
-    rows = [
-        [key, tracking.name(run), run["start_time"], len(trials[key]), run.get("metrics.rmse")]
-        for key, run in parents.items()
-    ]
-    if not agreed((head, [[text(cell) for cell in row] for row in rows])):
+    parents = [run["run_id"] for run in chosen]
+    trials = runs[runs["parent"].isin(parents)]
+    head = ["run_id", "run_name", "start_time", "trials", "metrics.rmse"]
+    counts = trials["parent"].value_counts()
+    rows = [run | {"trials": counts.get(run["run_id"], 0)} for run in chosen]
+    if not agreed((head, [[text(row.get(name)) for name in head] for row in rows])):
         return None
-    for key in dict.fromkeys(
-        [*(run["run_id"] for part in trials.values() for run in part), *parents]
-    ):
-        (tracking.restore if deleted else tracking.delete)(project, key)
-    numbers = {"run": len(parents), "trial": sum(map(len, trials.values()))}
+    change(project, dict.fromkeys([*trials["run_id"], *parents]))
+    numbers = {"run": len(parents), "trial": len(trials)}
     return " and ".join(f"{n} {word}{'s' * (n != 1)}" for word, n in numbers.items() if n)

@@ -3,10 +3,6 @@
 import datetime
 from typing import Any
 
-from rich.console import Group
-from rich.padding import Padding
-from rich.table import Column, Table
-
 from mlref.bundle.store import ALIASES, Store
 from mlref.core.digits import interval
 from mlref.registry import audit
@@ -17,8 +13,8 @@ Rows = tuple[list[str], list[list[str]]]
 """Head and rows."""
 
 
-def models(store: Store, now: datetime.datetime) -> Rows:
-    """Every version, newest first: aliases, error with its interval, verdict and age."""
+def models(store: Store) -> Rows:
+    """Every version, newest first: aliases, error with its interval, verdict and time."""
     head = ["version", "alias", "model", "RMSE", "verdict", "made", "bundle"]
     pointed = {alias: store.alias(alias) for alias in ALIASES}
     return head, [
@@ -28,49 +24,32 @@ def models(store: Store, now: datetime.datetime) -> Rows:
             record["model"],
             interval(record["metrics"]["rmse"]),
             record["gate"]["verdict"],
-            age(now - datetime.datetime.fromisoformat(record["created"])),
+            _time(record["created"]),
             record["digest"][:8],
         ]
         for record in reversed(store.records())
     ]
 
 
-def age(span: datetime.timedelta) -> str:
-    """A span of time in its largest unit.
-
-    Examples
-    --------
-    >>> age(datetime.timedelta(days=3, hours=7)), age(datetime.timedelta(seconds=60))
-    ('3 d', '1 min')
-    """
-    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
-        if count := int(span.total_seconds() // seconds):
-            return f"{count} {unit}"
-    return "now"
+def _time(written: str) -> str:
+    return f"{datetime.datetime.fromisoformat(written).astimezone(datetime.UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
-def trail(store: Store) -> Group:
+def trail(store: Store) -> list[str]:
     """Every entry of the audit trail, oldest first, its reason below it."""
-    lines: list[Any] = []
+    lines = []
     for entry in audit.read(store):
-        at = datetime.datetime.fromisoformat(entry["at"]).astimezone(datetime.UTC)
         action = entry["action"] + " (forced)" * entry["forced"]
-        lines.append(
-            f"{at:%Y-%m-%d %H:%M:%SZ}  {entry['who']}  {action}  version {entry['version']}"
-        )
-        if entry["reason"]:
-            lines.append(Padding.indent(entry["reason"], 4))
-    return Group(*lines)
+        who = f"{_time(entry['at'])}  {entry['who']}"
+        lines += [f"{who}  {action}  version {entry['version']}", f"    {entry['reason']}"]
+    return [line for line in lines if line.strip()]
 
 
-def explanation(gate: dict[str, Any]) -> Table:
+def explanation(gate: dict[str, Any]) -> Rows:
     """A decision of the gate: each check, its verdict and why."""
-    columns = (Column(no_wrap=True), Column(no_wrap=True), Column(overflow="fold"))
-    table = Table(*columns, show_header=False, box=None, padding=(0, 1), pad_edge=False)
-    table.title, table.title_justify = f"Verdict: {gate['verdict']}", "left"
-    for check in gate["checks"]:
-        table.add_row(MARKS[check["verdict"]], check["name"], check["reason"])
-    return table
+    return ["", "check", "reason"], [
+        [MARKS[check["verdict"]], check["name"], check["reason"]] for check in gate["checks"]
+    ]
 
 
 def headline(record: dict[str, Any], champion: bool) -> str:

@@ -3,12 +3,13 @@
 import importlib.metadata
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlref.core.contract import Contract
 from mlref.core.storage import Project
+from mlref.tracking.runs import PARENT
 from mlref.tracking.store import experiment, open_store
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FINGERPRINT = "mlref.fingerprint"
-PARENT = "mlflow.parentRunId"
 LIBRARIES = ("mlref", "numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "skl2onnx", "skops")
 
 
@@ -28,30 +28,29 @@ class RunLog:
     ----------
     fingerprint : str
         Names this very training and evaluation; publishing it twice changes nothing.
-    digest : str
-        The bundle's.
     model : object
         The fitted scikit-learn Pipeline.
     trusted : list of str
         Types in it that skops may load although it does not know them.
     example : ndarray of float64, shape (1, features)
         One encoded row.
-    parameters, metrics, tags : dict
+    parameters, metrics : dict
         Of the parent run.
+    tags : dict
+        Of the run and of the version; ``model`` and ``digest``, the bundle's, are among them.
     trials : list of dict
         ``trial``, ``model``, ``parameters``, ``rmse``, ``rmse_std``: a child run each.
+    card : str
+        Markdown that describes the registered version.
     datasets : dict of str to (Path, DataFrame, str)
         Context, such as training, to the file, its rows and the digest of its content.
     artifacts : dict of str to list of Path
         Files and folders to attach, by the folder of the run that they go to.
-    card : str
-        Markdown that describes the registered version.
-    registered : list of (int, str)
-        Version and digest of every model that the bundle store has.
+    registered : list of str
+        Digests of the models that the bundle store has, oldest first.
     """
 
     fingerprint: str
-    digest: str
     model: Any
     trusted: list[str]
     example: Any
@@ -60,9 +59,9 @@ class RunLog:
     tags: dict[str, str]
     trials: list[dict[str, Any]]
     card: str
-    datasets: dict[str, tuple[Path, Any, str]] = field(default_factory=dict)
-    artifacts: dict[str, list[Path]] = field(default_factory=dict)
-    registered: list[tuple[int, str]] = field(default_factory=list)
+    datasets: dict[str, tuple[Path, Any, str]]
+    artifacts: dict[str, list[Path]]
+    registered: list[str]
 
 
 def libraries() -> dict[str, str]:
@@ -84,11 +83,12 @@ def publish(project: Project, contract: Contract, log: RunLog) -> tuple[str, str
     """
     with open_store(project) as client:
         place = experiment(project, client, contract.name, contract.title)
-        run = _finished(client, place, log.fingerprint)
-        if run is None:
-            run = _log(client, place, contract, log)
-        elif log.tags.items() - run.data.tags.items():  # committed since
-            _attach(client, run.info.run_id, log)
+        run = _finished(client, place, log.fingerprint) or _log(client, place, contract, log)
+        for folder, paths in log.artifacts.items():
+            for path in paths:
+                client.log_artifact(run.info.run_id, str(path), folder)
+        for key, value in log.tags.items():
+            client.set_tag(run.info.run_id, key, value)
         return run.info.run_id, _version(client, contract, log, run)
 
 
@@ -104,37 +104,32 @@ def sync_aliases(project: Project, name: str, aliases: dict[str, str]) -> None:
 def _finished(client: "MlflowClient", place: str, fingerprint: str) -> "Run | None":
     """The run that was published before; what a crash left half-done is deleted."""
     runs = client.search_runs([place], f"tags.`{FINGERPRINT}` = '{fingerprint}'")
-    whole = {
-        run.info.run_id: run
-        for run in runs
-        if run.info.status == "FINISHED" and PARENT not in run.data.tags
-    }
     for run in runs:
-        if run.data.tags.get(PARENT, run.info.run_id) not in whole:
-            client.delete_run(run.info.run_id)
-    return next(iter(whole.values()), None)
+        if run.info.status == "FINISHED" and PARENT not in run.data.tags:
+            return run
+    for run in runs:
+        client.delete_run(run.info.run_id)
+    return None
 
 
 def _log(client: "MlflowClient", place: str, contract: Contract, log: RunLog) -> "Run":
     import mlflow
     from mlflow.data.pandas_dataset import from_pandas
 
-    title = f"{log.tags['model']} {log.digest[:8]}"
+    title = f"{log.tags['model']} {log.tags['digest'][:8]}"
     mark = {FINGERPRINT: log.fingerprint}
     with (
         warnings.catch_warnings(action="ignore"),
-        mlflow.start_run(experiment_id=place, run_name=title, tags=mark | log.tags) as run,
+        mlflow.start_run(experiment_id=place, run_name=title, tags=mark) as run,
     ):
         mlflow.log_params(log.parameters)
         mlflow.log_metrics(log.metrics)
         for context, (path, rows, digest) in log.datasets.items():
-            data = from_pandas(
-                rows, path.name, contract.target.name, f"{contract.name} ({context})", digest[:36]
-            )
+            name = f"{contract.name} ({context})"
+            data = from_pandas(rows, path.name, contract.target.name, name, digest[:36])
             mlflow.log_input(data, context)
         for trial in log.trials:
             _log_trial(client, place, mark | {PARENT: run.info.run_id}, trial)
-        _attach(client, run.info.run_id, log)
         mlflow.sklearn.log_model(
             log.model,
             name="model",
@@ -143,7 +138,7 @@ def _log(client: "MlflowClient", place: str, contract: Contract, log: RunLog) ->
             signature=mlflow.models.infer_signature(log.example, log.model.predict(log.example)),
             input_example=log.example,
             pip_requirements=[
-                f"{name}=={version}" for name, version in libraries().items() if name != "mlref"
+                f"{name}=={it}" for name, it in libraries().items() if name != "mlref"
             ],
         )
     return client.get_run(run.info.run_id)
@@ -157,22 +152,11 @@ def _log_trial(
 
     now, name = int(time.time() * 1000), f"{trial['model']} {trial['trial']:02d}"
     measured = {"cv_rmse": trial["rmse"], "cv_rmse_std": trial["rmse_std"]}
+    metrics = [Metric(key, value, now, 0) for key, value in measured.items()]
     parameters = {"model": trial["model"]} | trial["parameters"]
     run_id = client.create_run(place, tags=tags, run_name=name).info.run_id
-    client.log_batch(
-        run_id,
-        [Metric(key, value, now, 0) for key, value in measured.items()],
-        [Param(key, str(value)) for key, value in parameters.items()],
-    )
+    client.log_batch(run_id, metrics, [Param(key, str(it)) for key, it in parameters.items()])
     client.set_terminated(run_id)
-
-
-def _attach(client: "MlflowClient", run_id: str, log: RunLog) -> None:
-    for folder, paths in log.artifacts.items():
-        for path in paths:
-            client.log_artifact(run_id, str(path), folder)
-    for key, value in log.tags.items():
-        client.set_tag(run_id, key, value)
 
 
 def _versions(client: "MlflowClient", name: str) -> dict[str, str]:
@@ -183,34 +167,30 @@ def _versions(client: "MlflowClient", name: str) -> dict[str, str]:
 
 def _version(client: "MlflowClient", contract: Contract, log: RunLog, run: "Run") -> str:
     """The registered version of this digest, made when there is none, with its card and tags."""
-    name = contract.name
+    name, digest = contract.name, log.tags["digest"]
     if not client.search_registered_models(f"name = '{name}'"):
         about = f"{contract.title}. {contract.target.meaning}"
         client.create_registered_model(name, description=about)
-    known = _versions(client, name)
-    # A tracking store that was deleted has forgotten the earlier versions; they get their numbers back.
-    for number, digest in [*sorted(log.registered), (0, log.digest)]:
-        while digest not in known:
-            made = client.create_model_version(
-                name, tags={"digest": digest}, **_origin(log, run, digest)
-            )
-            if int(made.version) < number:
-                client.delete_model_version(name, made.version)
-            else:
-                known[digest] = str(made.version)
-    version = known[log.digest]
-    client.update_model_version(name, version, log.card)  # of the newest evaluation
-    for key, value in log.tags.items():
-        if not key.startswith("mlflow."):
-            client.set_model_version_tag(name, version, key, value)
-    return version
-
-
-def _origin(log: RunLog, run: "Run", digest: str) -> dict[str, Any]:
-    """Where a version comes from; a server takes no source without a scheme and an absolute path."""
-    if digest != log.digest:
-        source = f"bundle-store:/{digest}"
-        return {"source": source, "description": "Only its bundle is left."}
     assert run.outputs is not None, "a finished run of ours has logged its model"
     model = run.outputs.model_outputs[0].model_id
-    return {"source": f"models:/{model}", "run_id": run.info.run_id, "model_id": model}
+    known = _versions(client, name)
+    # A tracking store that was deleted has forgotten the earlier versions; they get their numbers back.
+    for other in dict.fromkeys([*log.registered, digest]):
+        if other not in known:
+            origin: dict[str, Any] = {
+                "source": f"bundle-store:/{other}",
+                "description": "Only its bundle is left.",
+            }
+            if other == digest:
+                origin = {
+                    "source": f"models:/{model}",
+                    "run_id": run.info.run_id,
+                    "model_id": model,
+                }
+            made = client.create_model_version(name, tags={"digest": other}, **origin)
+            known[other] = str(made.version)
+    client.update_model_version(name, known[digest], log.card)  # of the newest evaluation
+    for key, value in log.tags.items():
+        if not key.startswith("mlflow."):
+            client.set_model_version_tag(name, known[digest], key, value)
+    return known[digest]

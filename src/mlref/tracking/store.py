@@ -1,7 +1,6 @@
 """MLflow's store: where it is, how it is opened, and its errors as one sentence."""
 
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -9,49 +8,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from mlref.core.errors import EnvironmentFault, MlrefError
-from mlref.core.storage import Project, replacing, write_bytes
+from mlref.core.errors import EnvironmentFault
+from mlref.core.storage import Project, replacing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 SQLITE = "sqlite:///"
-EMBEDDED = f"{SQLITE}mlflow.db"
 ARTIFACTS = "mlref:/mlartifacts"
 """Address of artefacts that says nothing of the clone's place, so that it can be moved or copied."""
-NAMES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+CHOSEN = "MLFLOW_TRACKING_URI"
+MEMORY = "mlflow.db.checked"
+DEFAULTS = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # its own seven say nothing for minutes
+}
 
 
-def uri(project: Project) -> str:
-    """Address of the store: MLFLOW_TRACKING_URI, or a SQLite file in the clone.
-
-    The path of a SQLite file is relative to the clone, from whichever folder of it a command is called.
-    """
-    return _absolute(project, os.environ.get(NAMES[0]) or EMBEDDED)
-
-
-def _absolute(project: Project, address: str) -> str:
-    if not address.startswith(SQLITE):
-        return address
-    name, mark, options = address.removeprefix(SQLITE).partition("?")
-    path = str(project.root / name)
-    if "?" in path or unquote(path) != path:  # SQLAlchemy would read these as something else
-        path = os.path.relpath(path)
-    return f"{SQLITE}{path}{mark}{options}"
-
-
-def server(project: Project) -> str | None:
-    """Address of the tracking store that the user chose; None for the embedded one."""
-    return None if uri(project) == _absolute(project, EMBEDDED) else uri(project)
+def server() -> str | None:
+    """Address of the store that the user chose; None for the embedded one."""
+    return os.environ.get(CHOSEN) or None
 
 
 def database(project: Project) -> Path | None:
-    """The SQLite file of the store; None for a server."""
-    address = os.environ.get(NAMES[0]) or EMBEDDED
+    """The SQLite file of the store, relative to the clone; None for a server."""
+    address = server() or f"{SQLITE}mlflow.db"
     if not address.startswith(SQLITE):
         return None
     return project.root / address.removeprefix(SQLITE).partition("?")[0]
+
+
+def uri(project: Project) -> str:
+    """Address of the store."""
+    file = database(project)
+    return _address(file) if file else str(server())
+
+
+def _address(file: Path) -> str:
+    if "?" in str(file) or unquote(str(file)) != str(file):  # SQLAlchemy would read something else
+        return f"{SQLITE}{os.path.relpath(file)}"
+    return f"{SQLITE}{file}"
 
 
 @contextlib.contextmanager
@@ -63,42 +61,35 @@ def open_store(project: Project) -> "Iterator[MlflowClient]":
     EnvironmentFault
         When the store cannot be reached, read or written.
     """
-    import sqlalchemy.exc
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield _connect(project)
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        root: BaseException = error
-        while (deeper := root.__cause__ or root.__context__) is not None:
-            root = deeper
-        reason = RuntimeError(getattr(root, "strerror", None) or str(error).splitlines()[0])
-        raise EnvironmentFault(f"MLflow at {uri(project)} failed", reason) from error
-
-
-def _connect(project: Project) -> "MlflowClient":
     import mlflow
+    import sqlalchemy.exc
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    address, file = uri(project), database(project)
-    if file is None:  # MLflow's own seven tries say nothing for minutes
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    elif not file.exists():
-        with replacing(file) as fresh:  # a kill would leave half the tables
-            new = _absolute(project, f"{SQLITE}{os.path.relpath(fresh, project.root)}")
-            mlflow.MlflowClient(new).search_experiments(max_results=1)
-    chosen = {name: os.environ[name] for name in NAMES if name in os.environ}
-    mlflow.set_tracking_uri(address)
-    mlflow.set_registry_uri(address)
-    for (
-        name
-    ) in NAMES:  # both calls leave their address in the environment, as if the user had chosen it
-        os.environ.pop(name, None)
-    os.environ.update(chosen)
-    return mlflow.MlflowClient()
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    chosen = server()
+    try:
+        if (file := database(project)) and not file.exists():
+            with replacing(file) as fresh:  # a kill would leave half the tables
+                mlflow.MlflowClient(_address(fresh)).search_experiments(max_results=1)
+        mlflow.set_tracking_uri(uri(project))
+        if not chosen:  # MLflow has noted the address there, as if the user had chosen it
+            os.environ.pop(CHOSEN, None)
+        yield mlflow.MlflowClient()
+    except (mlflow.exceptions.MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        root: BaseException = error
+        while (deeper := root.__cause__ or root.__context__) is not None:
+            root = deeper
+        raise EnvironmentFault(f"MLflow at {uri(project)} failed", root) from error
+
+
+def experiment(project: Project, client: "MlflowClient", name: str, title: str) -> str:
+    """Id of an experiment, which is made where there is none."""
+    if found := client.get_experiment_by_name(name):
+        return found.experiment_id
+    place = ARTIFACTS if database(project) else None
+    return client.create_experiment(name, place, {"mlflow.note.content": title})
 
 
 def beside_store(
@@ -119,50 +110,18 @@ def beside_store(
     return LocalArtifactRepository(place.as_uri(), tracking_uri, registry_uri)
 
 
-def experiment(project: Project, client: "MlflowClient", name: str, title: str) -> str:
-    """Id of an experiment, which is made where there is none.
+def unchanged(project: Project, *pointers: Path) -> bool:
+    """Whether nobody has written to the store's file or the pointers since ``remember``, by their times.
 
-    Raises
-    ------
-    MlrefError
-        When its artefacts would be written outside of this clone.
+    So MLflow need not be imported to look. A server is taken at its word.
     """
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        place = ARTIFACTS if database(project) else None
-        return client.create_experiment(name, place, {"mlflow.note.content": title})
-    ours = (ARTIFACTS, (project.root / "mlartifacts").as_uri())
-    if server(project) is None and found.artifact_location not in ours:
-        raise MlrefError(
-            f"The runs in mlflow.db have their files in {found.artifact_location}: an earlier version of"
-            " mlref made it in another folder. Rename mlflow.db; `make train` then makes a new one."
-        )
-    return found.experiment_id
+    files = [path for path in (database(project), *pointers) if path]
+    memory = project.root / MEMORY
+    return all(path.is_file() for path in (memory, *files)) and (
+        memory.stat().st_mtime_ns >= max(path.stat().st_mtime_ns for path in files)
+    )
 
 
-def unchanged(project: Project, **expected: object) -> bool:
-    """Whether nobody has written to the store since ``remember`` was called with the same.
-
-    Only the time of the store's file is looked at, so that MLflow need not be imported. A server is taken
-    at its word.
-    """
-    if database(project) is None:
-        return True
-    path = _memory(project)
-    return path.is_file() and path.read_bytes() == _state(project, expected)
-
-
-def remember(project: Project, **expected: object) -> None:
-    """Keep in mind that the store holds what is expected of it."""
-    if database(project):
-        write_bytes(_memory(project), _state(project, expected))
-
-
-def _memory(project: Project) -> Path:
-    return project.root / "mlflow.db.checked"
-
-
-def _state(project: Project, expected: dict[str, object]) -> bytes:
-    file = database(project)
-    seen = (file.stat().st_mtime_ns, file.stat().st_size) if file and file.is_file() else None
-    return json.dumps([seen, expected], sort_keys=True).encode()
+def remember(project: Project) -> None:
+    """Keep in mind that the store holds what it should."""
+    (project.root / MEMORY).touch()

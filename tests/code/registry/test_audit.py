@@ -90,6 +90,7 @@ def test_a_trail_that_cannot_be_written_is_a_fault_of_the_environment(store: Sto
         (["promote a", "promote b", "rollback a", "promote c"], "a"),
         (["promote a", "promote b", "promote a"], "b"),
         (["promote a", "promote a", "promote b"], "a"),
+        (["rollback a"], None),
     ],
     ids=str,
 )
@@ -105,15 +106,3 @@ def test_what_was_noted_and_not_done_does_not_count(store: Store, intent: str) -
     do(store, "promote a", "promote b")
     note(store, intent.split()[0], model(intent.split()[1]), "crash")
     assert earlier_champion(store) == "a"
-
-
-def test_a_champion_from_before_the_trail_is_known_by_the_first_line(store: Store) -> None:
-    store.point("champion", "old")
-    do(store, "promote a")
-    assert earlier_champion(store) == "old"
-
-
-def test_a_champion_that_the_trail_does_not_know_has_no_earlier_one(store: Store) -> None:
-    do(store, "promote a", "promote b")
-    store.point("champion", "c")
-    assert earlier_champion(store) is None

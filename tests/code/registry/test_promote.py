@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from mlref.bundle.store import Store
-from mlref.core.errors import BundleError, EnvironmentFault, GateBlocked, MlrefError
+from mlref.core.errors import BundleError, DataError, EnvironmentFault, GateBlocked, MlrefError
 from mlref.core.storage import Project, digest, write_json
-from mlref.registry import audit, register, tables
+from mlref.registry import audit
+from mlref.registry import promote as promotion
+from mlref.registry import register, tables
 from mlref.registry.promote import promote, rollback
 from mlref.tracking.store import open_store
 from tests.projects import Rivals, adopt
@@ -18,8 +20,9 @@ WHY = "She has seen both."
 
 
 @pytest.fixture
-def project(project_of_three: Project) -> Project:
-    """Version 1, the champion; version 2, as good; version 3, worse; to change."""
+def project(project_of_three: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Version 1, the champion; version 2, as good; version 3, worse; to change, without MLflow."""
+    monkeypatch.setattr(promotion, "sync_aliases", lambda *_: None)
     return project_of_three
 
 
@@ -64,53 +67,43 @@ def test_registering_leaves_a_line_for_each_verdict(three: Project) -> None:
     assert not any(entry["forced"] for entry in entries)
 
 
-def test_a_worse_model_is_not_promoted(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("version", "given", "error", "words"),
+    [
+        ("3", {"reason": WHY}, GateBlocked, "worse than the champion by(?s:.*)--force --reason TEXT"),
+        ("3", {"force": True}, MlrefError, "--force needs --reason"),
+        ("2", {"force": True, "reason": "  "}, MlrefError, "--force needs --reason"),
+        ("2", {}, MlrefError, "would keep the champion(?s:.*) cannot tell .*\n.*--reason"),
+    ],
+)  # fmt: skip
+def test_a_promotion_without_grounds_is_refused(
+    project: Project, version: str, given: dict[str, Any], error: type[MlrefError], words: str
+) -> None:
     before = contents(project)
-    with pytest.raises(GateBlocked) as refusal:
-        promote(project, "3", WHY)
-    assert "It is worse than the champion by" in str(refusal.value)
-    assert str(refusal.value).endswith("--force --reason TEXT, which the audit trail keeps.")
+    with pytest.raises(error, match=words):
+        promote(project, version, **given)
     assert contents(project) == before
 
 
-def test_a_worse_model_is_promoted_by_force_with_a_reason(project: Project) -> None:
-    before = Store(project.store).alias("champion")
-    assert promote(project, "3", WHY, force=True).startswith("Version 3 (ridge) is the champion.")
-    assert champion(project) == shown(project) == "3"
+@pytest.mark.parametrize("reference", ["challenger", "3", "{digest}", "{start}"])
+def test_a_worse_model_is_promoted_by_force_however_it_is_named(
+    project: Project, reference: str
+) -> None:
+    before, name = Store(project.store).alias("champion"), Store(project.store).resolve("3")
+    said = promote(project, reference.format(digest=name, start=name[:8]), WHY, force=True)
+    assert said.startswith("Version 3 (ridge) is the champion.")
     entry = last(project)
-    assert (entry["action"], entry["version"], entry["forced"]) == ("promote", "3", True)
-    assert (entry["reason"], entry["from"]) == (WHY, before)
-
-
-@pytest.mark.parametrize("reason", ["", "  "])
-@pytest.mark.parametrize("version", ["2", "3"])
-def test_force_needs_a_reason(project: Project, version: str, reason: str) -> None:
-    with pytest.raises(MlrefError, match="--force needs --reason"):
-        promote(project, version, reason, force=True)
-    assert champion(project) == "1"
-
-
-def test_a_tie_is_promoted_for_a_reason_only(project: Project) -> None:
-    with pytest.raises(MlrefError, match="(?s)would keep the champion.* cannot tell .* --reason"):
-        promote(project, "2")
-    assert champion(project) == "1"
-    promote(project, "2", WHY)
-    assert champion(project) == "2"
-    assert (last(project)["reason"], last(project)["forced"]) == (WHY, False)
-
-
-def test_a_better_model_needs_no_reason(project: Project) -> None:
-    promote(project, "3", WHY, force=True)
-    promote(project, "1")
+    assert (champion(project), entry["action"], entry["version"]) == ("3", "promote", "3")
+    assert (entry["reason"], entry["from"], entry["forced"]) == (WHY, before, True)
+    promote(project, "1")  # a better model needs no reason
     assert champion(project) == "1"
     assert "It beats the champion by" in last(project)["reason"]
 
 
-@pytest.mark.parametrize("reference", ["challenger", "{digest}", "{start}"])
-def test_a_model_is_named_by_version_alias_or_digest(project: Project, reference: str) -> None:
-    name = Store(project.store).resolve("3")
-    promote(project, reference.format(digest=name, start=name[:8]), WHY, force=True)
-    assert champion(project) == "3"
+def test_a_tie_is_promoted_for_a_reason(project: Project) -> None:
+    promote(project, "2", WHY)
+    assert (champion(project), last(project)["reason"]) == ("2", WHY)
+    assert not last(project)["forced"]
 
 
 @pytest.mark.parametrize("call", [promote, rollback])
@@ -122,96 +115,62 @@ def test_a_damaged_bundle_does_not_become_champion(project: Project, call: Any) 
     assert champion(project) == "2"
 
 
-def test_an_old_evaluation_does_not_count(project: Project) -> None:
-    change(project, "2", created="2020-01-01T00:00:00+00:00")
-    with pytest.raises(GateBlocked, match=r"Its evaluation is \d+ days old; allowed: 90"):
-        promote(project, "2", WHY)
-
-
-def test_an_evaluation_of_another_bundle_does_not_count(project: Project) -> None:
-    store = Store(project.store)
-    other = store.record(store.resolve("1"))
-    assert other
-    change(project, "2", metrics=other["metrics"])
-    with pytest.raises(GateBlocked, match="The evaluation is of another .*: the bundle changed"):
-        promote(project, "2", WHY)
-
-
-def test_a_record_of_an_earlier_mlref_is_said_to_be_one(project: Project) -> None:
-    change(project, "2", params={})
-    with pytest.raises(BundleError, match="record of version 2 does not say which rows"):
-        promote(project, "2", WHY)
-
-
-@pytest.mark.parametrize(("version", "error"), [("2", MlrefError), ("3", GateBlocked)])
-def test_without_rows_the_recorded_verdict_counts(
-    project: Project, version: str, error: type[MlrefError]
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"created": "2020-01-01T00:00:00+00:00"}, r"Its evaluation is \d+ days old; allowed: 90"),
+        ({"metrics": {"digest": "another"}}, "The evaluation is of another .*: the bundle changed"),
+        ({"metrics": {}}, "The evaluation is of another .*: the bundle changed"),
+    ],
+    ids=["old", "another", "none"],
+)
+def test_an_evaluation_that_does_not_count_blocks(
+    project: Project, changed: dict[str, Any], words: str
 ) -> None:
+    change(project, "2", **changed)
+    with pytest.raises(GateBlocked, match=words):
+        promote(project, "2", WHY)
+
+
+def test_without_rows_nothing_can_be_compared(project: Project) -> None:
     project.validated.unlink()
-    with pytest.raises(error, match="cannot tell it from|It is worse than"):
-        promote(project, version)
-    promote(project, "2", WHY)
-    with pytest.raises(MlrefError, match="no rows here on which to compare"):
-        promote(project, "1")
-
-
-def test_a_model_that_was_never_evaluated_is_not_promoted(project: Project) -> None:
-    change(project, "2", metrics={})
-    with pytest.raises(MlrefError, match="The evaluation has no coverage, .* Run `make train`"):
-        promote(project, "2", WHY, force=True)
+    with pytest.raises(DataError, match="dataset.parquet"):
+        promote(project, "2", WHY)
 
 
 @pytest.mark.parametrize("version", ["1", "2", "3"])
 def test_a_dry_run_changes_nothing(project: Project, version: str) -> None:
-    (project.store / ".lock").unlink()
     before = contents(project)
     said = promote(project, version, WHY, force=True, dry_run=True)
     assert said.startswith(f"Version {version} (") and said.endswith("nothing is changed.")
     assert contents(project) == before
 
 
-def test_a_rollback_brings_back_the_champion_before(project: Project) -> None:
-    store = Store(project.store)
-    first, _ = store.open("champion")
-    promote(project, "3", WHY, force=True)
-    others = {name: d for name, d in contents(project).items() if "/store/" in name}
-    assert rollback(project, "complaints").startswith("Version 1 (elastic_net) is the champion.")
-    assert store.open("champion")[0].digest == first.digest
-    assert champion(project) == shown(project) == "1"
-    assert (last(project)["action"], last(project)["reason"]) == ("rollback", "complaints")
-    now = {name: d for name, d in contents(project).items() if "/store/" in name}
-    changed = {Path(name).name for name in now if now[name] != others[name]}
-    assert changed == {"champion", "audit.jsonl"}
-
-
-def test_a_second_rollback_goes_back_further(project: Project) -> None:
+def test_rollbacks_bring_back_the_champions_before_one_by_one(project: Project) -> None:
     promote(project, "2", WHY)
     promote(project, "3", WHY, force=True)
-    rollback(project)
-    assert champion(project) == "2"
+    before = contents(project)
+    assert rollback(project, dry_run=True).startswith(
+        "Version 2 (elastic_net) would be the champion"
+    )
+    assert contents(project) == before
+    assert rollback(project, "complaints").startswith("Version 2 (elastic_net) is the champion.")
+    assert (champion(project), last(project)["action"]) == ("2", "rollback")
+    assert last(project)["reason"] == "complaints"
+    now = contents(project)
+    changed = {Path(name).name for name in now if now[name] != before[name]}
+    assert changed == {"champion", "audit.jsonl"}
     rollback(project)
     assert champion(project) == "1"
     with pytest.raises(MlrefError, match="knows no champion before this one. `mlref models` lists"):
         rollback(project)
 
 
-def test_a_rollback_can_be_rehearsed(project: Project) -> None:
-    promote(project, "2", WHY)
-    before = contents(project)
-    said = rollback(project, dry_run=True)
-    assert said == "Version 1 (elastic_net) would be the champion. Dry run: nothing is changed."
-    assert contents(project) == before
-
-
 class Crash(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize(
-    "where",
-    ["audit.note", "promote.Store.point", "promote.sync_aliases"],
-    ids=["line", "pointer", "mirror"],
-)
+@pytest.mark.parametrize("where", ["audit.note", "promote.Store.point", "promote.sync_aliases"])
 @pytest.mark.parametrize("back", [False, True], ids=["promote", "rollback"])
 def test_a_crash_is_mended_by_running_it_again(
     project: Project, monkeypatch: pytest.MonkeyPatch, where: str, back: bool
@@ -233,24 +192,27 @@ def test_a_crash_is_mended_by_running_it_again(
         act()
     else:  # it is done but for MLflow; once more would go back a step further
         promote(project, "1")
-    wanted = "1" if back else "2"
-    assert champion(project) == shown(project) == wanted
+    assert champion(project) == ("1" if back else "2")
     assert len(audit.read(Store(project.store))) == lines + 1
 
 
-def test_without_mlflow_the_champion_changes_all_the_same(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+def test_mlflow_shows_the_champion_and_without_it_the_champion_changes_all_the_same(
+    project_of_three: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    project = project_of_three
+
     def away(*_: Any) -> None:
         raise EnvironmentFault("MLflow at http://x failed", OSError(111, "Connection refused"))
 
     with monkeypatch.context() as patch:
-        patch.setattr("mlref.registry.promote.sync_aliases", away)
+        patch.setattr(promotion, "sync_aliases", away)
         said = promote(project, "2", WHY)
     assert "MLflow does not show it yet: MLflow at http://x failed: Connection refused" in said
     assert (champion(project), shown(project)) == ("2", "1")
     assert promote(project, "2").startswith("Version 2 (elastic_net) is the champion.")
     assert shown(project) == "2"
+    rollback(project)
+    assert shown(project) == "1"
 
 
 def test_two_at_once_wait_for_one_another(project: Project) -> None:
@@ -264,20 +226,17 @@ def test_two_at_once_wait_for_one_another(project: Project) -> None:
     assert other["from"] == one["digest"] and champion(project) == other["version"]
 
 
-def test_a_forced_champion_does_not_stop_the_pipeline(project: Project) -> None:
+def test_what_a_person_decided_stays_when_the_model_is_registered_again(
+    project: Project, rivals: Rivals
+) -> None:
     promote(project, "3", WHY, force=True)
     record, is_champion = register.run(project)
     assert (record["version"], record["gate"]["verdict"], is_champion) == ("3", "block", True)
     assert "Since then the champion was changed" in tables.advice(record, is_champion)
-
-
-def test_a_champion_that_was_rolled_back_stays_so(project: Project, rivals: Rivals) -> None:
     adopt(project, rivals["better"])
-    promote(project, "3", WHY, force=True)
     register.run(project)
     assert champion(project) == "4"
     rollback(project)
     record, is_champion = register.run(project)
-    assert champion(project) == "3"
-    assert (record["gate"]["verdict"], is_champion) == ("promote", False)
+    assert (champion(project), record["gate"]["verdict"], is_champion) == ("3", "promote", False)
     assert "Since then the champion was changed" in tables.advice(record, is_champion)

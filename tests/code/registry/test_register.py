@@ -1,12 +1,12 @@
 """The one door to state: idempotent, and mended by running it again."""
 
-import importlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,6 @@ from mlref.bundle.store import Store
 from mlref.core.errors import GateBlocked, MlrefError, ModelNotFound
 from mlref.core.storage import Project, digest, read_json
 from mlref.registry import git, register
-from mlref.tracking.runs import is_finished
 from mlref.tracking.store import experiment, open_store
 from tests.projects import PARAMS, Rivals, adopt, copy, set_params
 
@@ -58,7 +57,8 @@ def assert_whole(project: Project) -> None:
     predictor, record = store.open("champion")
     assert (predictor.digest, record["version"]) == (name, "1")
     assert record["gate"]["verdict"] == "promote" == read_json(project.gate)["verdict"]
-    assert is_finished(project, record["run_id"])
+    with open_store(project) as client:
+        assert client.get_run(record["run_id"]).info.status == "FINISHED"
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
@@ -89,24 +89,8 @@ def test_the_record_says_all_about_the_model(registered: Project) -> None:
     assert record["created"].endswith("+00:00")
 
 
-def test_running_it_again_changes_nothing(published: Project) -> None:
+def test_running_it_again_changes_nothing_and_imports_nothing_large(published: Project) -> None:
     before = snapshot(published.root)
-    first = register.run(published)
-    assert first == register.run(published)
-    assert snapshot(published.root) == before
-    assert first[1], "it is the champion"
-
-
-def test_an_alias_that_was_taken_away_in_mlflow_is_put_back(published: Project) -> None:
-    with open_store(published) as client:
-        client.delete_registered_model_alias("rents", "champion")
-    before = snapshot(published.store)
-    register.run(published)
-    assert_whole(published)
-    assert snapshot(published.store) == before
-
-
-def test_running_it_again_imports_nothing_large(published: Project) -> None:
     script = (
         "import sys; from pathlib import Path; from mlref.registry import register;"
         "from mlref.core.storage import Project; register.run(Project(Path(sys.argv[1])));"
@@ -118,209 +102,147 @@ def test_running_it_again_imports_nothing_large(published: Project) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "[]\n"
+    assert snapshot(published.root) == before
 
 
-@pytest.mark.parametrize(
-    ("where", "call"),
-    [
-        ("mlref.registry.comparison.judge", 1),
-        ("mlref.registry.cards.cards", 1),
-        ("mlflow.MlflowClient.create_run", 2),  # the parent is there, no trial
-        ("mlflow.MlflowClient.log_batch", 4),  # one trial is finished, the second is empty
-        ("mlflow.MlflowClient.set_terminated", 4),
-        ("mlflow.MlflowClient.log_artifact", 1),  # all trials are finished, the parent is not
-        ("mlflow.sklearn.log_model", 1),
-        ("mlflow.MlflowClient.create_registered_model", 1),
-        ("mlflow.MlflowClient.create_model_version", 1),
-        ("mlflow.MlflowClient.update_model_version", 1),
-        ("mlref.bundle.store.Store.add", 1),
-        ("mlref.bundle.store.write_json", 1),  # the bundle is in the store, its record is not
-        ("mlref.registry.register.write_json", 1),
-        ("mlref.registry.audit.note", 1),
-        ("mlref.bundle.store.Store.point", 1),
-        ("mlref.registry.register.sync_aliases", 1),
-        ("mlref.bundle.store.Store.point", 2),
-    ],
-)
+CRASHES = [
+    ("mlflow.MlflowClient.create_run", 2),  # the parent is there, no trial
+    ("mlflow.MlflowClient.log_batch", 4),  # one trial is finished, the second is empty
+    ("mlflow.sklearn.log_model", 1),
+    ("mlflow.MlflowClient.log_artifact", 1),  # all runs are finished
+    ("mlflow.MlflowClient.create_model_version", 1),
+    ("mlref.bundle.store.Store.add", 1),
+    ("mlref.bundle.store.write_json", 1),  # the bundle is in the store, its record is not
+    ("mlref.registry.audit.note", 1),
+    ("mlref.bundle.store.Store.point", 1),
+    ("mlref.bundle.store.Store.point", 2),
+    ("mlref.registry.register.sync_aliases", 1),
+]
+
+
+@pytest.mark.parametrize(("where", "call"), CRASHES)
 def test_a_crash_at_any_step_is_mended_by_running_it_again(
     unregistered: Project, monkeypatch: pytest.MonkeyPatch, where: str, call: int
 ) -> None:
-    import mlflow  # noqa: F401 - so that its parts can be named
+    real, calls = resolve_name(where), []
 
-    calls = []
+    def crash(*args: Any, **kwargs: Any) -> Any:
+        calls.append(where)
+        if len(calls) == call:
+            raise Crash
+        return real(*args, **kwargs)
 
-    def crash(real: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any, **kwargs: Any) -> Any:
-            calls.append(where)
-            if len(calls) == call:
-                raise Crash
-            return real(*args, **kwargs)
-
-        return step
-
-    module, _, name = where.rpartition(".")
-    owner = importlib.import_module(module) if module.islower() else _class(module)
     with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(owner, name, crash(getattr(owner, name)))
+        patch.setattr(where, crash)
         register.run(unregistered)
     register.run(unregistered)
     assert_whole(unregistered)
 
 
-def _class(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(sys.modules[module], name)
+def alias_moved(project: Project) -> None:
+    """Somebody takes an alias away in MLflow."""
+    with open_store(project) as client:
+        client.delete_registered_model_alias("rents", "champion")
 
 
-def test_a_deleted_gate_report_is_written_again(published: Project) -> None:
-    before = published.gate.read_bytes()
-    shutil.rmtree(published.gate.parent / "pictures", ignore_errors=True)
-    published.gate.unlink()
-    register.run(published)
-    assert published.gate.read_bytes() == before
-    assert_whole(published)
+def damaged(project: Project) -> None:
+    """A file of the bundle in the store is altered."""
+    (project.store / register.digest_of(project) / "model.onnx").write_bytes(b"x")
 
 
-def test_deleted_cards_are_written_again(published: Project) -> None:
-    before = {path.name: path.read_bytes() for path in published.cards.iterdir()}
-    shutil.rmtree(published.cards)
-    register.run(published)
-    assert {path.name: path.read_bytes() for path in published.cards.iterdir()} == before
-    assert set(before) == {"model-card.md", "datasheet.md"}
+def incomplete(project: Project) -> None:
+    """A file of the bundle in the store is missing."""
+    (project.store / register.digest_of(project) / "MANIFEST.json").unlink()
 
 
-def test_a_deleted_tracking_store_is_rebuilt(
-    registered: Project, opened: Project, tmp_path: Path
-) -> None:
-    project = forgetful(registered, opened, tmp_path)
-    before = Store(project.store).records()[0]
-    register.run(project)
-    assert_whole(project)
-    after = Store(project.store).records()[0]
-    assert {k for k in before if before[k] != after[k]} <= {"run_id", "created"}
-
-
-def forgetful(registered: Project, opened: Project, tmp_path: Path) -> Project:
-    """A copy whose MLflow has forgotten all runs."""
-    project = copy(registered, tmp_path / "clone")
-    shutil.copy(opened.root / "mlflow.db", project.root / "mlflow.db")
+def without_runs(project: Project) -> None:
+    """MLflow's database is another, empty one."""
+    shutil.copy(project.root / "empty.db", project.root / "mlflow.db")
     shutil.rmtree(project.root / "mlartifacts")
-    return project
+
+
+def without_memory(project: Project) -> None:
+    """Neither store is left."""
+    without_runs(project)
+    shutil.rmtree(project.store)
+
+
+DAMAGES: list[Callable[[Project], object]] = [
+    alias_moved, damaged, incomplete, without_runs, without_memory,
+    lambda project: shutil.rmtree(project.store),
+    lambda project: (project.store / f"{register.digest_of(project)}.json").unlink(),
+    lambda project: (project.store / "champion").unlink(),
+    lambda project: (project.store / "challenger").unlink(),
+    lambda project: project.gate.unlink(),
+    lambda project: shutil.rmtree(project.cards),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_was_lost_is_made_again(
+    published: Project, opened: Project, damage: Callable[[Project], object]
+) -> None:
+    shutil.copy(opened.root / "mlflow.db", published.root / "empty.db")
+    kept = [published.gate, *published.cards.iterdir()]
+    damage(published)
+    register.run(published)
+    assert_whole(published)
+    assert all(path.is_file() for path in kept)
 
 
 def test_versions_stay_what_they_were_after_the_tracking_store_was_deleted(
-    registered: Project, opened: Project, tmp_path: Path, rivals: Rivals
+    project_of_two: Project, opened: Project
 ) -> None:
-    first = copy(registered, tmp_path / "first")
-    adopt(first, rivals["tied"])
-    register.run(first)
-    versions = {record["digest"]: record["version"] for record in Store(first.store).records()}
+    project, store = project_of_two, Store(project_of_two.store)
+    versions = {record["digest"]: record["version"] for record in store.records()}
     assert sorted(versions.values()) == ["1", "2"]
-    project = forgetful(first, opened, tmp_path)
+    shutil.copy(opened.root / "mlflow.db", project.root / "mlflow.db")
     register.run(project)
-    found = {record["digest"]: record["version"] for record in Store(project.store).records()}
-    assert found == versions
-    assert Store(project.store).resolve("2") == register.digest_of(project)
+    assert {record["digest"]: record["version"] for record in store.records()} == versions
+    assert mlflow_state(project)["versions"] == {v: name for name, v in versions.items()}
 
 
 def test_in_a_shared_tracking_store_the_aliases_follow_the_bundles(
-    registered: Project, opened: Project, rivals: Rivals, tmp_path: Path,
+    published: Project, opened: Project, rivals: Rivals, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    other, mine = copy(registered, tmp_path / "other"), copy(registered, tmp_path / "mine")
-    adopt(mine, rivals["tied"])
-    register.run(mine)  # a challenger; the champion stays
-    adopt(other, rivals["worse"])
-    shutil.rmtree(other.store)
     shared = f"sqlite:///{copy(opened, tmp_path / 'shared').root}/mlflow.db"
-    for project in (other, mine):
+    other = copy(published, tmp_path / "other")
+    adopt(other, rivals["tied"])
+    shutil.rmtree(other.store)
+    for project in (other, published):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", shared)
         register.run(project)
-    with open_store(mine) as client:
-        for alias in ("champion", "challenger"):
-            shown = client.get_model_version_by_alias("rents", alias)
-            assert shown.tags["digest"] == Store(mine.store).alias(alias)
-        place = urlsplit(client.get_model_version_by_alias("rents", "champion").source)
+    with open_store(published) as client:
+        shown = client.get_model_version_by_alias("rents", "champion")
+    assert shown.tags["digest"] == Store(published.store).alias("champion")
+    place = urlsplit(shown.source)
     assert place.scheme and place.path.startswith("/"), "or a server refuses it"
 
 
-def test_a_deleted_bundle_store_is_rebuilt(published: Project) -> None:
-    shutil.rmtree(published.store)
-    register.run(published)
-    assert_whole(published)
+def test_a_worse_model_is_blocked_and_the_champion_stays(three: Project) -> None:
+    store = Store(three.store)
+    with pytest.raises(GateBlocked, match="It is worse than the champion by"):
+        register.run(three)
+    versions = {record["digest"]: record["version"] for record in store.records()}
+    assert versions[str(store.alias("champion"))] == "1"
+    assert store.alias("challenger") == register.digest_of(three)
+    gate = read_json(three.gate)
+    assert (gate["verdict"], gate["champion"]) == ("block", store.alias("champion"))
+    assert mlflow_state(three)["aliases"] == {"champion": "1", "challenger": "3"}
 
 
-def test_a_deleted_store_and_tracking_store_are_rebuilt(
-    registered: Project, opened: Project, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "expected"), [("none", "promote"), ("tied", "keep"), ("worse", "block")]
+)
+def test_a_decision_changes_nothing(
+    published: Project, rivals: Rivals, name: str, expected: str
 ) -> None:
-    project = forgetful(registered, opened, tmp_path)
-    shutil.rmtree(project.store)
-    register.run(project)
-    assert_whole(project)
-
-
-@pytest.mark.parametrize("damage", ["altered", "missing"])
-@pytest.mark.parametrize("name", ["model.onnx", "MANIFEST.json"])
-def test_a_damaged_bundle_in_the_store_is_mended(
-    published: Project, name: str, damage: str
-) -> None:
-    path = published.store / register.digest_of(published) / name
-    path.write_bytes(b"x") if damage == "altered" else path.unlink()
-    register.run(published)
-    assert_whole(published)
-
-
-def test_a_deleted_record_is_rebuilt(published: Project) -> None:
-    (published.store / f"{register.digest_of(published)}.json").unlink()
-    register.run(published)
-    assert_whole(published)
-
-
-@pytest.mark.parametrize("alias", ["champion", "challenger"])
-def test_a_deleted_pointer_is_rebuilt(published: Project, alias: str) -> None:
-    (published.store / alias).unlink()
-    register.run(published)
-    assert_whole(published)
-
-
-def test_a_worse_model_is_blocked_and_the_champion_stays(
-    published: Project, rivals: Rivals
-) -> None:
-    champion = Store(published.store).alias("champion")
-    pointer = (published.store / "champion").stat().st_mtime_ns
-    adopt(published, rivals["worse"])
-    for _ in range(2):
-        with pytest.raises(GateBlocked, match="It is worse than the champion by"):
-            register.run(published)
-    store = Store(published.store)
-    assert store.alias("champion") == champion
-    assert (published.store / "champion").stat().st_mtime_ns == pointer
-    assert store.alias("challenger") == register.digest_of(published)
-    assert read_json(published.gate)["verdict"] == "block"
-    assert read_json(published.gate)["champion"] == champion
-    assert mlflow_state(published)["aliases"] == {"champion": "1", "challenger": "2"}
-
-
-def test_a_tied_model_is_registered_and_the_champion_stays(
-    published: Project, rivals: Rivals
-) -> None:
-    champion = Store(published.store).alias("champion")
-    adopt(published, rivals["tied"])
-    record, champion_now = register.run(published)
-    assert (record["version"], record["gate"]["verdict"], champion_now) == ("2", "keep", False)
-    assert Store(published.store).alias("champion") == champion
-
-
-@pytest.mark.parametrize("name", ["none", "tied", "worse"])
-def test_a_decision_changes_nothing(published: Project, rivals: Rivals, name: str) -> None:
     if name != "none":
         adopt(published, rivals[name])
-    (published.store / ".lock").unlink()
     before = snapshot(published.root)
-    verdict = register.decision(published)["verdict"]
-    assert verdict == {"none": "promote", "tied": "keep", "worse": "block"}[name]
+    assert register.decision(published)["verdict"] == expected
     assert snapshot(published.root) == before
-    assert not (published.store / ".lock").exists()
 
 
 def test_a_first_model_that_is_refused_says_what_to_look_at(unregistered: Project) -> None:
@@ -333,46 +255,34 @@ def test_a_first_model_that_is_refused_says_what_to_look_at(unregistered: Projec
         Store(unregistered.store).open("champion")
 
 
-def test_a_champion_that_comes_back_is_judged_as_the_champion(
+def test_a_champion_that_comes_back_is_still_the_champion(
     published: Project, rivals: Rivals, tmp_path: Path
 ) -> None:
     first = copy(published, tmp_path / "first")
     adopt(published, rivals["tied"])
-    register.run(published)
+    assert register.run(published)[0]["version"] == "2"
     for name in ("config", "models/bundle", "reports"):
         shutil.copytree(first.root / name, published.root / name, dirs_exist_ok=True)
     shutil.copy(first.model, published.model)
     record, champion = register.run(published)
     assert (record["version"], champion) == ("1", True)
-    assert record["gate"]["reasons"] == ["It predicts the same as the champion."]
+    assert mlflow_state(published)["aliases"] == {"champion": "1", "challenger": "1"}
 
 
-@pytest.fixture(scope="module")
-def succeeded(opened: Project, rivals: Rivals, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A worse model was champion first; a better one followed it. Not to be changed."""
-    project = copy(opened, tmp_path_factory.mktemp("succeeded") / "clone")
+def test_a_better_model_replaces_the_champion_and_the_earlier_one_is_judged_anew(
+    unregistered: Project, rivals: Rivals
+) -> None:
+    project, store = unregistered, Store(unregistered.store)
     for name in ("worse", "better"):
         adopt(project, rivals[name])
         assert register.run(project)[1]
-    return project
-
-
-def test_a_better_model_replaces_the_champion(succeeded: Project) -> None:
-    assert mlflow_state(succeeded)["aliases"] == {"champion": "2", "challenger": "2"}
-    store = Store(succeeded.store)
-    assert store.alias("champion") == register.digest_of(succeeded) == store.resolve("2")
-    assert len(store.records()) == 2
-
-
-def test_an_earlier_model_is_judged_anew_when_it_comes_back(
-    succeeded: Project, rivals: Rivals, tmp_path: Path
-) -> None:
-    project = copy(succeeded, tmp_path / "clone")
-    champion = Store(project.store).alias("champion")
+    champion = store.alias("champion")
+    assert champion == register.digest_of(project) == store.resolve("2")
+    assert mlflow_state(project)["aliases"] == {"champion": "2", "challenger": "2"}
     adopt(project, rivals["worse"])
     with pytest.raises(GateBlocked, match="It is worse than the champion"):
         register.run(project)
-    assert Store(project.store).alias("champion") == champion
+    assert store.alias("champion") == champion
 
 
 def test_another_evaluation_of_the_same_model_is_another_run_of_the_same_version(
@@ -387,14 +297,11 @@ def test_another_evaluation_of_the_same_model_is_another_run_of_the_same_version
     assert state["versions"] == {"1": register.digest_of(published)}
 
 
-def test_figures_of_another_model_are_not_published(published: Project, rivals: Rivals) -> None:
+def test_metrics_of_another_model_are_not_published(published: Project, rivals: Rivals) -> None:
     shutil.copytree(rivals["better"].bundle, published.bundle, dirs_exist_ok=True)
     before = snapshot(published.root)
-    for _ in range(2):
-        with pytest.raises(
-            GateBlocked, match="The evaluation is of another .*: the bundle changed"
-        ):
-            register.run(published)
+    with pytest.raises(GateBlocked, match="The evaluation is of another .*: the bundle changed"):
+        register.run(published)
     assert snapshot(published.root) == before
 
 
@@ -414,10 +321,12 @@ def test_files_that_are_committed_later_give_the_model_their_commit(
     before = snapshot(unregistered.root)
     register.run(unregistered)
     assert snapshot(unregistered.root) == before
-    monkeypatch.setattr(git, "commit", lambda _: (head, ""))
     monkeypatch.setattr("mlref.registry.comparison.judge", lambda *_: pytest.fail("asked again"))
     trail = (unregistered.store / "audit.jsonl").read_bytes()
-    register.run(unregistered)
+    for commit in (head, "b" * 40, f"{head}-dirty"):  # a recorded commit stays
+        monkeypatch.setattr(git, "commit", lambda _, commit=commit: (commit, ""))
+        unregistered.gate.unlink()
+        register.run(unregistered)
     assert_whole(unregistered)
     (record,) = Store(unregistered.store).records()
     assert record["commit"] == head
@@ -428,9 +337,13 @@ def test_files_that_are_committed_later_give_the_model_their_commit(
     assert (unregistered.store / "audit.jsonl").read_bytes() == trail
 
 
-def test_the_fingerprint_follows_what_decides(project: Project) -> None:
+def test_the_fingerprint_follows_what_decides(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = register.fingerprint(project)
     project.metrics.write_text(json.dumps(read_json(project.metrics)))
     assert register.fingerprint(project) == before
     project.metrics.write_text(json.dumps(read_json(project.metrics) | {"rows": 31}))
-    assert register.fingerprint(project) != before
+    changed = register.fingerprint(project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert len({before, changed, register.fingerprint(project)}) == 3
