@@ -180,7 +180,8 @@ def http_page() -> str:
 
     columns = contract.load(ROOT / "config" / "dataset.yaml")
     bundle: Any = SimpleNamespace(contract=columns, digest="", profile={"columns": {}})
-    schema = create_app(Service(Model(bundle, {"version": 1}, Limits()))).openapi()
+    service = Service(Model(bundle, {"version": 1}, Limits()))
+    schema = create_app(service, store=lambda labels: {}).openapi()
     parts = ["""# HTTP API
 
 The routes of `mlref serve`, from its OpenAPI document: `/openapi.json`, and `/docs` to try them; `/` is a

@@ -45,5 +45,10 @@ def test_no_request_makes_the_service_fail(app: FastAPI) -> None:
 
 
 @pytest.mark.load
+def test_two_hundred_requests_do_not_make_the_service_fail(app: FastAPI) -> None:
+    assert send(app, 30) >= 200
+
+
+@pytest.mark.full
 def test_two_thousand_requests_do_not_make_the_service_fail(app: FastAPI) -> None:
     assert send(app, 300) >= 2000

@@ -31,7 +31,6 @@ CELLS = [
     pytest.param("area", "1e999", "a number outside", id="1e999"),
     pytest.param("area", "-1e999", "a number outside", id="-1e999"),
     pytest.param("area", "9" * 350, "a number outside", id="an integer of 350 digits"),
-    pytest.param("area", "9" * 9999, "a number outside", id="an integer of 9999 digits"),
     pytest.param("area", "null", "null", id="null where it is not allowed"),
     pytest.param("area", str(SECRET), "a number outside", id="a number above valid"),
     pytest.param("area", "-1", "a number outside", id="a number below valid"),
@@ -47,12 +46,12 @@ CELLS = [
 
 ENVELOPES = [
     # a body, and the key that the answer names
-    pytest.param('{"instances": []}', "instances", "an empty list", id="an empty list"),
+    pytest.param('{"instances": []}', "instances", "a list of 0", id="an empty list"),
     pytest.param('{"instances": 5}', "instances", "a number", id="a number for the list"),
     pytest.param('{"instances": {}}', "instances", "an object", id="an object for the list"),
     pytest.param('{"instances": null}', "instances", "null", id="null for the list"),
-    pytest.param("{}", "instances", "nothing", id="no instances"),
-    pytest.param('{"instances": [{}], "x": 1}', "x", "an unknown key", id="an extra key"),
+    pytest.param("{}", None, "an object", id="no instances"),
+    pytest.param('{"instances": [{}], "x": 1}', None, "an object", id="an extra key"),
     pytest.param("[]", None, "a list", id="a list for the envelope"),
     pytest.param("5", None, "a number", id="a number for the envelope"),
     pytest.param("NaN", None, "NaN or Infinity", id="NaN for the envelope"),
@@ -65,6 +64,7 @@ UNREADABLE = [
     pytest.param(b"{'instances': []}", id="single quotes"),
     pytest.param(b'\xff\xfe{"instances": []}', id="not UTF-8"),
     pytest.param('{"instances": []}'.encode("utf-16"), id="UTF-16"),
+    pytest.param(b'{"instances": [{"area": ' + b"9" * 9999 + b"}]}", id="thousands of digits"),
     pytest.param(b"[" * 200_000, id="a deep list"),
     pytest.param(b'{"instances":' * 200_000, id="a deep object"),
 ]
@@ -212,12 +212,9 @@ def test_every_fault_is_named_at_once_up_to_a_hundred(client: TestClient) -> Non
 
 
 def test_a_made_up_key_is_cut_before_it_is_named(client: TestClient) -> None:
-    content = f'{{"instances": [1], "\\ud800{"k" * 5000}": 1}}'
-    details = refused(client.post("/v1/predict", content=content))
-    assert [len(str(one["column"])) for one in details] == [64]
-    row = {**ROW, "k" * 5000: 1}
-    [detail] = refused(client.post("/v1/predict", json={"instances": [row]}))
-    assert detail["column"] == "k" * 64
+    row = f'{json.dumps(ROW)[:-1]}, "\\ud800{"k" * 5000}": 1}}'
+    [detail] = refused(client.post("/v1/predict", content=f'{{"instances": [{row}]}}'))
+    assert len(str(detail["column"])) == 64
 
 
 def test_the_model_route_gives_record_and_contract(

@@ -53,6 +53,6 @@ def test_a_new_key_fits_its_entry(role: str, capsys: pytest.CaptureFixture[str])
     assert key not in entry
 
 
-def test_a_role_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["keys", "new", "root"]) == 1
-    assert "allowed: predict, admin" in capsys.readouterr().err
+def test_a_role_that_there_is_not_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "new", "root"]) == 2
+    assert "'predict', 'admin'" in capsys.readouterr().err
