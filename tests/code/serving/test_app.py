@@ -8,9 +8,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
-from mlref.serving.app import create_app
-from mlref.serving.model import Model, Service
-from mlref.serving.request import Limits
 from tests.fakes import CONTRACT, HALF_WIDTH, linear
 
 ROW = {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": 4}
@@ -117,12 +114,6 @@ def test_null_is_taken_where_the_contract_allows_it(client: TestClient) -> None:
     assert one["value"] == pytest.approx(linear([70, 3, 0, None]))
 
 
-@pytest.mark.parametrize("zero", ["0", "-0", "-0.0", "0e5"])
-def test_every_zero_is_zero(client: TestClient, zero: str) -> None:
-    rows = client.post("/v1/predict", content=body(balcony=zero)).json()["predictions"]
-    assert rows[1]["value"] == pytest.approx(linear([70.5, 3, 1, 0]))
-
-
 def test_an_unusual_value_is_answered_with_a_warning(client: TestClient) -> None:
     rows = [ROW, {**ROW, "area": 345.75, "rooms": 12}]
     usual, unusual = client.post("/v1/predict", json={"instances": rows}).json()["predictions"]
@@ -140,13 +131,6 @@ def test_a_bad_value_is_refused_with_its_place(
     details = refused(client.post("/v1/predict", content=body(**{column: cell})))
     [accepts] = [one.accepts for one in CONTRACT.features if one.name == column]
     assert details == [{"instance": 1, "column": column, "allowed": accepts, "got": got}]
-
-
-def test_a_missing_column_is_refused(client: TestClient) -> None:
-    row = {name: value for name, value in ROW.items() if name != "balcony"}
-    details = refused(client.post("/v1/predict", json={"instances": [ROW, row]}))
-    allowed = "a number from 0 to 100 or null"
-    assert details == [{"instance": 1, "column": "balcony", "allowed": allowed, "got": "nothing"}]
 
 
 def test_an_extra_column_is_refused(client: TestClient) -> None:
@@ -195,7 +179,7 @@ def test_a_body_that_cannot_be_read_is_refused(client: TestClient, content: byte
     assert refused(client.post("/v1/predict", content=content), 400) == []
 
 
-@pytest.mark.parametrize("depth", [100, *range(700, 1000, 10)])
+@pytest.mark.parametrize("depth", [100, 700, 850, 999])
 def test_a_deeply_nested_value_is_refused(client: TestClient, depth: int) -> None:
     nested = body(area="[" * depth + "]" * depth)
     response = client.post("/v1/predict", content=nested)
@@ -262,10 +246,3 @@ def test_pages_need_no_other_host(client: TestClient, path: str, count: int) -> 
     assert len(assets) == count
     for asset in assets:
         assert client.get(f"/{asset}").status_code == 200
-
-
-def test_two_apps_do_not_share_anything(predictor: Predictor) -> None:
-    models = (Model(predictor, {"version": version}, Limits()) for version in ("1", "2"))
-    one, two = (TestClient(create_app(Service(model))) for model in models)
-    assert one.get("/v1/model").json()["model"]["version"] == "1"
-    assert two.get("/v1/model").json()["model"]["version"] == "2"

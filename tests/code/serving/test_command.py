@@ -17,11 +17,6 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLREF_MODEL", raising=False)
 
 
-def test_without_a_model_it_says_what_makes_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve"]) == 1
-    assert "make train" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("port", ["http", "65536"])
 def test_a_port_that_is_none_is_wrong_usage(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--port", port]) == 2

@@ -85,14 +85,6 @@ def test_refused_values_are_counted_by_column_and_reason(
     assert found == {(("feature", feature), ("reason", reason)): 2}
 
 
-def test_a_missing_column_and_a_wrong_envelope_are_counted(client: TestClient) -> None:
-    client.post("/v1/predict", json={"instances": [{}]})
-    client.post("/v1/predict", json={"instances": []})
-    found = {key[1]: value for key, value in scrape(client).items() if "invalid" in key[0]}
-    missing = {(("feature", name), ("reason", "missing")): 1.0 for name in CONTRACT.names}
-    assert found == {**missing, (("feature", "other"), ("reason", "form")): 1.0}
-
-
 @pytest.mark.parametrize(
     ("method", "path", "route", "status"),
     [
