@@ -191,7 +191,7 @@ Each answer carries `x-request-id`, the one that was sent or a new one. Where th
 """]
     for path, methods in schema["paths"].items():
         for method, route in methods.items():
-            about = f"{route['summary']}\n\n{route.get('description', '')}".strip()
+            about = route.get("description", "")
             responses = {
                 (status, response["description"]) for status, response in route["responses"].items()
             }

@@ -72,9 +72,9 @@ class TooSlow(MlrefError):
 
 
 class BodyTooLarge(MlrefError):
-    """The body is longer than any request of this contract needs to be.
+    """The body is longer than the service takes.
 
-    Remedy: send fewer rows at a time, 10,000 at most.
+    Remedy: send fewer rows at a time.
     """
 
 
@@ -127,8 +127,8 @@ STATUS: tuple[tuple[type[MlrefError], int, str], ...] = (
     (BodyTooLarge, 413, "body_too_large"),
     (WrongMediaType, 415, "wrong_media_type"),
     (RowsRefused, 422, "rows_refused"),
-    (LogAway, 503, "log_away"),
     (Overloaded, 503, "overloaded"),
+    (LogAway, 503, "log_away"),
 )
 """Errors that a client can correct; every other one is a 500."""
 

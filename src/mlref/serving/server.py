@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -87,6 +88,9 @@ def serve(
     project = Project.here()
     store = Store(project.store)
     model = Model(*store.open(reference), Limits())
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # an idle client costs a file and 4 kB
+    with contextlib.suppress(ValueError):  # where no limit is more than may be asked for
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with contextlib.ExitStack() as stack:  # the log ends last: after every request
         service, labels = Service(model), None
         watches = [Watch(service, store, reference)]
