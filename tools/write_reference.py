@@ -180,7 +180,8 @@ def http_page() -> str:
 
     columns = contract.load(ROOT / "config" / "dataset.yaml")
     bundle: Any = SimpleNamespace(contract=columns, digest="", profile={"columns": {}})
-    schema = create_app(Service(Model(bundle, {"version": 1}, Limits()))).openapi()
+    service = Service(Model(bundle, {"version": 1}, Limits()))
+    schema = create_app(service, store=lambda labels: {}).openapi()
     parts = ["""# HTTP API
 
 The routes of `mlref serve`, from its OpenAPI document: `/openapi.json`, and `/docs` to try them; `/` is a
@@ -190,7 +191,7 @@ Each answer carries `x-request-id`, the one that was sent or a new one. Where th
 """]
     for path, methods in schema["paths"].items():
         for method, route in methods.items():
-            about = f"{route['summary']}\n\n{route.get('description', '')}".strip()
+            about = route.get("description", "")
             responses = {
                 (status, response["description"]) for status, response in route["responses"].items()
             }

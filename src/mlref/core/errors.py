@@ -92,7 +92,7 @@ class DataError(MlrefError):
 
 
 class RowsRefused(MlrefError):
-    """Rows break the contract; ``violations`` has all of them, the message the first twenty.
+    """Rows break the contract; the first of their mistakes are listed.
 
     Remedy: correct the values, or, if they are possible after all, widen the column's `valid` range
     or its `allowed` values in the contract.

@@ -98,12 +98,6 @@ def validate(columns: Sequence[Column], table: Mapping[str, Cells]) -> Validatio
     return _in_words(columns, masks(columns, table), table)
 
 
-def validate_encoded(columns: Sequence[Column], array: Array) -> ValidationResult:
-    """Validate rows that are encoded already, shape (n, columns)."""
-    found = _masks(columns, array.copy(order="F"), np.zeros(array.shape, bool, order="F"))
-    return _in_words(columns, found, dict(zip((one.name for one in columns), array.T, strict=True)))
-
-
 def _in_words(
     columns: Sequence[Column], found: Masks, table: Mapping[str, Cells]
 ) -> ValidationResult:
@@ -163,34 +157,6 @@ def usual(column: Column) -> str:
 def warning(column: Column) -> str:
     """The sentence about a value of this column that is possible but unusual."""
     return f"{column.name} is unusual: expected {usual(column)}."
-
-
-class ExpectedRanges:
-    """All columns' expected ranges as two arrays, to accept usual rows at once.
-
-    Parameters
-    ----------
-    columns : sequence of Column
-        In the order of the arrays that will be compared.
-    """
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        ends = [
-            column.expected or column.valid or (0, len(column.allowed or ()) - 1)
-            for column in columns
-        ]
-        self._low, self._high = np.array(ends, dtype=np.float64).T
-        self._whole = [place for place, one in enumerate(columns) if one.type == "integer"]
-
-    def holds(self, array: Array) -> bool:
-        """Whether every cell is usual; null is not."""
-        inside = (self._low <= array) & (array <= self._high)
-        if np.count_nonzero(inside) < inside.size:
-            return False
-        if not self._whole:
-            return True
-        whole = array[:, self._whole]
-        return bool(np.count_nonzero(np.floor(whole) == whole) == whole.size)
 
 
 def validate_records(contract: Contract, records: Sequence[object]) -> ValidationResult:

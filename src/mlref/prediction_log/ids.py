@@ -9,6 +9,8 @@ import os
 import random
 import time
 
+import numpy as np
+
 # Not the system's generator: an id must be unique, not secret, and a system call costs more than the rest.
 _random = random.Random(os.urandom(32))
 os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
@@ -41,7 +43,9 @@ def new_ids(count: int) -> list[str]:
     if count == 1:
         return [one]
     first = _random.getrandbits(47)  # the others count on from a random number (RFC 9562, 6.2)
-    return [f"{one[:24]}{number:012x}" for number in range(first, first + count)]
+    # 16 digits for each, of which the last 12 are taken: less than half the time of formatting
+    tails = np.arange(first, first + count, dtype=">u8").tobytes().hex()
+    return [one[:24] + tails[at : at + 12] for at in range(4, 16 * count, 16)]
 
 
 def lowest(moment: datetime.datetime) -> str:

@@ -1,8 +1,6 @@
 """The application factory: routes, the middleware, exception handlers and pages."""
 
 import html
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,17 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.types import Lifespan
 
 from mlref import __version__
 from mlref.core.errors import MlrefError
 from mlref.serving import feedback, mlflow_protocol, open_inference, operations, predict
-from mlref.serving.errors import respond
-from mlref.serving.keys import OPEN, ApiKeys
+from mlref.serving.errors import Error, respond
+from mlref.serving.keys import ApiKeys
 from mlref.serving.middleware import Middleware
 from mlref.serving.model import Service
-from mlref.serving.open_inference import InferError
-from mlref.serving.schemas import OF_BODIES, described, refusals, requests
+from mlref.serving.open_inference import InferError, InferRequest
+from mlref.serving.schemas import components, described, feedback_request, refusals
 
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
@@ -32,14 +31,12 @@ DOCS_POLICY = (
 )
 """What the pages may load; Swagger's has a script inside."""
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-
 
 def create_app(
     service: Service,
     keys: ApiKeys | None = None,
     store: feedback.Store | None = None,
-    lifespan: Lifespan | None = None,
+    lifespan: Lifespan[FastAPI] | None = None,
 ) -> FastAPI:
     """Put the application together.
 
@@ -65,17 +62,17 @@ def create_app(
     answer = partial(respond, forms={"/v2": open_inference.error_body})
 
     async def on_error(request: Request, error: Exception) -> Response:
-        """Answer an error in the form of its protocol."""
         return answer(error, request.url.path, request.state.context.id)
 
     app.add_middleware(Middleware, service=service, keys=keys or ApiKeys(), respond=answer)
     app.add_exception_handler(MlrefError, on_error)
     app.add_exception_handler(HTTPException, on_error)
-    app.include_router(predict.router(service), responses=refusals())
-    app.include_router(feedback.router(service, store), responses=refusals())
-    app.include_router(operations.router(service), responses=refusals())
-    app.include_router(mlflow_protocol.router(service), responses=refusals())
-    app.include_router(open_inference.router(service), responses=refusals(InferError))
+    routers = [predict.router(service), operations.router(service), mlflow_protocol.router(service)]
+    if store:
+        routers.append(feedback.router(service, store))
+    for router in routers:
+        app.include_router(router, responses=refusals())
+    app.include_router(open_inference.router(service), responses=refusals("InferError"))
     _add_pages(app)
     app.openapi = lambda: app.openapi_schema or _document(app, service)  # type: ignore[method-assign]
     return app
@@ -83,26 +80,24 @@ def create_app(
 
 def _document(app: FastAPI, service: Service) -> dict[str, Any]:
     """Write the OpenAPI document once; what FastAPI cannot see are keys and bodies read by hand."""
-    contract, limits = service.model.contract, service.model.limits
+    model = service.model
+    contract, limits = model.contract, model.limits
     document = get_openapi(
         title=app.title,
         version=__version__,
-        description=f"The model `{contract.name}` predicts: {described(contract.target)} A request has up"
-        f" to {limits.rows} rows and {limits.body(contract)} bytes. Of two equal keys in an object the last"
-        " one counts.",
+        summary=described(contract.target),
+        description=f"The model `{contract.name}`. A request has up to {limits.rows:,} rows and"
+        f" {limits.bytes:,} bytes. Of two equal keys in an object the last one counts.",
         routes=app.routes,
     )
-    document["components"]["schemas"] |= requests(contract, limits)
-    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    document["security"] = [{}, {"key": []}]
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            operation["summary"] = operation.pop("description").rstrip(".")
-            if method == "get":
-                for status in OF_BODIES:
-                    del operation["responses"][status]
-            if OPEN(path):
-                operation["security"] = []
+    feedback_type = feedback_request(contract, limits.rows)
+    parts = components(
+        *(model.reader.type, predict.PredictResponse, feedback_type, Error),
+        *(mlflow_protocol.InvocationRequest, InferRequest, InferError),
+    )
+    scheme = {"key": {"type": "http", "scheme": "bearer"}}
+    document["components"] = {"schemas": parts, "securitySchemes": scheme}
+    document["security"] = [{}, {"key": []}]  # where the service has none, nobody needs one
     app.openapi_schema = document
     return document
 
@@ -111,6 +106,16 @@ def _add_pages(app: FastAPI) -> None:
     """Serve the page for people at / and Swagger UI at /docs, with no file from another host."""
     app.mount("/page", StaticFiles(directory=PAGE))
     app.mount("/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))
+    docs = get_swagger_ui_html(
+        openapi_url="openapi.json",  # relative addresses work behind a proxy
+        title=html.escape(app.title),
+        swagger_js_url="swagger/swagger-ui-bundle.js",
+        swagger_css_url="swagger/swagger-ui.css",
+        swagger_favicon_url="swagger/favicon-32x32.png",
+        # validatorUrl: without it the page may send the schema to a public validator
+        swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None},
+    )
+    docs.headers["content-security-policy"] = DOCS_POLICY
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
@@ -118,16 +123,6 @@ def _add_pages(app: FastAPI) -> None:
         return FileResponse(PAGE / "index.html", headers={"content-security-policy": PAGE_POLICY})
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        """Swagger UI, with relative addresses, which work behind a proxy."""
-        page = get_swagger_ui_html(
-            openapi_url="openapi.json",
-            title=html.escape(app.title),
-            swagger_js_url="swagger/swagger-ui-bundle.js",
-            swagger_css_url="swagger/swagger-ui.css",
-            swagger_favicon_url="swagger/favicon-32x32.png",
-            # validatorUrl: without it the page may send the schema to a public validator
-            swagger_ui_parameters={"tryItOutEnabled": True, "validatorUrl": None},
-        )
-        page.headers["content-security-policy"] = DOCS_POLICY
-        return page
+    async def swagger() -> Response:
+        """Swagger UI."""
+        return docs

@@ -1,6 +1,6 @@
 """Commands that start the service and make its keys."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -61,7 +61,9 @@ def serve(
 
 @keys.command("new")
 def keys_new(
-    role: Annotated[str, typer.Argument(help="`predict`, or `admin`, who may read /metrics.")],
+    role: Annotated[
+        Literal["predict", "admin"], typer.Argument(help="An admin may read /metrics.")
+    ],
 ) -> None:
     """Print a new key, which is not kept anywhere, and its entry for `MLREF_API_KEYS`.
 

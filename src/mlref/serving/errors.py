@@ -4,9 +4,7 @@ A client gets a code, a sentence, the request id and what is allowed where; neve
 value that was sent.
 """
 
-import http
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -74,9 +72,9 @@ class TooSlow(MlrefError):
 
 
 class BodyTooLarge(MlrefError):
-    """The body is longer than any request of this contract needs to be.
+    """The body is longer than the service takes.
 
-    Remedy: send fewer rows at a time, 10,000 at most.
+    Remedy: send fewer rows at a time.
     """
 
 
@@ -129,44 +127,46 @@ STATUS: tuple[tuple[type[MlrefError], int, str], ...] = (
     (BodyTooLarge, 413, "body_too_large"),
     (WrongMediaType, 415, "wrong_media_type"),
     (RowsRefused, 422, "rows_refused"),
-    (LogAway, 503, "log_away"),
     (Overloaded, 503, "overloaded"),
+    (LogAway, 503, "log_away"),
 )
 """Errors that a client can correct; every other one is a 500."""
 
-_HEADERS = {
+HEADERS = {
     401: {"www-authenticate": "Bearer"},
     408: {"connection": "close"},
     503: {"retry-after": "1"},
 }
 
+Form = Callable[["ErrorContent"], msgspec.Struct]
+"""Makes the body of one protocol."""
 
-class Refusal(NamedTuple):
-    """An error as a client sees it."""
 
-    status: int
+class Detail(msgspec.Struct):
+    """One fault: the position of its row from 0, its column, what is allowed, what kind of value came."""
+
+    instance: int | None
+    column: str | None
+    allowed: str
+    got: str
+
+
+class ErrorContent(msgspec.Struct):
+    """What went wrong; `details` lists up to a hundred faults."""
+
     code: str
     message: str
     request_id: str
-    violations: Sequence[Violation] = ()
-    headers: dict[str, str] | None = None
+    details: list[Detail]
 
 
-Form = Callable[[Refusal], object]
-"""Turns a refusal into the body of one protocol."""
+class Error(msgspec.Struct):
+    """The body of every error."""
+
+    error: ErrorContent
 
 
-def error_body(refusal: Refusal) -> object:
-    """Build the usual error body."""
-    details = [
-        {"instance": one.row, "column": one.column, "allowed": one.allowed, "got": one.got}
-        for one in refusal.violations[:LISTED]
-    ]
-    error = {"code": refusal.code, "message": refusal.message, "request_id": refusal.request_id}
-    return {"error": {**error, "details": details}}
-
-
-def respond(error: Exception, path: str, request_id: str, forms: dict[str, Form]) -> Response:
+def respond(error: Exception, path: str, request_id: str, forms: Mapping[str, Form]) -> Response:
     """Answer an error; those of ours are logged under the request id.
 
     Parameters
@@ -177,41 +177,32 @@ def respond(error: Exception, path: str, request_id: str, forms: dict[str, Form]
         Path of the request.
     request_id : str
         The id that the client can quote.
-    forms : dict of str to Form
+    forms : mapping of str to Form
         Protocols with an error body of their own, by the prefix of their paths.
     """
-    refusal = _refusal(error, request_id)
-    form = next((form for prefix, form in forms.items() if path.startswith(prefix)), error_body)
-    body = msgspec.json.encode(form(refusal))
-    return Response(body, refusal.status, refusal.headers, "application/json")
-
-
-def _refusal(error: Exception, request_id: str) -> Refusal:
-    if isinstance(error, HTTPException):
-        code = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        headers = dict(error.headers or {})
-        message = _about_route(error.status_code, headers.get("Allow", ""))
-        return Refusal(error.status_code, code, message, request_id, headers=headers)
-    for kind, status, code in STATUS:
-        if isinstance(error, kind):
-            violations = error.violations if isinstance(error, RowsRefused) else ()
-            message = _about_rows(error) if isinstance(error, RowsRefused) else str(error)
-            return Refusal(status, code, message, request_id, violations, _HEADERS.get(status))
-    _LOG.error("request failed", request_id=request_id, exc_info=error)
-    return Refusal(500, "internal_server_error", FAILED, request_id)
-
-
-def _about_route(status: int, allow: str) -> str:
-    if status == 404:
-        return "There is no such address; /docs lists all of them."
-    if status == 405:
-        return f"This address does not take this method; allowed: {allow}."
-    return f"{http.HTTPStatus(status).phrase}."
+    found = ((status, code) for kind, status, code in STATUS if isinstance(error, kind))
+    status, code = next(found, (500, "internal_server_error"))
+    message, details = str(error), list[Detail]()
+    headers: Mapping[str, str] | None = HEADERS.get(status)
+    if isinstance(error, HTTPException):  # no such address, or another method
+        status, headers = error.status_code, error.headers
+        code = error.detail.lower().replace(" ", "_")
+        message = f"{error.detail}; /docs lists all addresses and their methods."
+    elif isinstance(error, RowsRefused):
+        message, listed = _about_rows(error), error.violations[:LISTED]
+        details = [Detail(one.row, one.column, one.allowed, one.got) for one in listed]
+    elif status == 500:
+        message = FAILED
+        _LOG.error("request failed", request_id=request_id, exc_info=error)
+    form = next((form for prefix, form in forms.items() if path.startswith(prefix)), Error)
+    body = form(ErrorContent(code, message, request_id, details))
+    return Response(msgspec.json.encode(body), status, headers, "application/json")
 
 
 def _about_rows(error: RowsRefused) -> str:
     count = len(error.violations)
     values = "1 value is refused" if count == 1 else f"{count} values are refused"
-    left = error.left if isinstance(error, RequestRefused) else 0
-    rest = f" Reading stopped there; {left} more rows were not looked at." if left else ""
-    return f"{values}; `details` names where and what is allowed.{rest}"
+    message = f"{values}; `details` names where and what is allowed."
+    if isinstance(error, RequestRefused) and error.left:
+        message += f" Reading stopped there; {error.left} more rows were not looked at."
+    return message

@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter, Request
-from starlette.exceptions import HTTPException
 
 from mlref.core.errors import EnvironmentFault
 from mlref.prediction_log import ground_truth
 from mlref.prediction_log.ground_truth import Label
 from mlref.serving.errors import LogAway
 from mlref.serving.model import Service
-from mlref.serving.request import decode, fields, items
-from mlref.serving.schemas import FeedbackResponse, ref, takes
+from mlref.serving.request import decode, listed
+from mlref.serving.schemas import takes
 
 PATIENCE = 2.0
 """Seconds that a request waits for the database; shorter than the drain, so a stop need not wait for it."""
@@ -21,22 +20,18 @@ Store = Callable[[Sequence[Label]], dict[str, list[str]]]
 """Stores labels, and gives the ids of those accepted, duplicate, conflicting and unknown."""
 
 
-def router(service: Service, store: Store | None) -> APIRouter:
-    """Make the route; without a log there is nothing that a label could belong to."""
+def router(service: Service, store: Store) -> APIRouter:
+    """Make the route."""
     router, limits, storing = APIRouter(tags=["model"]), service.model.limits, set[object]()
+    target = service.model.contract.target
+    example = {"id": "01a20d6d-5a00-7000-8000-000000000000", "value": target.example}
+    body = takes("FeedbackRequest", {"labels": [example]})
 
-    @router.post(
-        "/v1/feedback",
-        response_model=FeedbackResponse,
-        openapi_extra=takes(ref("FeedbackRequest")),
-    )
+    @router.post("/v1/feedback", openapi_extra=body)
     async def feedback(request: Request) -> dict[str, int]:
         """Store true outcomes by the ids of predictions; sending them twice changes nothing."""
-        if store is None:
-            raise HTTPException(404)
-        document = fields(decode(await request.body()), ("labels",))
-        records = items(document["labels"], "labels", limits.rows)
-        given = ground_truth.read(service.model.contract.target, records)
+        records = listed(decode(await request.body()), "labels", limits.rows)
+        given = ground_truth.read(target, records)
         if service.draining or len(storing) >= limits.labels:
             service.metrics.shed.labels("labels").inc()
             raise LogAway("Labels cannot be stored now. Send them again.")

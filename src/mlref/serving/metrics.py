@@ -1,23 +1,12 @@
 """Prometheus metrics of the service, read at ``/metrics``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-)
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+import prometheus_client as prometheus
+from prometheus_client import metrics_core as families
 from prometheus_client.registry import Collector
 
 from mlref.core.contract import Column, Contract
@@ -48,93 +37,69 @@ class Metrics:
 
     Attributes
     ----------
-    registry : CollectorRegistry
+    registry : prometheus.CollectorRegistry
         What `/metrics` shows.
     """
 
     def __init__(self, contract: Contract, profile: Mapping[str, Any]) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # twice as many series, for nothing
-        registry = self.registry = CollectorRegistry(auto_describe=False)
-        self.predictions = Counter(
-            "model_predictions_total", "Rows by outcome.", ["outcome"], registry=registry
+        # they are twice as many series, for nothing
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = prometheus.CollectorRegistry(auto_describe=False)
+        counter = partial(prometheus.Counter, registry=self.registry)
+        gauge = partial(prometheus.Gauge, registry=self.registry)
+        self.predictions = counter("model_predictions_total", "Rows by outcome.", ["outcome"])
+        self.invalid = counter(
+            "model_input_invalid_total", "Refused values.", ["feature", "reason"]
         )
-        self.invalid = Counter(
-            "model_input_invalid_total", "Refused values.", ["feature", "reason"], registry=registry
-        )
-        self.shed = Counter(
-            "requests_shed_total",
-            "Requests refused for want of room.",
-            ["reason"],
-            registry=registry,
-        )
+        self.shed = counter("requests_shed_total", "Requests refused for want of room.", ["reason"])
         for outcome in ("answered", "refused", "failed"):  # from 0, so that rates are right
             self.predictions.labels(outcome)
         self._answered = self.predictions.labels("answered")
         for reason in ("queue", "uploads", "labels"):
             self.shed.labels(reason)
-        self._info = Gauge(
-            "model_info", "The model in use.", ["name", "version", "digest"], registry=registry
-        )
-        self._loaded = Gauge(
-            "model_loaded_timestamp_seconds", "When the model in use was loaded.", registry=registry
-        )
-        self.requests = Histogram(
-            "http_server_request_duration_seconds", "From the head of a request to its answer.",
+        self.info = gauge("model_info", "The model in use.", ["name", "version", "digest"])
+        self.loaded = gauge("model_loaded_timestamp_seconds", "When the model in use was loaded.")
+        self.requests = prometheus.Histogram(
+            "http_server_request_duration_seconds",
+            "From the head of a request to its answer.",
             ["http_request_method", "http_route", "http_response_status_code"],
-            buckets=SECONDS, registry=registry,
-        )  # fmt: skip
-        self._features = ColumnHistograms(
-            "model_feature_value", "Encoded values of a feature; buckets at training quantiles.",
-            {column.name: _buckets(column, profile) for column in contract.features}, "feature",
-        )  # fmt: skip
-        self._values = ColumnHistograms(
-            "model_prediction_value", "Predicted values; buckets at training quantiles.",
-            {"": _buckets(contract.target, profile)},
-        )  # fmt: skip
-        registry.register(self._features)
-        registry.register(self._values)
-        ProcessCollector(registry=registry)
-
-    def serves(self, model: Mapping[str, Any], moment: float) -> None:
-        """Note which model answers from now on."""
-        self._info.clear()
-        self._info.labels(**model).set(1)
-        self._loaded.set(moment)
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._values = ValueHistograms(contract, profile)
+        self.registry.register(self._values)
+        prometheus.ProcessCollector(registry=self.registry)
 
     def answered(self, rows: Array, values: Array) -> None:
         """Count rows, shape (n, features), and their predictions, shape (n,)."""
         self._answered.inc(len(rows))
-        self._features.add(rows)
-        self._values.add(values[:, None])
+        self._values.add(np.concatenate((rows, values[:, None]), axis=1))
 
 
-class ColumnHistograms(Collector):
-    """A histogram for each column of an array, counted for all cells at once.
+class ValueHistograms(Collector):
+    """Histograms of each feature's encoded values and of the predicted ones, counted for all cells at once.
 
     The client library's histogram takes one value at a time, 2 µs each, which is too slow for 10,000 rows.
 
     Parameters
     ----------
-    name, help : str
-        As Prometheus shows them.
-    bounds : mapping of str to sequence of float
-        Upper bounds of the buckets for each column.
-    label : str, optional
-        The label that holds the column's name.
+    contract : Contract
+        Names the columns.
+    profile : mapping
+        Profile of the training rows, whose quantiles are the buckets' upper ends.
     """
 
-    def __init__(
-        self, name: str, help: str, bounds: Mapping[str, Sequence[float]], label: str = ""
-    ) -> None:
-        self.name, self.help, self.label = name, help, label
-        self._ends = {key: sorted(set(each)) for key, each in bounds.items()}
-        most = 1 + max(map(len, self._ends.values()))  # the last ones are infinite: they count all
-        padded = [ends + [np.inf] * (most - len(ends)) for ends in self._ends.values()]
+    def __init__(self, contract: Contract, profile: Mapping[str, Any]) -> None:
+        self._names = contract.names
+        columns = *contract.features, contract.target
+        self._ends = [sorted({*_ends(column, profile), np.inf}) for column in columns]
+        most = max(map(len, self._ends))
+        padded = [ends + [np.inf] * (most - len(ends)) for ends in self._ends]
         self._bounds = np.array(padded, dtype=np.float64)
         self._counts, self._sums = np.zeros(self._bounds.shape), np.zeros(len(padded))
 
     def add(self, rows: Array) -> None:
-        """Count rows, shape (n, columns); null is not counted."""
+        """Count rows, shape (n, features and prediction); null is not counted."""
         for start in range(0, len(rows), PART):
             part = rows[start : start + PART]
             below = part[:, :, None] <= self._bounds
@@ -142,15 +107,30 @@ class ColumnHistograms(Collector):
             self._counts += np.add.reduce(below.view(np.uint8), axis=0, dtype=np.uint32)
             self._sums += np.add.reduce(part, axis=0, where=below[:, :, -1])
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[families.Metric]:
         """Give Prometheus the series."""
-        labels = [self.label] if self.label else []
-        family = HistogramMetricFamily(self.name, self.help, labels=labels)
-        for place, (key, ends) in enumerate(self._ends.items()):
-            names = [*(f"{end:.6g}" for end in ends), "+Inf"]
+        features = families.HistogramMetricFamily(
+            "model_feature_value",
+            "Encoded values of a feature; buckets at training quantiles.",
+            labels=["feature"],
+        )
+        target = families.HistogramMetricFamily(
+            "model_prediction_value", "Predicted values; buckets at training quantiles."
+        )
+        for place, ends in enumerate(self._ends):
+            names = ["+Inf" if end == np.inf else f"{end:.6g}" for end in ends]
             buckets = list(zip(names, self._counts[place].tolist(), strict=False))
-            family.add_metric([key] if labels else [], buckets, float(self._sums[place]))
-        yield family
+            labels = self._names[place : place + 1]  # the target has none
+            (features if labels else target).add_metric(labels, buckets, float(self._sums[place]))
+        yield from (features, target)
+
+
+def _ends(column: Column, profile: Mapping[str, Any]) -> list[float]:
+    """Upper ends of buckets: the training quantiles of a number, each code of a category."""
+    if column.allowed is not None:
+        return [float(code) for code in range(len(column.allowed))]
+    measured = profile["columns"].get(column.name, {}).get("quantiles", {})
+    return [float(end) for end in [*measured.values()] or column.expected or column.valid or ()]
 
 
 class LogMetrics(Collector):
@@ -159,23 +139,14 @@ class LogMetrics(Collector):
     def __init__(self, log: "Writer") -> None:
         self._log = log
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[families.Metric]:
         """Give Prometheus the log's counts."""
-        yield CounterMetricFamily(
-            "prediction_log_written", "Rows that are in the database.", self._log.written
-        )
-        yield CounterMetricFamily(
-            "prediction_log_dropped", "Rows that were not logged.", self._log.dropped
-        )
-        yield GaugeMetricFamily(
+        for name, meaning, count in (
+            ("written", "Rows that are in the database.", self._log.written),
+            ("dropped", "Rows that were not logged.", self._log.dropped),
+            ("rejected", "Rows that the database refused.", self._log.rejected),
+        ):
+            yield families.CounterMetricFamily(f"prediction_log_{name}", meaning, count)
+        yield families.GaugeMetricFamily(
             "prediction_log_queue_length", "Rows that wait.", self._log.queue_length
         )
-
-
-def _buckets(column: Column, profile: Mapping[str, Any]) -> list[float]:
-    """Upper bounds: the training quantiles of a number, each code of a category."""
-    if column.allowed is not None:
-        return [float(code) for code in range(len(column.allowed))]
-    measured = profile["columns"].get(column.name, {}).get("quantiles", {})
-    ends = list(measured.values()) or column.expected or column.valid or ()
-    return [float(end) for end in ends]

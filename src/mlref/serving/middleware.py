@@ -26,9 +26,6 @@ HEADERS = {
 ADMIN = ("/metrics",)
 """Paths for the role `admin`."""
 
-ALWAYS = re.compile(r"/health/.*|/ping|/v2/health/.*|/metrics").fullmatch
-"""Paths that are answered however many requests wait."""
-
 MEDIA = re.compile(
     rb"application/(json|[\w.-]+\+json|x-www-form-urlencoded)\s*(;.*)?", re.IGNORECASE
 ).fullmatch
@@ -37,7 +34,8 @@ MEDIA = re.compile(
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 """Ids that a client may choose: no free text gets into logs."""
 
-SUBJECT = re.compile(r"[ -~]{1,128}").fullmatch
+SUBJECT = re.compile(rb"[ -~]{1,128}").fullmatch
+"""Whom the rows are about: printable text that is stored and never interpreted."""
 
 Headers = Mapping[bytes, bytes]
 Respond = Callable[[Exception, str, str], Response]
@@ -62,7 +60,6 @@ class Middleware:
     def __init__(self, app: ASGIApp, service: Service, keys: ApiKeys, respond: Respond) -> None:
         self.app, self.service, self.keys, self.respond = app, service, keys, respond
         self.limits = service.model.limits
-        self._longest = self.limits.body(service.model.contract)
         self._waiting = self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,9 +67,9 @@ class Middleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 0
-        path, headers = scope["path"], dict(scope["headers"])
-        request_id = _request_id(headers)
+        started, status, headers = time.perf_counter(), 0, dict(scope["headers"])
+        sent_id = headers.get(b"x-request-id", b"")
+        request_id = sent_id.decode() if REQUEST_ID(sent_id) else os.urandom(16).hex()
 
         async def finish(message: Message) -> None:
             nonlocal status
@@ -88,17 +85,13 @@ class Middleware:
             self._admit(scope, headers)
             context = RequestContext(request_id, _subject(headers), started)
             scope.setdefault("state", {})["context"] = context
-            if scope["method"] == "POST":
-                receive = _replay(await self._body(receive), receive)
-            if not ALWAYS(path):
-                await self._turn()
-            await self.app(scope, receive, finish)
+            await self.app(scope, self._bounded(receive), finish)
         except ClientDisconnect:
             status = 499
         except Exception as error:  # whatever it is, the client gets the one error body
             if status:
                 raise  # the answer has begun: the server cuts the connection, which the client can see
-            await self.respond(error, path, request_id)(scope, receive, finish)
+            await self.respond(error, scope["path"], request_id)(scope, receive, finish)
         if status == 500:
             self.service.metrics.predictions.labels("failed").inc()
         route = getattr(scope.get("route"), "path", "other")
@@ -116,8 +109,36 @@ class Middleware:
                 raise WrongMediaType("The body must be JSON: `content-type: application/json`.")
             if headers.get(b"content-encoding", b"identity").lower() != b"identity":
                 raise WrongMediaType("The body must not be compressed.")
-            length = headers.get(b"content-length", b"0")
-            self._check_length(int(length[:20]) if length.isdigit() else 0)
+            self._check_length(int(headers.get(b"content-length", b"0")))
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """A channel that bounds the body in size and in time, and has it wait for its turn."""
+        length, whole = 0, False
+        deadline = asyncio.get_running_loop().time() + self.limits.seconds
+
+        async def bounded() -> Message:
+            nonlocal length, whole
+            if whole:
+                return await receive()
+            if self._uploads >= self.limits.uploads:
+                self._shed("uploads", f"The bodies of {self._uploads} requests are on their way.")
+            self._uploads += 1
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                limit = f"{self.limits.seconds:g} seconds"
+                raise TooSlow(f"The body had not arrived after {limit}.") from None
+            finally:
+                self._uploads -= 1
+            length += len(message.get("body", b""))
+            self._check_length(length)
+            whole = not message.get("more_body", False)
+            if whole:
+                await self._turn()
+            return message
+
+        return bounded
 
     async def _turn(self) -> None:
         """Wait until every request that has arrived is counted; the last of too many are refused."""
@@ -129,62 +150,17 @@ class Middleware:
         finally:
             self._waiting -= 1
 
-    async def _body(self, receive: Receive) -> bytes:
-        """Read the body, bounded in size and in time."""
-        if self._uploads >= self.limits.uploads:
-            self._shed("uploads", f"The bodies of {self._uploads} requests are on their way.")
-        parts, length, more = list[bytes](), 0, True
-        self._uploads += 1
-        try:
-            async with asyncio.timeout(self.limits.seconds):
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientDisconnect
-                    parts.append(message.get("body", b""))
-                    length += len(parts[-1])
-                    self._check_length(length)
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            limit = f"{self.limits.seconds:g} seconds"
-            raise TooSlow(f"The body had not arrived after {limit}.") from None
-        finally:
-            self._uploads -= 1
-        return b"".join(parts)
-
     def _check_length(self, length: int) -> None:
-        if length > self._longest:
-            raise BodyTooLarge(f"The body may have {self._longest} bytes.")
+        if length > self.limits.bytes:
+            raise BodyTooLarge(f"The body may have {self.limits.bytes:,} bytes.")
 
     def _shed(self, reason: str, sentence: str) -> NoReturn:
         self.service.metrics.shed.labels(reason).inc()
         raise Overloaded(f"{sentence} Ask again in a second.")
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A channel whose first message is the whole body."""
-    message: Message | None = {"type": "http.request", "body": body, "more_body": False}
-
-    async def replayed() -> Message:
-        nonlocal message
-        first, message = message, None
-        return first or await receive()
-
-    return replayed
-
-
-def _request_id(headers: Headers) -> str:
-    """The id that the client sent, when it is well formed, else a new one."""
-    sent = headers.get(b"x-request-id", b"")
-    return sent.decode() if REQUEST_ID(sent) else os.urandom(16).hex()
-
-
 def _subject(headers: Headers) -> str | None:
-    """Whom the rows are about: printable text that is stored and never interpreted."""
     sent = headers.get(b"x-subject-id")
-    if sent is None:
-        return None
-    subject = sent.decode("latin-1")
-    if not SUBJECT(subject):
+    if sent is not None and not SUBJECT(sent):
         raise InvalidHeader("x-subject-id: 1 to 128 printable ASCII characters.")
-    return subject
+    return sent.decode() if sent else None

@@ -3,35 +3,47 @@
 The four forms of a request differ in how rows are written down; rows are validated as everywhere.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 
 from mlref import __version__
-from mlref.core.rows import ValidationResult
 from mlref.serving.model import Model, Service
-from mlref.serving.request import decode, fields, items, kind, refused, validated
+from mlref.serving.request import ValidRows, listed, parse, refused, validated
 from mlref.serving.schemas import TEXT, takes
+
+
+class Split(msgspec.Struct):
+    """Names apart from the values, as pandas writes with ``orient="split"``."""
+
+    columns: list[str]
+    data: list[Any]
+
+
+class InvocationRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Rows in one of four forms: as objects, or as lists in the order of the contract or of `columns`."""
+
+    dataframe_split: Split | None = None
+    dataframe_records: list[Any] | None = None
+    instances: list[Any] | None = None
+    inputs: list[Any] | dict[str, list[Any]] | None = None
+    params: dict[str, Any] | None = None
 
 
 def router(service: Service) -> APIRouter:
     """Make the routes."""
     router = APIRouter(tags=["mlflow"])
-    example = {"dataframe_records": [service.model.contract.example]}
+    body = takes("InvocationRequest", {"dataframe_records": [service.model.contract.example]})
 
-    @router.post(
-        "/invocations",
-        response_model=dict[str, list[float]],
-        openapi_extra=takes({"type": "object", "examples": [example]}),
-    )
-    async def invoke(request: Request) -> Response:
+    @router.post("/invocations", openapi_extra=body)
+    async def invoke(request: Request) -> dict[str, list[float]]:
         """Predict rows in the forms of `mlflow models serve`; answers values only."""
-        model, body = service.model, await request.body()
-        _, prediction, _ = service.answer(model, lambda: _read(model, body), request.state.context)
-        content = msgspec.json.encode({"predictions": prediction.value.tolist()})
-        return Response(content, media_type="application/json")
+        model = service.model
+        with service.counting(model):
+            rows = _rows(parse(await request.body(), InvocationRequest), model)
+        _, prediction = service.answer(model, rows, request.state.context)
+        return {"predictions": prediction.value.tolist()}
 
     @router.get("/ping", response_class=Response, responses={200: TEXT, 503: TEXT})
     async def ping() -> Response:
@@ -46,54 +58,28 @@ def router(service: Service) -> APIRouter:
     return router
 
 
-def _read(model: Model, body: bytes) -> ValidationResult:
-    document = decode(body)
-    if isinstance(document, dict) and document.pop("params", None):
-        raise refused("params", "parameters", "none: this model has no parameters")
-    if not isinstance(document, dict) or len(document) != 1 or not FORMS.keys() & document.keys():
-        raise refused(None, kind(document), f"an object with one of the keys {', '.join(FORMS)}")
-    [(form, table)] = document.items()
-    records = FORMS[form](table, form, model.contract.names)
-    return validated(model.contract, items(records, form, model.limits.rows))
-
-
-def _records(table: Any, key: str, names: tuple[str, ...]) -> Any:
-    """Objects, or lists of values in the order of the contract."""
-    if not isinstance(table, list):
-        return table
-    width = len(names)
-    return [
-        dict(zip(names, one, strict=True)) if isinstance(one, list) and len(one) == width else one
-        for one in table
+def _rows(asked: InvocationRequest, model: Model) -> ValidRows:
+    forms = (asked.dataframe_split, asked.dataframe_records, asked.instances, asked.inputs)
+    given = [form for form in forms if form is not None]
+    if len(given) != 1 or asked.params:
+        allowed = "dataframe_split, dataframe_records, instances or inputs; params are not used"
+        raise refused(None, "another form", f"one of {allowed}")
+    table: Any = given[0]
+    names = list(model.contract.names)
+    if isinstance(table, Split):
+        table, names = table.data, table.columns
+        if len(set(names)) < len(names):
+            raise refused("columns", "a name more than once", "each name once")
+    if isinstance(table, dict):
+        if len({*map(len, table.values())}) > 1:
+            raise refused("inputs", "columns of different lengths", "as many values for each")
+        table, names = [[*row] for row in zip(*table.values(), strict=True)], [*table]
+    records = [
+        dict(zip(names, row, strict=True)) if _fits(row, names) else row
+        for row in listed({"rows": table}, "rows", model.limits.rows)
     ]
+    return validated(model.contract, records)
 
 
-def _split(table: Any, key: str, names: tuple[str, ...]) -> Any:
-    """Names apart from the values, as pandas writes with ``orient="split"``."""
-    parts = fields(table, ("columns", "data"), ("index",))
-    columns = parts["columns"]
-    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise refused("columns", kind(columns), "a list of column names")
-    if len(set(columns)) != len(columns):
-        raise refused("columns", "a name more than once", "each name once")
-    return _records(parts["data"], key, tuple(columns))
-
-
-def _inputs(table: Any, key: str, names: tuple[str, ...]) -> Any:
-    """A list of values for each column, or rows as in the other forms."""
-    if not isinstance(table, dict):
-        return _records(table, key, names)
-    if not all(isinstance(column, list) for column in table.values()):
-        raise refused(key, "an object", "a list of values for each column")
-    if len({len(column) for column in table.values()}) > 1:
-        raise refused(key, "columns of different lengths", "as many values for each column")
-    return [dict(zip(table, one, strict=True)) for one in zip(*table.values(), strict=True)]
-
-
-FORMS: Mapping[str, Callable[[Any, str, tuple[str, ...]], Any]] = {
-    "dataframe_split": _split,
-    "dataframe_records": _records,
-    "instances": _records,
-    "inputs": _inputs,
-}
-"""Key of a request to how its rows are written down."""
+def _fits(row: object, names: list[str]) -> bool:
+    return isinstance(row, list) and len(row) == len(names)

@@ -2,21 +2,21 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
-import numpy as np
+import msgspec
 import structlog
 
 from mlref.bundle.predictor import Prediction, Predictor
 from mlref.bundle.store import ALIASES, Store
 from mlref.core.errors import BundleError, RowsRefused
-from mlref.core.rows import Mask, ValidationResult, warning
+from mlref.core.rows import warning
 from mlref.prediction_log.ids import new_ids
 from mlref.prediction_log.records import LoggedModel, NoLog, Predicted, PredictionLog, Refused
 from mlref.serving.metrics import Metrics
-from mlref.serving.request import REASONS, Limits, Reader, RequestContext
+from mlref.serving.request import REASONS, Limits, Reader, RequestContext, ValidRows
 
 EVERY = 0.5
 """Seconds between two looks at the alias, a file of 65 bytes."""
@@ -24,6 +24,14 @@ EVERY = 0.5
 NO_LOG = NoLog()
 
 _LOG = structlog.get_logger("mlref.serving")
+
+
+class ModelName(msgspec.Struct):
+    """Which model answered."""
+
+    name: str
+    version: int | str
+    digest: str
 
 
 class Model:
@@ -41,16 +49,10 @@ class Model:
 
     def __init__(self, predictor: Predictor, record: dict[str, Any], limits: Limits) -> None:
         self.predictor, self.record, self.limits = predictor, record, limits
-        self.contract = predictor.contract
-        self.version, self.digest = str(record["version"]), predictor.digest
-        self.named = {
-            "name": self.contract.name,
-            "version": record["version"],
-            "digest": self.digest,
-        }
-        self.warnings: dict[str | None, str] = {
-            column.name: warning(column) for column in self.contract.features
-        }
+        self.contract, self.digest = predictor.contract, predictor.digest
+        self.version = str(record["version"])
+        self.named = ModelName(self.contract.name, record["version"], self.digest)
+        self.warnings = [warning(column) for column in self.contract.features]
         self.logged = LoggedModel(self.version, self.digest, self.contract)
         self.reader = Reader(self.contract, limits.rows)
         self.loaded = time.time()
@@ -72,25 +74,19 @@ class Service:
     def __init__(self, model: Model, log: PredictionLog = NO_LOG) -> None:
         self.model, self.log = model, log
         self.metrics = Metrics(model.contract, model.predictor.profile)
-        self.metrics.serves(model.named, model.loaded)
         self.draining = False
 
-    def replace(self, model: Model) -> None:
-        """Answer with another model from the next request on."""
-        self.model = model
-        self.metrics.serves(model.named, model.loaded)
-
     def answer(
-        self, model: Model, read: Callable[[], ValidationResult], context: RequestContext
-    ) -> tuple[list[str], Prediction, ValidationResult]:
-        """Read and predict rows, count them and hand them to the log; the same for every protocol.
+        self, model: Model, rows: ValidRows, context: RequestContext
+    ) -> tuple[list[str], Prediction]:
+        """Predict rows, count them and hand them to the log; the same for every protocol.
 
         Parameters
         ----------
         model : Model
             The model in use when the request came.
-        read : callable
-            Decodes and validates the request's rows; what it refuses is counted.
+        rows : ValidRows
+            Of the request, by the model's contract.
         context : RequestContext
             Of the request.
 
@@ -100,58 +96,40 @@ class Service:
             One for each row.
         prediction : Prediction
             Values and intervals, in the order of the rows.
-        result : ValidationResult
-            The rows, and what is unusual about them.
         """
-        try:
-            result = read()
-        except RowsRefused as error:
-            self._refused(model, error)
-            raise
-        rows = result.array
-        prediction = model.predictor.predict(rows)
-        ids = new_ids(len(rows))
-        self.metrics.answered(rows, prediction.value)
+        prediction = model.predictor.predict(rows.array)
+        ids = new_ids(len(rows.array))
+        self.metrics.answered(rows.array, prediction.value)
         self.log.predictions(
             Predicted(
-                model.logged, ids, rows, *prediction,
-                unusual=_mask(result, model), latency=time.perf_counter() - context.started,
+                model.logged, ids, rows.array, *prediction,
+                unusual=rows.unusual, latency=time.perf_counter() - context.started,
                 request_id=context.id,
                 subjects=[context.subject] * len(ids) if context.subject else None,
             )
         )  # fmt: skip
-        return ids, prediction, result
+        return ids, prediction
 
-    def _refused(self, model: Model, error: RowsRefused) -> None:
-        """Count what was refused; a column that a client made up becomes ``other``."""
-        names = model.contract.names
-        counts = Counter(
-            (one.column if one.column in names else "other", REASONS.get(one.got, "form"))
-            for one in error.violations
-        )
-        for labels, count in counts.items():
-            self.metrics.invalid.labels(*labels).inc(count)
-        self.metrics.predictions.labels("refused").inc(len({one.row for one in error.violations}))
-        self.log.refusals(Refused(model.logged, error.violations))
-
-
-def _mask(result: ValidationResult, model: Model) -> Mask | None:
-    """Which cells are unusual; None where none is."""
-    if not result.unusual:
-        return None
-    mask = np.zeros(result.array.shape, bool)
-    for violation in result.unusual:
-        mask[violation.row or 0, model.contract.names.index(violation.column or "")] = True
-    return mask
+    @contextmanager
+    def counting(self, model: Model) -> Iterator[None]:
+        """Count and log what is refused while a request for predictions is read."""
+        try:
+            yield
+        except RowsRefused as error:
+            for one in error.violations:  # a column that a client made up becomes `other`
+                feature = one.column if one.column in model.contract.names else "other"
+                reason = "form" if one.row is None else REASONS.get(one.got, "type")
+                self.metrics.invalid.labels(feature, reason).inc()
+            rows = {one.row for one in error.violations}
+            self.metrics.predictions.labels("refused").inc(len(rows))
+            self.log.refusals(Refused(model.logged, error.violations))
+            raise
 
 
-class User(Protocol):
+class Holder(Protocol):
     """What uses one model at a time: the service, or its shadow."""
 
     model: Model
-
-    def replace(self, model: Model) -> None:
-        """Use another from now on."""
 
 
 class Watch:
@@ -162,7 +140,7 @@ class Watch:
 
     Parameters
     ----------
-    user : User
+    holder : Holder
         Whose model is replaced.
     store : Store
         Holds the pointer.
@@ -170,8 +148,8 @@ class Watch:
         The alias; a version or a digest never changes, so there is nothing to follow.
     """
 
-    def __init__(self, user: User, store: Store, reference: str) -> None:
-        self.user, self.store, self.reference = user, store, reference
+    def __init__(self, holder: Holder, store: Store, reference: str) -> None:
+        self.holder, self.store, self.reference = holder, store, reference
         self._refused = ""
 
     async def run(self) -> None:
@@ -182,38 +160,34 @@ class Watch:
 
     async def look(self) -> None:
         """Compare the alias with the model in use, and take on another."""
+        present, refused = self.holder.model, ""
         try:
-            wanted = self.store.alias(self.reference)
-            if wanted in (None, self.user.model.digest):
-                self._refused = ""
-                return
-            # loading takes a tenth of a second, in which requests go on
-            model = await asyncio.to_thread(self._load)
-            self.user.replace(model)
-            self._refused = ""
-            _LOG.info("model changed", **model.named)
+            if self.store.alias(self.reference) not in (None, present.digest):
+                # loading takes a tenth of a second, in which requests go on
+                model = await asyncio.to_thread(open_model, self.store, self.reference, present)
+                self.holder.model = model
+                _LOG.info("model changed", **msgspec.structs.asdict(model.named))
         except Exception as error:  # of any kind: the present model stays, and so does the watch
-            if str(error) != self._refused:  # once, not twice a second
-                self._refused = str(error)
-                _LOG.error("model refused", reason=self._refused, kept=self.user.model.version)
-
-    def _load(self) -> Model:
-        present = self.user.model
-        model = Model(*self.store.open(self.reference), present.limits)
-        check_contract(present, model)
-        return model
+            refused = str(error)
+            if refused != self._refused:  # once, not twice a second
+                _LOG.error("model refused", reason=refused, kept=present.version)
+        self._refused = refused
 
 
-def check_contract(present: Model, other: Model) -> None:
-    """Refuse a model that takes other rows.
+def open_model(store: Store, reference: str, present: Model) -> Model:
+    """Load another model, which must take the same rows.
 
     Raises
     ------
     BundleError
-        Names both versions.
+        When it is of another contract, with both versions, or its bundle was altered.
+    ModelNotFound
+        When the store has no such model.
     """
-    if other.contract != present.contract:
+    model = Model(*store.open(reference), present.limits)
+    if model.contract != present.contract:
         raise BundleError(
-            f"Version {other.version} is of another contract than version {present.version}, so clients"
+            f"Version {model.version} is of another contract than version {present.version}, so clients"
             " would have to change with it. Restart the service to take it on."
         )
+    return model

@@ -4,58 +4,55 @@ Each column is an input of one dimension; ``value``, ``lower`` and ``upper`` are
 JSON, flat or nested; the binary extension is refused. A fork that has no such clients deletes this file.
 """
 
-from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict
 
 from mlref import __version__
 from mlref.core.contract import Column
-from mlref.core.errors import RowsRefused
-from mlref.core.rows import ValidationResult
-from mlref.serving.errors import InvalidHeader, NoSuchModel, Refusal
+from mlref.core.errors import RowsRefused, Violation
+from mlref.serving.errors import ErrorContent, InvalidHeader, NoSuchModel
 from mlref.serving.model import Model, Service
-from mlref.serving.request import decode, fields, is_text, items, kind, refused, validated
-from mlref.serving.schemas import Json, takes
+from mlref.serving.request import ValidRows, listed, parse, refused, validated
+from mlref.serving.schemas import takes
 
-INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
-DATATYPES = (*INTEGERS, "FP16", "FP32", "FP64", "BYTES")
+Datatype = Literal[
+    "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64",
+    "BYTES",
+]  # fmt: skip
 """Types of tensors whose values may be those of a column."""
 
 OUTPUTS = ("value", "lower", "upper")
 
+Answer = dict[str, Any]
+"""An answer; the protocol's own documents describe it."""
 
-class Tensor(BaseModel):
-    """An input or output of the model; only outputs of an answer have data."""
+
+class Tensor(msgspec.Struct):
+    """An input: a column. Its parameters mean nothing here."""
 
     name: str
-    datatype: str
+    datatype: Datatype
     shape: list[int]
-    data: list[float] | None = None
+    data: list[Any]
 
 
-class Metadata(BaseModel):
-    """Inputs and outputs of the model."""
+class Output(msgspec.Struct):
+    """An output that is wanted."""
 
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[Tensor]
-    outputs: list[Tensor]
+    name: Literal["value", "lower", "upper"]
 
 
-class InferResponse(BaseModel):
-    """Predictions: a tensor each for value, lower and upper end of the interval."""
+class InferRequest(msgspec.Struct):
+    """Rows by column, and the wanted outputs: all where none is named."""
 
-    model_config = ConfigDict(protected_namespaces=())
-    model_name: str
-    model_version: str
+    inputs: Annotated[list[Tensor], msgspec.Meta(min_length=1)]
     id: str | None = None
-    outputs: list[Tensor]
+    outputs: list[Output] = []
 
 
-class InferError(BaseModel):
+class InferError(msgspec.Struct):
     """The protocol's own body of an error."""
 
     error: str
@@ -66,7 +63,7 @@ def router(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v2", tags=["open inference"])
 
     @router.get("")
-    async def server() -> dict[str, str | list[str]]:
+    async def server() -> Answer:
         """Describe the server."""
         return {"name": "mlref", "version": __version__, "extensions": []}
 
@@ -75,23 +72,30 @@ def router(service: Service) -> APIRouter:
         """Say that the process runs."""
         return {"live": True}
 
-    @router.get("/health/ready", responses={503: {"model": dict[str, bool]}})
+    @router.get("/health/ready")
     async def server_ready(response: Response) -> dict[str, bool]:
         """Say whether predictions are answered."""
         if service.draining:
             response.status_code = 503
         return {"ready": not service.draining}
 
-    async def model(name: str, version: str = "") -> Metadata:
+    async def model(name: str, version: str = "") -> Answer:
         """Describe inputs and outputs of the model."""
-        return metadata(_find(service, name, version))
+        model = _find(service, name, version)
+        columns = [(one.name, _datatype(one)) for one in model.contract.features]
+        inputs, outputs = (
+            [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in tensors]
+            for tensors in (columns, [(name, "FP64") for name in OUTPUTS])
+        )
+        about = {"name": name, "versions": [model.version], "platform": "onnx"}
+        return {**about, "inputs": inputs, "outputs": outputs}
 
-    async def model_ready(name: str, version: str = "") -> dict[str, str | bool]:
+    async def model_ready(name: str, version: str = "") -> Answer:
         """Say that this is the model in use."""
         _find(service, name, version)
         return {"name": name, "ready": True}
 
-    async def infer(request: Request, name: str, version: str = "") -> Response:
+    async def infer(request: Request, name: str, version: str = "") -> Answer:
         """Predict rows: one input for each column, of shape [n] or [n, 1], as JSON."""
         model = _find(service, name, version)
         if "inference-header-content-length" in request.headers:
@@ -99,56 +103,40 @@ def router(service: Service) -> APIRouter:
                 "Tensors must come as JSON, not in the binary extension: with tritonclient,"
                 " `set_data_from_numpy(…, binary_data=False)`."
             )
-        asked: Json = {}
-        body = await request.body()
-        _, prediction, _ = service.answer(
-            model, lambda: _read(model, body, asked), request.state.context
-        )
+        with service.counting(model):
+            asked = parse(await request.body(), InferRequest)
+            rows = _rows(asked, model)
+        _, prediction = service.answer(model, rows, request.state.context)
+        wanted = [one.name for one in asked.outputs] or OUTPUTS
         outputs = [
-            {"name": one, "datatype": "FP64", "shape": [len(array)], "data": array.tolist()}
-            for one, array in prediction._asdict().items()
-            if one in asked["outputs"]
+            {"name": name, "datatype": "FP64", "shape": [len(values)], "data": values.tolist()}
+            for name, values in prediction._asdict().items()
+            if name in wanted
         ]
-        head = {"model_name": model.contract.name, "model_version": model.version}
-        content = msgspec.json.encode({**head, **asked["id"], "outputs": outputs})
-        return Response(content, media_type="application/json")
+        head = {"model_name": name, "model_version": model.version}
+        return {**head, **({"id": asked.id} if asked.id else {}), "outputs": outputs}
 
     example = [
-        {"name": one.name, "datatype": datatype(one), "shape": [1], "data": [one.example]}
+        {"name": one.name, "datatype": _datatype(one), "shape": [1], "data": [one.example]}
         for one in service.model.contract.features
     ]
-    body = takes({"type": "object", "examples": [{"inputs": example}]})
+    body = takes("InferRequest", {"inputs": example})
     for path in ("/models/{name}", "/models/{name}/versions/{version}"):
-        router.get(path, response_model_exclude_none=True)(model)
+        router.get(path)(model)
         router.get(f"{path}/ready")(model_ready)
-        router.post(f"{path}/infer", response_model=InferResponse, openapi_extra=body)(infer)
+        router.post(f"{path}/infer", openapi_extra=body)(infer)
     return router
 
 
-def error_body(refusal: Refusal) -> Json:
+def error_body(content: ErrorContent) -> InferError:
     """The protocol's own form of an error: one sentence."""
-    message = refusal.message
-    if refusal.violations:
-        message = " ".join(str(RowsRefused("The request", refusal.violations)).split())
-    return {"error": message}
+    found = [Violation(one.instance, one.column, one.got, one.allowed) for one in content.details]
+    refusal = str(RowsRefused("The request", found)) if found else content.message
+    return InferError(" ".join(refusal.split()))
 
 
-def metadata(model: Model) -> Metadata:
-    """Inputs and outputs of the model, as its clients ask for them."""
-    columns = [(one.name, datatype(one)) for one in model.contract.features]
-    inputs, outputs = (
-        [Tensor(name=name, datatype=kind, shape=[-1]) for name, kind in tensors]
-        for tensors in (columns, [(name, "FP64") for name in OUTPUTS])
-    )
-    return Metadata(
-        name=model.contract.name, versions=[model.version], platform="onnx", inputs=inputs,
-        outputs=outputs,
-    )  # fmt: skip
-
-
-def datatype(column: Column) -> str:
-    """The protocol's name of a column's type."""
-    return "BYTES" if is_text(column) else "FP64"
+def _datatype(column: Column) -> Datatype:
+    return "BYTES" if column.is_text else "FP64"
 
 
 def _find(service: Service, name: str, version: str) -> Model:
@@ -161,51 +149,21 @@ def _find(service: Service, name: str, version: str) -> Model:
     return model
 
 
-def _read(model: Model, body: bytes, asked: Json) -> ValidationResult:
-    """Read the rows; id and names of the wanted outputs are noted in ``asked``."""
-    parts = _object(decode(body), ("inputs",), ("id", "outputs"))
-    if not isinstance(parts.get("id", ""), str):
-        raise refused("id", kind(parts["id"]), "text")
-    asked["id"] = {"id": parts["id"]} if "id" in parts else {}
-    asked["outputs"] = list(_wanted(parts.get("outputs", [])))
-    columns = dict(_columns(parts["inputs"], model))
+def _rows(asked: InferRequest, model: Model) -> ValidRows:
+    columns: dict[str, list[Any]] = {}
+    for one in asked.inputs:
+        cells = listed({one.name: _flat(one.data)}, one.name, model.limits.rows)
+        count = len(next(iter(columns.values()), cells))
+        if one.name in columns or len(cells) != count or one.shape not in ([count], [count, 1]):
+            allowed = "one input a column, of shape [n] or [n, 1], n the same for all"
+            raise refused(one.name, f"{len(cells)} values", allowed)
+        if "INT" in one.datatype and any(isinstance(cell, float) for cell in cells):
+            raise refused(one.name, "a fraction", f"whole numbers, as {one.datatype} says")
+        columns[one.name] = cells
     records = [
         dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)
     ]
     return validated(model.contract, records)
-
-
-def _columns(inputs: object, model: Model) -> Iterator[tuple[str, list[object]]]:
-    """Each input's name and its cells, equally many for all."""
-    length = 0
-    names: set[str] = set()
-    for tensor in items(inputs, "inputs", 10 * len(model.contract.names)):
-        parts = _object(tensor, ("name", "shape", "datatype", "data"))
-        name, shape, type_ = parts["name"], parts["shape"], parts["datatype"]
-        if not isinstance(name, str) or name in names:
-            raise refused("name", kind(name), "text, once for each input")
-        names.add(name)
-        if type_ not in DATATYPES:
-            raise refused("datatype", kind(type_), ", ".join(DATATYPES))
-        cells = items(_flat(parts["data"]), name, model.limits.rows)
-        length = length or len(cells)
-        whole = isinstance(shape, list) and all(type(size) is int for size in shape)
-        if not whole or shape not in ([length], [length, 1]) or len(cells) != length:
-            allowed = "shape [n] or [n, 1], n the same for all inputs"
-            raise refused(name, f"{len(cells)} values", allowed)
-        if type_ in INTEGERS and any(isinstance(cell, float) for cell in cells):
-            raise refused(name, "a fraction", f"whole numbers, as the datatype {type_} says")
-        yield name, cells
-    if missing := [name for name in model.contract.names if name not in names]:
-        raise refused(missing[0], "nothing", "an input for each column")
-
-
-def _object(value: object, needed: tuple[str, ...], also: tuple[str, ...] = ()) -> Json:
-    """An object of the protocol; each may have parameters, which mean nothing here."""
-    parts = fields(value, needed, (*also, "parameters"))
-    if not isinstance(parts.get("parameters", {}), dict):
-        raise refused("parameters", kind(parts["parameters"]), "an object")
-    return parts
 
 
 def _flat(data: object) -> object:
@@ -213,15 +171,3 @@ def _flat(data: object) -> object:
     if isinstance(data, list) and all(isinstance(one, list) and len(one) == 1 for one in data):
         return [one[0] for one in data]
     return data
-
-
-def _wanted(outputs: object) -> Iterator[str]:
-    """Names of the outputs that are asked for; all where none is."""
-    if outputs == []:
-        yield from OUTPUTS
-        return
-    for output in items(outputs, "outputs", len(OUTPUTS)):
-        name = _object(output, ("name",))["name"]
-        if name not in OUTPUTS:
-            raise refused("outputs", kind(name), ", ".join(OUTPUTS))
-        yield str(name)

@@ -1,29 +1,30 @@
 """Addresses about the service itself: the model in use, health and metrics."""
 
 from fastapi import APIRouter, Request, Response
+from msgspec.structs import asdict, astuple
 from prometheus_client import exposition
 
 from mlref.serving.model import Service
-from mlref.serving.schemas import TEXT, ModelAnswer
+from mlref.serving.schemas import TEXT
 
 
 def router(service: Service) -> APIRouter:
     """Make the routes."""
     router = APIRouter(tags=["operations"])
 
-    @router.get("/v1/model", response_model=ModelAnswer)
-    async def model() -> object:
+    @router.get("/v1/model")
+    async def model() -> dict[str, object]:
         """Describe the model in use: its record and its contract."""
         model = service.model
         contract = model.contract.model_dump(mode="json", exclude={"source"})
-        return {"model": model.named, "record": model.record, "contract": contract}
+        return {"model": asdict(model.named), "record": model.record, "contract": contract}
 
     @router.get("/health/live")
     async def live() -> dict[str, str]:
         """Say that the process runs."""
         return {"status": "live"}
 
-    @router.get("/health/ready", responses={503: {"model": dict[str, str]}})
+    @router.get("/health/ready")
     async def ready(response: Response) -> dict[str, str]:
         """Say whether predictions are answered: 503 once the service is about to stop."""
         if service.draining:
@@ -33,6 +34,10 @@ def router(service: Service) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses={200: TEXT})
     async def metrics(request: Request) -> Response:
         """Give Prometheus its metrics; needs a key of the role `admin`."""
+        model = service.model
+        service.metrics.info.clear()
+        service.metrics.info.labels(*astuple(model.named)).set(1)
+        service.metrics.loaded.set(model.loaded)
         encode, media = exposition.choose_encoder(request.headers.get("accept", ""))
         return Response(encode(service.metrics.registry), media_type=media)
 

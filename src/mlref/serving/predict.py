@@ -1,14 +1,15 @@
 """``POST /v1/predict``: rows in, values with intervals and warnings out."""
 
 import msgspec
+import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from mlref.serving.model import Service
-from mlref.serving.schemas import predict_response, ref, takes
+from mlref.serving.model import ModelName, Service
+from mlref.serving.schemas import content, takes
 
 
-class Row(msgspec.Struct, gc=False):
-    """A prediction as the answer lists it; a thousand of them cost half of what dicts do."""
+class Prediction(msgspec.Struct, gc=False):
+    """A value with its interval, in the target's unit; `warnings` has a sentence for each unusual cell."""
 
     id: str
     value: float
@@ -17,25 +18,34 @@ class Row(msgspec.Struct, gc=False):
     warnings: tuple[str, ...] = ()
 
 
+class PredictResponse(msgspec.Struct):
+    """The model that answered, and a prediction for each row."""
+
+    model: ModelName
+    predictions: list[Prediction]
+
+
 _encode = msgspec.json.Encoder().encode
 
 
 def router(service: Service) -> APIRouter:
     """Make the route."""
     router = APIRouter(tags=["model"])
-    answer = {"model": predict_response(service.model.contract)}
+    body = takes("PredictRequest", {"instances": [service.model.contract.example]})
+    answer = {"content": content("PredictResponse")}
 
-    @router.post("/v1/predict", responses={200: answer}, openapi_extra=takes(ref("PredictRequest")))
+    @router.post("/v1/predict", responses={200: answer}, openapi_extra=body)
     async def predict(request: Request) -> Response:
         """Predict rows: a value with its interval for each, in their order."""
-        model, body = service.model, await request.body()
-        ids, prediction, result = service.answer(
-            model, lambda: model.reader.read(body), request.state.context
-        )
-        rows = list(map(Row, ids, *(array.tolist() for array in prediction)))
-        for violation in result.unusual:
-            rows[violation.row or 0].warnings += (model.warnings[violation.column],)
-        content = _encode({"model": model.named, "predictions": rows})
-        return Response(content, media_type="application/json")
+        model = service.model
+        with service.counting(model):
+            given = model.reader.read(await request.body())
+        ids, prediction = service.answer(model, given, request.state.context)
+        rows = list(map(Prediction, ids, *(array.tolist() for array in prediction)))
+        if given.unusual is not None:
+            for row, column in np.argwhere(given.unusual):
+                rows[row].warnings += (model.warnings[column],)
+        answer = _encode(PredictResponse(model.named, rows))
+        return Response(answer, media_type="application/json")
 
     return router

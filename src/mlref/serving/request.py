@@ -5,11 +5,10 @@ read once more by Python's JSON reader and explained in one pass that stops at a
 """
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,33 +16,22 @@ from msgspec.structs import astuple
 
 from mlref.core.contract import Column, Contract
 from mlref.core.errors import Violation
-from mlref.core.rows import (
-    Array,
-    ExpectedRanges,
-    ValidationResult,
-    masks,
-    validate_encoded,
-    validate_records,
-)
+from mlref.core.rows import Array, Mask, masks
 from mlref.serving.errors import LISTED, InvalidJson, RequestRefused
+from mlref.serving.schemas import predict_request
 
 REASONS = {
     "NaN or Infinity": "not_finite",
-    "a boolean": "type",
-    "a fraction": "type",
-    "a list": "type",
-    "a number": "type",
     "a number outside": "range",
-    "an object": "type",
     "an unknown column": "unknown",
-    "an unknown key": "unknown",
     "another number": "category",
     "another text": "category",
     "nothing": "missing",
     "null": "null",
-    "text": "type",
 }
-"""What was sent to the reason under which metrics count it; anything else is ``form``."""
+"""Why a value of a row was refused, as metrics count it; for anything else its ``type`` is wrong."""
+
+Kind = TypeVar("Kind")
 
 _NOT_FINITE = object()
 """Stands for NaN and Infinity, which no column accepts."""
@@ -65,6 +53,8 @@ class Limits:
     ----------
     rows : int
         Rows of a request.
+    bytes : int
+        Length of a body; 10,000 rows of ten numbers take about two million.
     seconds : float
         Time in which a body must have arrived.
     queue : int
@@ -77,17 +67,26 @@ class Limits:
     """
 
     rows: int = 10_000
+    bytes: int = 8_000_000
     seconds: float = 10.0
     queue: int = 100
     uploads: int = 64
     labels: int = 8
 
-    def body(self, contract: Contract) -> int:
-        """Bytes of the longest body: a cell has its name, up to 24 digits and 40 bytes around."""
-        texts = [len(str(value)) for column in contract.features for value in column.allowed or ()]
-        cell = max([24, *texts]) + 40
-        names = sum(len(name.encode()) for name in contract.names)
-        return 1024 + self.rows * (names + cell * len(contract.names))
+
+class ValidRows(NamedTuple):
+    """Rows that the contract accepts.
+
+    Parameters
+    ----------
+    array : ndarray of float64, shape (n, features)
+        Encoded by :mod:`mlref.core.rows`.
+    unusual : ndarray of bool, shape (n, features), optional
+        Cells outside of their expected range; None where there is none.
+    """
+
+    array: Array
+    unusual: Mask | None = None
 
 
 class Reader:
@@ -102,22 +101,19 @@ class Reader:
     """
 
     def __init__(self, contract: Contract, most: int) -> None:
+        self.type = predict_request(contract, most)
         self._contract, self._most = contract, most
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_request(contract, most))
-        self._expected = ExpectedRanges(contract.features)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.type)
+        ends = [column.expected or (-np.inf, np.inf) for column in contract.features]
+        self._low, self._high = np.array(ends, dtype=np.float64).T
         self._codes = {
             place: {value: float(code) for code, value in enumerate(column.allowed)}
             for place, column in enumerate(contract.features)
             if column.allowed is not None
         }
 
-    def read(self, body: bytes) -> ValidationResult:
+    def read(self, body: bytes) -> ValidRows:
         """Decode and validate a body.
-
-        Returns
-        -------
-        ValidationResult
-            Encoded rows and what is unusual about them; nothing refused.
 
         Raises
         ------
@@ -130,11 +126,9 @@ class Reader:
             rows = self._decoder.decode(body).instances
             array = self._encode([astuple(row) for row in rows])
         except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):
-            return self._explain(body)
-        if self._expected.holds(array):
-            return ValidationResult(array)
-        result = validate_encoded(self._contract.features, array)
-        return self._explain(body) if result.refused else result
+            return validated(self._contract, listed(decode(body), "instances", self._most))
+        unusual = (array < self._low) | (array > self._high)  # null is neither
+        return ValidRows(array, unusual if np.count_nonzero(unusual) else None)
 
     def _encode(self, rows: list[tuple[Any, ...]]) -> Array:
         """Cells in contract order as one array; a category as its index, null as NaN."""
@@ -144,32 +138,6 @@ class Reader:
         for place, codes in self._codes.items():
             columns[place] = tuple([None if x is None else codes[x] for x in columns[place]])
         return np.array(columns, dtype=np.float64).T
-
-    def _explain(self, body: bytes) -> ValidationResult:
-        document = fields(decode(body), ("instances",))
-        return validated(self._contract, items(document["instances"], "instances", self._most))
-
-
-def _request(contract: Contract, most: int) -> type[msgspec.Struct]:
-    """The type of a body; fields are numbered, since a column's name need not be an identifier."""
-    cells = [
-        (f"c{place}", _cell(column), msgspec.field(name=column.name))
-        for place, column in enumerate(contract.features)
-    ]
-    row = msgspec.defstruct("Row", cells, forbid_unknown_fields=True, gc=False)
-    # mypy takes a type that was made just now for a variable
-    rows = Annotated[list[row], msgspec.Meta(min_length=1, max_length=most)]  # type: ignore[valid-type]
-    return msgspec.defstruct("Request", [("instances", rows)], forbid_unknown_fields=True)
-
-
-def _cell(column: Column) -> Any:
-    cell: Any = Literal[column.allowed] if is_text(column) else float
-    return cell | None if column.nullable else cell
-
-
-def is_text(column: Column) -> bool:
-    """Whether the column's values are text."""
-    return column.allowed is not None and isinstance(column.allowed[0], str)
 
 
 def decode(body: bytes) -> object:
@@ -181,56 +149,39 @@ def decode(body: bytes) -> object:
         For a body that is not JSON, or nested too deeply.
     """
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass  # Python's reader takes more, and says where a mistake is
-    try:
-        return json.loads(
-            body.decode("utf-8-sig"), parse_constant=lambda _: _NOT_FINITE, parse_int=_whole
-        )
-    except UnicodeDecodeError:
-        raise InvalidJson("The body is not JSON: it is not UTF-8 text.") from None
+        return json.loads(body.decode("utf-8-sig"), parse_constant=lambda _: _NOT_FINITE)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise InvalidJson(f"The body is not JSON: it has a mistake at {where}.") from None
+        reason = f"it has a mistake at line {error.lineno}, column {error.colno}"
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text"
+    except ValueError:  # of int()
+        reason = "a number has thousands of digits"
     except RecursionError:
-        raise InvalidJson("The body is nested too deeply.") from None
+        reason = "it is nested too deeply"
+    raise InvalidJson(f"The body is not JSON that can be read: {reason}.")
 
 
-def _whole(digits: str) -> int | float:
-    """An integer; infinity for one so long that Python refuses to convert it."""
-    return int(digits) if len(digits) <= 400 else float(digits)
+def parse(body: bytes, kind: type[Kind]) -> Kind:
+    """Read a body of a given type, of which the first fault alone is named."""
+    try:
+        return msgspec.convert(decode(body), kind)
+    except msgspec.ValidationError as error:
+        allowed, _, place = str(error).partition(" - at ")
+        raise refused(place.strip("`") or None, "another form", allowed[:200]) from None
 
 
-def fields(value: object, needed: Sequence[str], also: Sequence[str] = ()) -> dict[str, Any]:
-    """Check that a value is an object with the needed keys, perhaps those of ``also``, and no others."""
-    if not isinstance(value, dict):
-        keys = ", ".join(f'"{key}": …' for key in needed)
-        raise refused(None, kind(value), f"an object {{{keys}}}")
-    known = [*needed, *also]
-    unknown = (key for key in value if key not in known)
-    only = f"only {', '.join(known)}"
-    missing = [key for key in needed if key not in value]
-    violations = [Violation(None, key, "nothing", f"the key {key}") for key in missing]
-    violations += [
-        Violation(None, shown(key), "an unknown key", only) for key in islice(unknown, LISTED)
-    ]
-    if violations:
-        raise RequestRefused(violations)
-    return value
-
-
-def items(value: object, key: str, most: int) -> list[Any]:
-    """Check that the value of a key is a list that is neither empty nor too long."""
+def listed(document: object, key: str, most: int) -> list[Any]:
+    """The list of an object that has one key; it is neither empty nor too long."""
+    if not isinstance(document, dict) or [*document] != [key]:
+        raise refused(None, kind(document), f'an object with one key: {{"{key}": [...]}}')
+    value = document[key]
     if isinstance(value, list) and 1 <= len(value) <= most:
         return value
-    got = kind(value)
-    if isinstance(value, list):
-        got = f"{len(value)} of them" if value else "an empty list"
+    got = f"a list of {len(value)}" if isinstance(value, list) else kind(value)
     raise refused(key, got, f"a list of 1 to {most}")
 
 
-def validated(contract: Contract, records: Sequence[object]) -> ValidationResult:
+def validated(contract: Contract, records: Sequence[object]) -> ValidRows:
     """Validate decoded rows.
 
     Raises
@@ -238,23 +189,24 @@ def validated(contract: Contract, records: Sequence[object]) -> ValidationResult
     RequestRefused
         With up to a hundred violations.
     """
-    violations = list(islice(_violations(contract, records), LISTED))
-    if violations:
-        full = len(violations) == LISTED
-        raise RequestRefused(
-            violations, len(records) - 1 - (violations[-1].row or 0) if full else 0
-        )
-    return validate_records(contract, records)
-
-
-def _violations(contract: Contract, records: Sequence[object]) -> Iterator[Violation]:
-    """Every fault of the rows, in their order."""
-    names = set(contract.names)
     table = {
         name: [record.get(name) if isinstance(record, dict) else None for record in records]
         for name in contract.names
     }
-    forbidden = masks(contract.features, table).refused
+    found = masks(contract.features, table)
+    violations = list(islice(_violations(contract, records, found.refused), LISTED))
+    if violations:
+        stop = (violations[-1].row or 0) if len(violations) == LISTED else len(records) - 1
+        raise RequestRefused(violations, len(records) - 1 - stop)
+    unusual = found.unusual if found.unusual.any() else None
+    return ValidRows(np.ascontiguousarray(found.array), unusual)
+
+
+def _violations(
+    contract: Contract, records: Sequence[object], forbidden: Mask
+) -> Iterator[Violation]:
+    """Every fault of the rows, in their order."""
+    names = set(contract.names)
     for row, record in enumerate(records):
         if not isinstance(record, dict):
             yield Violation(row, None, kind(record), "an object of column names to values")
@@ -274,16 +226,11 @@ def _violations(contract: Contract, records: Sequence[object]) -> Iterator[Viola
 def _fault(column: Column, value: object) -> str:
     """Why a column does not accept a value."""
     got = kind(value)
-    if column.allowed is not None and got in ("text", "a number"):
-        return f"another {got.removeprefix('a ')}" if is_text(column) == (got == "text") else got
-    if got != "a number":
+    if column.allowed is not None and got == ("text" if column.is_text else "a number"):
+        return "another text" if column.is_text else "another number"
+    if column.allowed is not None or got != "a number":
         return got
-    fraction = (
-        column.type == "integer"
-        and isinstance(value, float)
-        and math.isfinite(value)
-        and value % 1 != 0
-    )
+    fraction = column.type == "integer" and isinstance(value, float) and value % 1 > 0
     return "a fraction" if fraction else "a number outside"
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import os
 import resource
 import signal
@@ -23,7 +22,7 @@ from mlref.serving import feedback, logs
 from mlref.serving.app import create_app
 from mlref.serving.keys import ApiKeys, check_door
 from mlref.serving.metrics import LogMetrics
-from mlref.serving.model import Model, Service, Watch, check_contract
+from mlref.serving.model import Model, Service, Watch, open_model
 from mlref.serving.request import Limits
 from mlref.serving.shadow import Shadow
 
@@ -35,9 +34,6 @@ KEEP_ALIVE = 75
 
 GRACE = 15
 """Seconds that requests in flight have at the end; longer than a body may take to arrive."""
-
-CONNECTIONS = 65_536
-"""File descriptors that the process asks for: an idle client costs one, and 4 kB."""
 
 FLUSH = 1.0
 """Seconds that feedback waits until earlier predictions are written."""
@@ -92,20 +88,20 @@ def serve(
     project = Project.here()
     store = Store(project.store)
     model = Model(*store.open(reference), Limits())
-    allow_connections()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # an idle client costs a file and 4 kB
+    with contextlib.suppress(ValueError):  # where no limit is more than may be asked for
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with contextlib.ExitStack() as stack:  # the log ends last: after every request
-        service, labels, watches = Service(model), None, list[Watch]()
+        service, labels = Service(model), None
+        watches = [Watch(service, store, reference)]
         if logged:
             log, labels = _log(project, stack)
             service.log = log
             service.metrics.registry.register(LogMetrics(log))
         if shadow:
-            other = Model(*store.open(shadow), model.limits)
-            check_contract(model, other)
-            beside = stack.enter_context(Shadow(service.log, other))
-            service.log = beside
+            beside = Shadow(service.log, open_model(store, shadow, model))
+            service.log = stack.enter_context(contextlib.closing(beside))
             watches.append(Watch(beside, store, shadow))
-        watches.append(Watch(service, store, reference))
         listener = stack.enter_context(listen(host, port))
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         print(
@@ -171,37 +167,32 @@ def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, feedba
     """Open the log, also while its database is away, and what stores labels beside it."""
     # SQLAlchemy, which a service without a log can spare
     from mlref.prediction_log import ground_truth
-    from mlref.prediction_log.database import Database
     from mlref.prediction_log.writer import open_log
 
     log = stack.enter_context(open_log(project))
-    database = stack.enter_context(contextlib.closing(Database.of(project)))
 
     def labels(given: Sequence[Label]) -> dict[str, list[str]]:
         """Store labels, of the newest predictions too."""
         log.flush(FLUSH)
-        return vars(ground_truth.add(database, given))
+        return vars(ground_truth.add(log.database, given))
 
     return log, labels
 
 
-def allow_connections() -> None:
-    """Let the process have more open connections than the usual 1,024, as far as the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = CONNECTIONS if hard == resource.RLIM_INFINITY else min(CONNECTIONS, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
 def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket, or say why that cannot be."""
+    """Open a listening socket.
+
+    Raises
+    ------
+    EnvironmentFault
+        With the address, and why that cannot be.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        busy = error.errno == errno.EADDRINUSE
-        remedy = "Stop what listens there, or take another port: `mlref serve --port PORT`."
-        plain = OSError(error.errno, os.strerror(error.errno)) if error.errno else error
         raise EnvironmentFault(
-            f"{host}:{port} cannot be listened on", plain, remedy if busy else ""
+            f"{host}:{port} cannot be listened on",
+            OSError(error.errno, os.strerror(error.errno or 0)),
+            "Stop what listens there, or take another address with --host and --port.",
         ) from error

@@ -8,9 +8,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
-from mlref.serving.app import create_app
-from mlref.serving.model import Model, Service
-from mlref.serving.request import Limits
 from tests.fakes import CONTRACT, HALF_WIDTH, linear
 
 ROW = {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": 4}
@@ -31,7 +28,6 @@ CELLS = [
     pytest.param("area", "1e999", "a number outside", id="1e999"),
     pytest.param("area", "-1e999", "a number outside", id="-1e999"),
     pytest.param("area", "9" * 350, "a number outside", id="an integer of 350 digits"),
-    pytest.param("area", "9" * 9999, "a number outside", id="an integer of 9999 digits"),
     pytest.param("area", "null", "null", id="null where it is not allowed"),
     pytest.param("area", str(SECRET), "a number outside", id="a number above valid"),
     pytest.param("area", "-1", "a number outside", id="a number below valid"),
@@ -47,12 +43,12 @@ CELLS = [
 
 ENVELOPES = [
     # a body, and the key that the answer names
-    pytest.param('{"instances": []}', "instances", "an empty list", id="an empty list"),
+    pytest.param('{"instances": []}', "instances", "a list of 0", id="an empty list"),
     pytest.param('{"instances": 5}', "instances", "a number", id="a number for the list"),
     pytest.param('{"instances": {}}', "instances", "an object", id="an object for the list"),
     pytest.param('{"instances": null}', "instances", "null", id="null for the list"),
-    pytest.param("{}", "instances", "nothing", id="no instances"),
-    pytest.param('{"instances": [{}], "x": 1}', "x", "an unknown key", id="an extra key"),
+    pytest.param("{}", None, "an object", id="no instances"),
+    pytest.param('{"instances": [{}], "x": 1}', None, "an object", id="an extra key"),
     pytest.param("[]", None, "a list", id="a list for the envelope"),
     pytest.param("5", None, "a number", id="a number for the envelope"),
     pytest.param("NaN", None, "NaN or Infinity", id="NaN for the envelope"),
@@ -65,6 +61,7 @@ UNREADABLE = [
     pytest.param(b"{'instances': []}", id="single quotes"),
     pytest.param(b'\xff\xfe{"instances": []}', id="not UTF-8"),
     pytest.param('{"instances": []}'.encode("utf-16"), id="UTF-16"),
+    pytest.param(b'{"instances": [{"area": ' + b"9" * 9999 + b"}]}", id="thousands of digits"),
     pytest.param(b"[" * 200_000, id="a deep list"),
     pytest.param(b'{"instances":' * 200_000, id="a deep object"),
 ]
@@ -117,12 +114,6 @@ def test_null_is_taken_where_the_contract_allows_it(client: TestClient) -> None:
     assert one["value"] == pytest.approx(linear([70, 3, 0, None]))
 
 
-@pytest.mark.parametrize("zero", ["0", "-0", "-0.0", "0e5"])
-def test_every_zero_is_zero(client: TestClient, zero: str) -> None:
-    rows = client.post("/v1/predict", content=body(balcony=zero)).json()["predictions"]
-    assert rows[1]["value"] == pytest.approx(linear([70.5, 3, 1, 0]))
-
-
 def test_an_unusual_value_is_answered_with_a_warning(client: TestClient) -> None:
     rows = [ROW, {**ROW, "area": 345.75, "rooms": 12}]
     usual, unusual = client.post("/v1/predict", json={"instances": rows}).json()["predictions"]
@@ -140,13 +131,6 @@ def test_a_bad_value_is_refused_with_its_place(
     details = refused(client.post("/v1/predict", content=body(**{column: cell})))
     [accepts] = [one.accepts for one in CONTRACT.features if one.name == column]
     assert details == [{"instance": 1, "column": column, "allowed": accepts, "got": got}]
-
-
-def test_a_missing_column_is_refused(client: TestClient) -> None:
-    row = {name: value for name, value in ROW.items() if name != "balcony"}
-    details = refused(client.post("/v1/predict", json={"instances": [ROW, row]}))
-    allowed = "a number from 0 to 100 or null"
-    assert details == [{"instance": 1, "column": "balcony", "allowed": allowed, "got": "nothing"}]
 
 
 def test_an_extra_column_is_refused(client: TestClient) -> None:
@@ -195,7 +179,7 @@ def test_a_body_that_cannot_be_read_is_refused(client: TestClient, content: byte
     assert refused(client.post("/v1/predict", content=content), 400) == []
 
 
-@pytest.mark.parametrize("depth", [100, *range(700, 1000, 10)])
+@pytest.mark.parametrize("depth", [100, 700, 850, 999])
 def test_a_deeply_nested_value_is_refused(client: TestClient, depth: int) -> None:
     nested = body(area="[" * depth + "]" * depth)
     response = client.post("/v1/predict", content=nested)
@@ -212,12 +196,9 @@ def test_every_fault_is_named_at_once_up_to_a_hundred(client: TestClient) -> Non
 
 
 def test_a_made_up_key_is_cut_before_it_is_named(client: TestClient) -> None:
-    content = f'{{"instances": [1], "\\ud800{"k" * 5000}": 1}}'
-    details = refused(client.post("/v1/predict", content=content))
-    assert [len(str(one["column"])) for one in details] == [64]
-    row = {**ROW, "k" * 5000: 1}
-    [detail] = refused(client.post("/v1/predict", json={"instances": [row]}))
-    assert detail["column"] == "k" * 64
+    row = f'{json.dumps(ROW)[:-1]}, "\\ud800{"k" * 5000}": 1}}'
+    [detail] = refused(client.post("/v1/predict", content=f'{{"instances": [{row}]}}'))
+    assert len(str(detail["column"])) == 64
 
 
 def test_the_model_route_gives_record_and_contract(
@@ -265,10 +246,3 @@ def test_pages_need_no_other_host(client: TestClient, path: str, count: int) -> 
     assert len(assets) == count
     for asset in assets:
         assert client.get(f"/{asset}").status_code == 200
-
-
-def test_two_apps_do_not_share_anything(predictor: Predictor) -> None:
-    models = (Model(predictor, {"version": version}, Limits()) for version in ("1", "2"))
-    one, two = (TestClient(create_app(Service(model))) for model in models)
-    assert one.get("/v1/model").json()["model"]["version"] == "1"
-    assert two.get("/v1/model").json()["model"]["version"] == "2"

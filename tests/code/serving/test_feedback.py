@@ -138,4 +138,5 @@ def test_prometheus_sees_how_the_log_fares(logged: TestClient) -> None:
     text = logged.get("/metrics").text
     assert "prediction_log_written_total 1.0" in text
     assert "prediction_log_dropped_total 0.0" in text
+    assert "prediction_log_rejected_total 0.0" in text
     assert "prediction_log_queue_length 0.0" in text

@@ -6,10 +6,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
-from mlref.core.errors import MlrefError, SettingsError
+from mlref.core.errors import SettingsError
 from mlref.serving.app import create_app
 from mlref.serving.errors import OpenDoor
-from mlref.serving.keys import ApiKeys, check_door, is_loopback, new
+from mlref.serving.keys import ApiKeys, check_door, new
 from mlref.serving.model import Model, Service
 from mlref.serving.request import Limits
 from tests.fakes import CONTRACT
@@ -114,10 +114,6 @@ def test_nobody_without_a_key_takes_a_place(predictor: Predictor) -> None:
     assert client.post("/v1/predict", json=REQUEST, headers=headers).status_code == 503
 
 
-def test_without_keys_everybody_may_ask(client: TestClient) -> None:
-    assert client.get("/metrics").status_code == client.get("/v1/model").status_code == 200
-
-
 @pytest.mark.parametrize(
     "entry",
     ["predict", PREDICT, "root:" + "0" * 64, "admin:" + "G" * 64, "admin:" + "0" * 63, "Admin:0"],
@@ -131,17 +127,10 @@ def test_an_entry_that_is_none_is_refused_by_its_place(entry: str) -> None:
     assert entry == "predict" or entry not in str(refusal.value)
 
 
-@pytest.mark.parametrize("value", ["", " ", ","])
-def test_an_empty_variable_is_none(value: str) -> None:
-    assert not ApiKeys.read({"MLREF_API_KEYS": value})
-
-
 def test_a_new_key_is_printed_with_its_hash() -> None:
     key, entry = new("admin")
     assert entry == f"admin:{hashlib.sha256(key.encode()).hexdigest()}"
     assert len(key) == 43 and key != new("admin")[0]
-    with pytest.raises(MlrefError, match="There is no role 'root'; allowed: predict, admin"):
-        new("root")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
@@ -157,14 +146,3 @@ def test_a_door_with_a_lock_or_a_reason_is_fine() -> None:
     check_door("0.0.0.0", KEYS, insecure=False)
     check_door("0.0.0.0", ApiKeys(), insecure=True)
     check_door("127.0.0.1", ApiKeys(), insecure=False)
-
-
-@pytest.mark.parametrize(
-    ("host", "only_here"),
-    [
-        ("127.0.0.1", True), ("127.5.5.5", True), ("::1", True), ("localhost", True),
-        ("0.0.0.0", False), ("::", False), ("::ffff:10.0.0.1", False), ("localhost.example.org", False),
-    ],
-)  # fmt: skip
-def test_loopback_is_told_from_the_rest(host: str, only_here: bool) -> None:
-    assert is_loopback(host) == only_here

@@ -7,7 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from mlref.bundle.predictor import Predictor
-from mlref.serving.metrics import ColumnHistograms, Metrics
+from mlref.serving.metrics import Metrics, ValueHistograms
 from mlref.serving.model import Service
 from tests.fakes import CONTRACT
 
@@ -85,14 +85,6 @@ def test_refused_values_are_counted_by_column_and_reason(
     assert found == {(("feature", feature), ("reason", reason)): 2}
 
 
-def test_a_missing_column_and_a_wrong_envelope_are_counted(client: TestClient) -> None:
-    client.post("/v1/predict", json={"instances": [{}]})
-    client.post("/v1/predict", json={"instances": []})
-    found = {key[1]: value for key, value in scrape(client).items() if "invalid" in key[0]}
-    missing = {(("feature", name), ("reason", "missing")): 1.0 for name in CONTRACT.names}
-    assert found == {**missing, (("feature", "other"), ("reason", "form")): 1.0}
-
-
 @pytest.mark.parametrize(
     ("method", "path", "route", "status"),
     [
@@ -159,20 +151,21 @@ def test_buckets_are_the_training_quantiles() -> None:
 
 @pytest.mark.parametrize("times", [1, 600])
 def test_a_bucket_holds_its_upper_end_and_null_is_not_counted(times: int) -> None:
-    histograms = ColumnHistograms("x", "…", {"a": [1.0, 2.0, 2.0], "b": [0.0]}, "feature")
-    rows = np.array([[0.5, 0], [1.0, 1], [1.5, np.nan], [9.0, 0], [np.nan, 0]])
+    quantiles = {"area": {"1": 1.0, "2": 2.0, "3": 2.0}, "rent": {"1": 0.0}}
+    profile = {"columns": {name: {"quantiles": ends} for name, ends in quantiles.items()}}
+    histograms = ValueHistograms(CONTRACT, profile)
+    pairs = [[0.5, 0], [1.0, 1], [1.5, np.nan], [9.0, 0], [np.nan, 0]]
+    rows = np.array([[area, 1, 0, 0, rent] for area, rent in pairs])
     histograms.add(np.tile(rows, (times, 1)))
-    [family] = histograms.collect()
-    counts = {
-        (s.labels["feature"], s.labels["le"]): s.value / times
-        for s in family.samples
-        if s.name == "x_bucket"
+    samples = [one for family in histograms.collect() for one in family.samples]
+    found = {
+        (s.name.rpartition("_")[2], s.labels.get("feature"), s.labels.get("le")): s.value / times
+        for s in samples
     }
-    assert counts == {
-        ("a", "1"): 2, ("a", "2"): 3, ("a", "+Inf"): 4, ("b", "0"): 3, ("b", "+Inf"): 4,
-    }  # fmt: skip
-    sums = [s.value / times for s in family.samples if s.name == "x_sum"]
-    assert sums == [12, 1]
+    area = [found["bucket", "area", end] for end in ("1", "2", "+Inf")]
+    rent = [found["bucket", None, end] for end in ("0", "+Inf")]
+    assert (area, found["sum", "area", None]) == ([2, 3, 4], 12)
+    assert (rent, found["sum", None, None]) == ([3, 4], 1)
 
 
 def test_openmetrics_is_given_to_who_asks(client: TestClient) -> None:

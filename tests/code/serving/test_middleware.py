@@ -27,7 +27,7 @@ ANSWERING_ALWAYS = [
 ]
 
 
-SMALL = Limits(rows=2, queue=5, uploads=3, seconds=0.05)
+SMALL = Limits(rows=2, bytes=2000, queue=5, uploads=3, seconds=0.05)
 
 
 @pytest.fixture
@@ -76,13 +76,12 @@ def test_json_is_taken_however_it_is_declared(client: TestClient, media: str | N
 
 
 @pytest.mark.parametrize("path", PREDICTING)
-@pytest.mark.parametrize("length", ["50000000", "9" * 5000])
+@pytest.mark.parametrize("length", ["2001", "9" * 20])
 def test_a_long_body_is_refused_by_its_length(small: FastAPI, path: str, length: str) -> None:
-    most = SMALL.body(CONTRACT)
     headers = {"content-length": length}
     response = TestClient(small).post(path, content=b"", headers=headers)
     assert response.status_code == 413
-    assert message(response) == f"The body may have {most} bytes."
+    assert message(response) == "The body may have 2,000 bytes."
 
 
 @pytest.mark.parametrize("path", PREDICTING)
@@ -292,16 +291,6 @@ def test_a_malformed_request_id_is_replaced(client: TestClient, sent: str) -> No
     assert len(response.headers["x-request-id"]) == 32
 
 
-def test_each_request_without_an_id_gets_its_own(client: TestClient) -> None:
-    assert len({client.get("/health/live").headers["x-request-id"] for _ in range(3)}) == 3
-
-
-@pytest.mark.parametrize("subject", ["patient 7", "'; DROP TABLE predictions; --", "~" * 128])
-def test_any_printable_text_is_a_subject(client: TestClient, subject: str) -> None:
-    response = client.post("/v1/predict", json=REQUEST, headers={"x-subject-id": subject})
-    assert response.status_code == 200
-
-
 @pytest.mark.parametrize("subject", [b"", b"\xe9", b"a" * 129, b"a\tb"])
 def test_another_subject_is_refused(client: TestClient, subject: bytes) -> None:
     response = client.post("/v1/predict", json=REQUEST, headers={b"x-subject-id": subject})
@@ -333,20 +322,6 @@ def test_answered_rows_reach_the_log(
     assert (scored.source, scored.role) == ("serve", "champion")
     assert scored.model == ("7", model.digest, model.contract)
     assert scored.latency is not None and 0 < scored.latency < 60
-
-
-@pytest.mark.parametrize("path", PREDICTING[1:])
-def test_other_protocols_reach_the_log_too(
-    logging_client: TestClient, memory: Memory, model: Model, path: str
-) -> None:
-    tensors = [
-        {"name": name, "datatype": "FP64", "shape": [1], "data": [value]}
-        for name, value in CONTRACT.example.items()
-    ]
-    body = {"inputs": tensors} if "infer" in path else REQUEST
-    assert logging_client.post(path, json=body, headers={"x-request-id": "r-2"}).status_code == 200
-    [scored] = memory.predicted
-    assert (scored.rows.tolist(), scored.request_id) == ([[70.5, 3.0, 1.0, 4.0]], "r-2")
 
 
 def test_refusals_reach_the_log(logging_client: TestClient, memory: Memory) -> None:

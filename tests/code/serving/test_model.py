@@ -46,7 +46,7 @@ def look(watch: Watch) -> list[Any]:
 
 def answer(watch: Watch) -> tuple[Any, float]:
     """Version and value of an answer."""
-    body = TestClient(create_app(watch.user)).post("/v1/predict", json=REQUEST).json()
+    body = TestClient(create_app(watch.holder)).post("/v1/predict", json=REQUEST).json()
     return body["model"]["version"], body["predictions"][0]["value"]
 
 
@@ -56,7 +56,7 @@ def test_a_promoted_model_answers_from_the_next_request_on(watch: Watch, store: 
     [line] = look(watch)
     assert (line["event"], line["version"], line["digest"]) == ("model changed", 2, fresh)
     assert answer(watch) == (2, pytest.approx(linear(ROW) - BASE + 5))
-    client = TestClient(create_app(watch.user))
+    client = TestClient(create_app(watch.holder))
     assert client.get("/v1/model").json()["model"]["digest"] == fresh
     assert client.get("/v2/models/rents").json()["versions"] == ["2"]
     infos = [
@@ -66,7 +66,7 @@ def test_a_promoted_model_answers_from_the_next_request_on(watch: Watch, store: 
 
 
 def test_an_unchanged_pointer_costs_a_look(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_load", None)
+    monkeypatch.setattr(module, "open_model", None)
     assert look(watch) == []
 
 
@@ -160,7 +160,7 @@ def test_whatever_a_candidate_fails_with_the_watch_goes_on(
 
 
 def test_a_version_or_digest_is_for_good(watch: Watch, store: Store) -> None:
-    fixed = Watch(watch.user, store, "1")
+    fixed = Watch(watch.holder, store, "1")
     asyncio.run(asyncio.wait_for(fixed.run(), timeout=30))
 
 
@@ -173,7 +173,7 @@ def test_an_alias_is_followed_while_the_service_runs(
         task = asyncio.create_task(watch.run())
         for version in (2, 3):
             write_store(store.folder, base=float(version), version=version)
-            while watch.user.model.version != str(version):
+            while watch.holder.model.version != str(version):
                 await asyncio.sleep(0)
         task.cancel()
 
@@ -181,7 +181,7 @@ def test_an_alias_is_followed_while_the_service_runs(
 
 
 def test_a_request_that_has_begun_is_of_one_version(watch: Watch, store: Store) -> None:
-    service = watch.user
+    service = watch.holder
     first = service.model
     read = first.reader.read
 
@@ -190,7 +190,7 @@ def test_a_request_that_has_begun_is_of_one_version(watch: Watch, store: Store) 
 
         def read(self, body: bytes) -> Any:
             write_store(store.folder, base=5.0, version=2)
-            service.replace(Model(*store.open("champion"), Limits()))
+            service.model = Model(*store.open("champion"), Limits())
             return read(body)
 
     first.reader = Late()  # type: ignore[assignment]

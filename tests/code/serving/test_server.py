@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
-from mlref.core.errors import EnvironmentFault, ModelNotFound
+from mlref.core.errors import EnvironmentFault
 from mlref.serving import server
 from mlref.serving.errors import OpenDoor
-from mlref.serving.keys import new
 from tests.fakes import write_store
 
 FORBIDDEN = (
@@ -55,32 +53,6 @@ def test_the_champion_is_served_on_loopback(
     )
 
 
-def test_another_model_can_be_named(
-    run: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_store(tmp_path / "store", version=1)
-    write_store(tmp_path / "store", base=5.0, version=2, alias="challenger")
-    server.serve(host="127.0.0.1", port=0, reference="challenger")
-    assert "version 2" in capsys.readouterr().out
-
-
-def test_an_empty_store_says_which_command_makes_a_model(run: dict[str, Any]) -> None:
-    with pytest.raises(ModelNotFound, match="make train"):
-        server.serve(host="127.0.0.1", port=0, reference="champion")
-    assert not run
-
-
-def test_a_busy_port_is_said_plainly(run: dict[str, Any], tmp_path: Path) -> None:
-    write_store(tmp_path / "store")
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(
-            EnvironmentFault,
-            match=rf"127\.0\.0\.1:{port} cannot be listened on: Address already in use\. Stop .*--port",
-        ):
-            server.serve(host="127.0.0.1", port=port, reference="champion")
-
-
 def test_an_open_door_is_refused_before_anything_is_opened(
     run: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -90,15 +62,6 @@ def test_an_open_door_is_refused_before_anything_is_opened(
     assert not run
     server.serve(host="0.0.0.0", port=0, reference="champion", insecure=True)
     assert run["address"][0] == "0.0.0.0"
-
-
-def test_keys_from_the_environment_open_the_door(
-    run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_store(tmp_path / "store")
-    monkeypatch.setenv("MLREF_API_KEYS", new("predict")[1])
-    server.serve(host="0.0.0.0", port=0, reference="champion")
-    assert TestClient(run["app"]).get("/v1/model").status_code == 401
 
 
 def test_an_address_of_another_machine_is_refused() -> None:

@@ -19,7 +19,7 @@ function field(name, schema) {
     kind.enum.forEach((one) => input.append(element("option", one, { selected: one === example })));
   } else {
     input = element("input", "", {
-      name, type: "number", step: kind.type === "integer" ? 1 : "any",
+      name, type: "number", step: kind.multipleOf ?? "any",
       min: kind.minimum, max: kind.maximum, value: example, required: !nullable,
     });
   }
@@ -85,7 +85,7 @@ async function start() {
   const api = await (await fetch("openapi.json")).json();
   document.title = api.info.title;
   at("title").textContent = api.info.title;
-  at("about").textContent = api.components.schemas.Prediction.properties.value.description;
+  at("about").textContent = api.info.summary;
   const row = api.components.schemas.Row.properties;
   at("columns").replaceChildren(...Object.entries(row).map(([name, schema]) => field(name, schema)));
   at("form").addEventListener("submit", predict);
