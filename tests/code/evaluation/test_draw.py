@@ -12,7 +12,7 @@ NAMES = [
 
 def test_every_picture_is_a_png_file_without_a_time_or_a_version(project: Project) -> None:
     """That two drawings are equal to the byte is tested with the stage."""
-    draw(project, load(project.contract))
+    draw(project)
     contents = [(project.pictures / name).read_bytes() for name in NAMES]
     assert len(list(project.pictures.iterdir())) == len(NAMES)
     assert all(content.startswith(b"\x89PNG\r\n") and len(content) > 5_000 for content in contents)
