@@ -1,30 +1,11 @@
-"""One small project, trained and registered once a session; a test that changes it takes a copy."""
+"""The small project, registered, and rivals of its model; once a session."""
 
 from pathlib import Path
 
 import pytest
 
 from mlref.core.storage import Project
-from tests.projects import (
-    RIVALS,
-    Rivals,
-    copy,
-    retrain,
-    run_data,
-    run_model,
-    write_project,
-)
-
-
-@pytest.fixture(scope="session")
-def trained(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after all stages, with one picture that is none; not to be changed."""
-    project = write_project(tmp_path_factory.mktemp("trained"))
-    run_data(project)
-    run_model(project)
-    project.pictures.mkdir()
-    (project.pictures / "predicted_vs_actual.png").touch()
-    return project
+from tests.projects import RIVALS, Rivals, copy, retrain
 
 
 @pytest.fixture(scope="session")
@@ -55,12 +36,6 @@ def registered(opened: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     project = copy(opened, tmp_path_factory.mktemp("registered") / "clone")
     register.run(project)
     return project
-
-
-@pytest.fixture
-def project(trained: Project, tmp_path: Path) -> Project:
-    """A trained project to change."""
-    return copy(trained, tmp_path / "clone")
 
 
 @pytest.fixture

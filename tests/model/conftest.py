@@ -1,4 +1,4 @@
-"""Models to judge: of the real dataset, trained once through the stages, and of small planted data."""
+"""The model of the real dataset, trained once through the stages."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlref.core.storage import Project
-from tests.projects import copy, run_data, run_model, write_project
+from tests.projects import run_data, run_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,18 +20,3 @@ def real(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> P
     run_data(project)
     run_model(project)
     return project
-
-
-@pytest.fixture(scope="session")
-def trained(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The small project of the rents after all stages; not to be changed."""
-    project = write_project(tmp_path_factory.mktemp("trained"))
-    run_data(project)
-    run_model(project)
-    return project
-
-
-@pytest.fixture
-def project(trained: Project, tmp_path: Path) -> Project:
-    """The small project, to plant a fault in."""
-    return copy(trained, tmp_path / "clone")

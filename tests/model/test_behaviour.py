@@ -12,6 +12,8 @@ from mlref.data.tables import encode, read_parquet
 from mlref.evaluation.behaviour import check
 from mlref.registry.comparison import judge
 
+pytestmark = pytest.mark.xdist_group("real")  # one worker trains for all
+
 
 @pytest.fixture(scope="module")
 def predictor(real: Project) -> Predictor:

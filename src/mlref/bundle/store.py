@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 ALIASES = ("champion", "challenger")
 
+POINTER = 200
+"""Characters of a pointer that are read; what is longer is none."""
+
 
 class Store:
     """The bundles under one folder."""
@@ -43,7 +46,10 @@ class Store:
     def alias(self, name: str) -> str | None:
         """The digest that an alias points to."""
         path = self.folder / name
-        return path.read_text(errors="replace").strip() if path.is_file() else None
+        if not path.is_file():
+            return None
+        with path.open(errors="replace") as pointer:
+            return pointer.read(POINTER).strip()
 
     def point(self, name: str, digest: str) -> None:
         """Point an alias to a digest, at once."""

@@ -93,6 +93,11 @@ def test_records_come_by_version_as_numbers(tmp_path: Path) -> None:
     assert [found["version"] for found in store.records()] == [str(n) for n in range(1, 12)]
 
 
+def test_of_a_pointer_that_is_none_little_is_read(store: Store) -> None:
+    (store.folder / "champion").write_text("a1" * 500_000)
+    assert store.alias("champion") == "a1" * 100
+
+
 def test_a_pointer_is_replaced_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault in between leaves the earlier one; to point to the same model again writes nothing."""
     before = sorted(path.name for path in store.folder.iterdir())
