@@ -62,6 +62,7 @@ def create_app(
     answer = partial(respond, forms={"/v2": open_inference.error_body})
 
     async def on_error(request: Request, error: Exception) -> Response:
+        """Answer an error of a route under the id of its request."""
         return answer(error, request.url.path, request.state.context.id)
 
     app.add_middleware(Middleware, service=service, keys=keys or ApiKeys(), respond=answer)
