@@ -10,6 +10,8 @@ import pytest
 
 from tests.system.conftest import bundle_digest, environment, git, run
 
+pytestmark = pytest.mark.xdist_group("quick")
+
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
