@@ -21,19 +21,19 @@ from mlref.training.candidates import BASELINES
 def judge(project: Project, store: Store) -> dict[str, Any]:
     """Ask the gate about the bundle of this clone; returns the content of gate.json."""
     predictor = load(project.bundle, digest(project.contract))
-    contract, knobs = predictor.contract, settings.load(project.params)
+    contract, parameters = predictor.contract, settings.load(project.params)
     frame, metrics = read_parquet(project.validated), read_json(project.metrics)
-    held_out = split(contract, frame, knobs.split)
+    test_set = split(contract, frame, parameters.split)
     tested, trained = (
-        fingerprint(*encode(contract, frame[rows])) for rows in (held_out, ~held_out)
+        fingerprint(*encode(contract, frame[rows])) for rows in (test_set, ~test_set)
     )
     identities = {
         "the bundle": (metrics.get("digest"), predictor.digest),
         "the test set": (metrics.get("holdout"), tested),
         "the training rows": (predictor.manifest["data"], trained),
     }
-    champion = against(project, store, predictor, knobs.split)
-    decision = decide(metrics, identities, BASELINES, champion, knobs.gate)
+    champion = against(project, store, predictor, parameters.split)
+    decision = decide(metrics, identities, BASELINES, champion, parameters.gate)
     return document(decision, predictor.digest, store.alias("champion"))
 
 
