@@ -36,7 +36,7 @@ exclude_patterns = ["_build", "reference/api/modules.rst"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!mlref\.(?!.*\._)).*"),
-    ("py:class", r"mlref\.core\.config\.Model"),  # a type variable
+    ("py:class", r"mlref\.(core\.config\.Model|serving\.request\.Kind)"),  # type variables
 ]  # other projects' names: no network, no index
 # A shape such as (n, features) is looked up as if it were a type, and three packages have a class Model.
 suppress_warnings = ["ref.python"]
