@@ -178,7 +178,7 @@ class SplitBy(Frozen):
     """By what rows are divided, for the test set and for every fold of a cross-validation."""
 
     by: Literal["hash", "group", "time"] = "hash"
-    """`hash`: each row by itself; `group`: rows of one value together; `time`: the last rows are the test set."""
+    """`hash`: each row by itself; `group`: rows of one value together; `time`: the last ones are tested."""
     column: Text | None = None
     """For `group` and `time`: a column of the source, which need not be a feature."""
 
