@@ -123,7 +123,8 @@ def test_by_time_copies_of_a_row_are_where_the_last_of_them_is() -> None:
     [
         (GROUPED, "house", ["a"] * 8, "1 different values of 'house' are too few to split"),
         (BY_DAY, "day", ["2026-01-01"] * 8, "1 different values of 'day' are too few to split"),
-        (GROUPED, "house", ["a", "", *"bcdefg"], "row 3, column 'house': got null; allowed: a value that names the group"),
+        (GROUPED, "house", ["a", "", *"bcdefg"],
+         "row 3, column 'house': got null; allowed: a value that names the group of the row"),
         (BY_DAY, "day", ["1", "2", "soon", *"34567"],
          "row 4, column 'day': got 'soon'; allowed: a number, or a date such as 2026-11-30"),
         (BY_DAY, "day", [*(f"2026-01-0{n}" for n in range(1, 8)), "2026-02-30"],
