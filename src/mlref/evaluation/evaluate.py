@@ -16,7 +16,7 @@ from mlref.core.settings import Bootstrap, Evaluate
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, read_json, rounded, write_json
 from mlref.core.task import Prediction, task_of
-from mlref.data.folds import deal
+from mlref.data.folds import deal, units
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
 from mlref.evaluation.behaviour import check
 from mlref.evaluation.compare import score_difference
@@ -169,17 +169,19 @@ def compare_simpler(
 
 
 def check_disjoint(contract: Contract, train: pd.DataFrame, holdout: pd.DataFrame) -> None:
-    """Refuse a test set with rows that the model was trained on.
+    """Refuse a test set with rows, or groups or moments, that the model was trained on.
 
     Raises
     ------
     DataError
         Names the first such row.
     """
-    seen = set(row_ids(contract, train))
-    for row, name in enumerate(row_ids(contract, holdout)):
-        if name in seen:
-            problem = f"row {row} is also in train.parquet; a model must not be tested on it"
+    seen, divided = set(row_ids(contract, train)), set(units(contract, train))
+    tested = zip(row_ids(contract, holdout), units(contract, holdout), strict=True)
+    for row, (name, unit) in enumerate(tested):
+        if name in seen or unit in divided:
+            what = f"row {row}" if name in seen else f"the {contract.split.column!r} of row {row}"
+            problem = f"{what} is also in train.parquet; a model must not be tested on it"
             raise DataError("data/split/holdout.parquet", problem, "Run `dvc repro --force split`.")
 
 

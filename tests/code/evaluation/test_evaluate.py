@@ -82,6 +82,15 @@ def test_rows_of_equal_identity_are_the_same_row() -> None:
     check_disjoint(keyed, twins[:1], twins[1:])
 
 
+@pytest.mark.parametrize("by", ["group", "time"])
+def test_a_group_or_a_moment_on_both_sides_is_refused_and_named(by: str) -> None:
+    contract = parse(CONTRACT_TEXT + f"split: {{by: {by}, column: unit}}\n")
+    frame = rents(6).assign(unit=[1, 1, 2, 3, 3, 4])
+    check_disjoint(contract, frame[:3], frame[3:])
+    with pytest.raises(DataError, match="the 'unit' of row 0 is also in train.parquet"):
+        check_disjoint(contract, frame[:4], frame[4:])
+
+
 def test_baselines_are_fitted_on_the_training_rows() -> None:
     frame = rents(40)
     features, _ = encode(CONTRACT, frame[30:])
