@@ -74,8 +74,8 @@ def test_a_model_that_can_learn_learns_from_more_rows_in_any_order() -> None:
     assert all(one < other for one, other in zip(seen, unseen, strict=True))
     ends = np.array(points.lines[2][0].get_segments())[:, :, 1]
     assert ((ends[:, 0] < unseen) & (unseen < ends[:, 1])).all()
-    assert any("the last 10 rows change the error by " in text for text in texts(figure))
-    assert {"rows fitted on", "RMSE: Rent (euro)"} <= texts(figure)
+    assert any(" the last 10 change the error by " in text for text in texts(figure))
+    assert "RMSE: Rent (euro)" in texts(figure)
 
 
 def test_by_time_the_curves_learn_from_the_past_alone() -> None:
