@@ -113,21 +113,23 @@ def reliability(
         inside; ``reliability``, by promised coverage: the share inside; ``winkler``: the mean score.
     """
     task, known = task_of(predictor.contract), predictor.intervals
-    held, promised = predicted.holds(target), known["coverage"]
-    parts, levels = dict[str, Any](), dict[str, Any]()
-    for name, rows in task.parts(predicted.value, known):
-        if rows.any():
-            width = float((predicted.upper - predicted.lower)[rows].mean())
-            parts[name] = share(held[rows], settings.confidence)
-            parts[name] |= {"rows": int(np.count_nonzero(rows)), "width": width}
-    for level, changed in known["levels"].items():
-        inside = task.answer(predicted.value, known | changed).holds(target)
-        levels[level] = share(inside, settings.confidence)
+    held, width = predicted.holds(target), predicted.upper - predicted.lower
+    parts = {
+        name: share(held[rows], settings.confidence)
+        | {"rows": int(np.count_nonzero(rows)), "width": float(width[rows].mean())}
+        for name, rows in task.parts(predicted.value, known)
+        if rows.any()
+    }
+    others = {
+        level: task.answer(predicted.value, known | changed).holds(target)
+        for level, changed in known["levels"].items()
+    }
+    levels = {level: share(inside, settings.confidence) for level, inside in others.items()}
 
     def _mean(scores: Array) -> dict[str, Array]:
         return {"winkler": scores.mean(axis=-1)}
 
-    scores = bootstrap(_mean, (winkler(target, predicted, promised),), settings)
+    scores = bootstrap(_mean, (winkler(target, predicted, known["coverage"]),), settings)
     return {"thirds": parts, "reliability": levels} | scores
 
 
