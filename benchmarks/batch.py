@@ -55,7 +55,7 @@ SCORE = (sys.executable, "-m", "mlref.cli", "--quiet", "score")
 PANDAS = """
 import sys
 from pathlib import Path
-import pandas as pd, skops.io
+import numpy as np, pandas as pd, skops.io
 from mlref.bundle.package import TRUSTED
 from mlref.bundle.store import Store
 from mlref.core.storage import Project
@@ -63,7 +63,7 @@ kind, given, out = sys.argv[1:]
 store = Store(Project.here().store)
 predictor, record = store.open("champion")
 model = skops.io.load(store.folder / f"{predictor.digest}.skops", trusted=TRUSTED)
-half = predictor.intervals["half_width"]
+bounds, widths = (np.array(predictor.intervals[name]) for name in ("bounds", "half_widths"))
 files = sorted(Path(given).iterdir())
 frame = pd.read_parquet(given) if kind == "parquet" else pd.concat(map(pd.read_csv, files))
 features = predictor.contract.features
@@ -72,6 +72,7 @@ for one in features:
     if one.allowed:
         rows[one.name] = rows[one.name].map({value: place for place, value in enumerate(one.allowed)})
 frame["prediction"] = model.predict(rows.to_numpy(dtype=float))
+half = widths[np.searchsorted(bounds, frame["prediction"])]
 frame["lower"], frame["upper"] = frame["prediction"] - half, frame["prediction"] + half
 frame["model_version"] = str(record["version"])
 frame.to_parquet(out, index=False) if kind == "parquet" else frame.to_csv(out, index=False)

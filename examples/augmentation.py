@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import KFold
 
 from mlref.core import settings
 from mlref.core.contract import Contract, load
@@ -21,10 +20,12 @@ from mlref.core.errors import MlrefError
 from mlref.core.rows import Array
 from mlref.core.storage import Project, read_json
 from mlref.core.task import task_of
+from mlref.data.folds import Folds
 from mlref.data.tables import encode, read_parquet
 from mlref.evaluation.compare import score_difference
 from mlref.evaluation.metrics import Interval
 from mlref.training.candidates import build
+from mlref.training.nested import deal
 
 
 def jitter(contract: Contract, features: Array, generator: np.random.Generator) -> Array:
@@ -55,7 +56,7 @@ def jitter(contract: Contract, features: Array, generator: np.random.Generator) 
 
 def effect(
     contract: Contract, make: Callable[[], Any], features: Array, target: Array, copies: int,
-    tune: settings.Tune, bootstrap: settings.Bootstrap,
+    folds: list[Folds], bootstrap: settings.Bootstrap,
 ) -> tuple[Interval, float]:  # fmt: skip
     """Compare training with and without jittered copies, by paired cross-validation.
 
@@ -69,6 +70,8 @@ def effect(
     features : ndarray of float64, shape (n, features)
     target : ndarray of float64, shape (n,)
         Target units.
+    folds : list of Folds
+        One for each round.
 
     Returns
     -------
@@ -77,19 +80,15 @@ def effect(
     plain : float
         Score without.
     """
-    predictions = np.zeros((2, len(target)))
-    folds = [
-        fold
-        for repeat in range(tune.repeats)
-        for fold in KFold(tune.folds, shuffle=True, random_state=tune.seed + repeat).split(features)
-    ]
-    generator = np.random.default_rng(tune.seed)
-    for train, test in folds:
+    predictions, generator = np.zeros((2, len(target))), np.random.default_rng(bootstrap.seed)
+    for train, test in (pair for dealt in folds for pair in dealt.pairs()):
         known, answers = features[train], target[train]
         more = [known, *(jitter(contract, known, generator) for _ in range(copies))]
         with_copies = make().fit(np.concatenate(more), np.tile(answers, copies + 1))
-        predictions[0, test] += with_copies.predict(features[test]) / tune.repeats
-        predictions[1, test] += make().fit(known, answers).predict(features[test]) / tune.repeats
+        predictions[0, test] += with_copies.predict(features[test]) / len(folds)
+        predictions[1, test] += make().fit(known, answers).predict(features[test]) / len(folds)
+    left_out = folds[0].of_row >= 0  # by time the first rows are only learned from
+    target, predictions = target[left_out], predictions[:, left_out]
     task = task_of(contract)
     plain = float(task.score(task.loss(target, predictions[1]).mean()))
     return score_difference(target, predictions[0], predictions[1], bootstrap, task), plain
@@ -133,10 +132,12 @@ def run(project: Project, copies: int = 5) -> str:
             "No feature in config/dataset.yaml declares an `error`, so there is nothing to jitter.\n"
             "  Give a column that is a number the standard deviation of its measurement, in its unit."
         )
-    features, target = encode(contract, read_parquet(project.train))
+    frame = read_parquet(project.train)
+    features, target = encode(contract, frame)
     tuning = read_json(project.tuning)
     make = partial(build, contract, tuning["model"], tuning["parameters"], params.train.seed)
-    found, plain = effect(contract, make, features, target, copies, params.tune, params.evaluate)
+    folds = deal(params.tune, contract, frame)
+    found, plain = effect(contract, make, features, target, copies, folds, params.evaluate)
     return (
         f"{tuning['model']} on {len(target)} training rows; copies of each: {copies}, jittered in"
         f" {', '.join(varied)}.\n{verdict(found, plain, digits(contract.target) + 1)}"

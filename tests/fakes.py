@@ -66,6 +66,19 @@ CONTRACT = parse(CONTRACT_TEXT)
 WEIGHTS = (10.0, 50.0, -20.0, 2.0)
 BASE = 100.0
 HALF_WIDTH = 80.0
+INTERVALS: dict[str, Any] = {
+    "coverage": 0.9,
+    "method": "jackknife, K-fold, by thirds of the prediction",
+    "rows": 20,
+    "bounds": [700.0, 1500.0],
+    "half_widths": [HALF_WIDTH] * 3,
+    "levels": {},
+    "out_of_fold": {
+        "predictions": np.linspace(100, 3000, 21).tolist(),
+        "residuals": [np.linspace(-90, 90, 21).tolist()] * 3,
+    },
+}
+"""One width for all, so that a test knows it; ``tests/code/core/test_task.py`` has three."""
 
 
 def linear(rows: Any) -> Any:
@@ -82,7 +95,7 @@ def write_bundle(folder: Path, base: float = BASE) -> str:
     contents = {
         "contract.yaml": CONTRACT_TEXT.encode(),
         "golden.json": to_json(golden, digits=12),
-        "intervals.json": to_json({"coverage": 0.9, "half_width": HALF_WIDTH}),
+        "intervals.json": to_json(INTERVALS),
         "model.onnx": _graph(base),
         "profile.json": to_json(profile),
     }

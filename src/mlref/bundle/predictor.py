@@ -65,7 +65,11 @@ class Predictor:
         self._session = _session(contents["model.onnx"], *puts)
         with _readable("intervals.json"):
             self.intervals = json.loads(contents["intervals.json"])
-            self._task.answer(np.zeros((1, puts[1])), self.intervals)
+            self._calibration = {  # arrays once, not at each request
+                name: np.array(value) if isinstance(value, list) else value
+                for name, value in self.intervals.items()
+            }
+            self._task.answer(np.zeros((1, puts[1])), self._calibration)
         with _readable("golden.json"):
             golden = json.loads(contents["golden.json"])
             self._check_golden(golden["rows"], golden["values"], float(golden["tolerance"]))
@@ -90,7 +94,7 @@ class Predictor:
         outputs = self._outputs(rows)
         if np.count_nonzero(np.isfinite(outputs)) < outputs.size:
             raise BundleError("The model gave a value that is not a finite number.")
-        return self._task.answer(outputs, self.intervals)
+        return self._task.answer(outputs, self._calibration)
 
     def values(self, rows: Array) -> Array:
         """Only the predicted values, shape (n,), unchecked."""

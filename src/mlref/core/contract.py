@@ -174,6 +174,21 @@ class SqlSource(Frozen):
     """A `SELECT` whose columns are the contract's."""
 
 
+class SplitBy(Frozen):
+    """By what rows are divided, for the test set and for every fold of a cross-validation."""
+
+    by: Literal["hash", "group", "time"] = "hash"
+    """`hash`: each row by itself; `group`: rows of one value together; `time`: the last ones are tested."""
+    column: Text | None = None
+    """For `group` and `time`: a column of the source, which need not be a feature."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.by == "hash") != (self.column is None):
+            raise ValueError("`by: group` and `by: time` need a `column`, `by: hash` takes none")
+        return self
+
+
 class Slice(Frozen):
     """A division of the rows by one column: by its categories, or at ``edges`` of a number."""
 
@@ -252,6 +267,8 @@ class Contract(Frozen):
     """What is wrong with the data or not known about it; that nothing is known, where that is so."""
     identity: tuple[Text, ...] = ()
     """Columns that name a row, so that its copies land on one side of the split; empty: all features."""
+    split: SplitBy = SplitBy()
+    """By what rows are divided; rows of one identity always stay together."""
     target: Column
     """The column to predict."""
     features: Annotated[tuple[Column, ...], Field(min_length=1)]
@@ -281,6 +298,13 @@ class Contract(Frozen):
         if len(set(self.identity)) < len(self.identity) or self.target.name in self.identity:
             yield f"identity: different names, none of them the target's, not {list(self.identity)}"
         columns = dict(zip(names, self.features, strict=True))
+        divides = columns.get(self.split.column or "")
+        if self.split.column == self.target.name:
+            yield f"split.column: another column than the target {self.target.name!r}"
+        if divides and divides.nullable:
+            yield f"split.column: {divides.name!r} may be null, and such a row has no side"
+        if divides and divides.type == "category" and self.split.by == "time":
+            yield f"split.column: {divides.name!r} is a category, which has no order in time"
         for key, parts in (("slices", self.slices), ("promises", self.promises)):
             for index, part in enumerate(parts):
                 column = getattr(part, "column", None)
@@ -302,12 +326,13 @@ class Contract(Frozen):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Columns that name a row in a file without being features or the target."""
-        return tuple(name for name in self.identity if name not in self.names)
+        """Columns that name a row or divide the rows without being features or the target."""
+        named = dict.fromkeys((*self.identity, *filter(None, [self.split.column])))
+        return tuple(name for name in named if name not in self.names)
 
     @property
     def header(self) -> tuple[str, ...]:
-        """Columns of a file of labelled rows: those that name a row, the features, the target."""
+        """Columns of a file of labelled rows: those that name or divide rows, the features, the target."""
         return (*self.keys, *self.names, self.target.name)
 
     @property

@@ -30,7 +30,7 @@ class Split(Frozen):
     """Settings of the split stage."""
 
     seed: Seed
-    """Decides, with a row's identity, whether it is in the test set."""
+    """Decides, with a row's identity or group, whether it is in the test set; by time nothing."""
     holdout: Annotated[float, Field(ge=0.05, le=0.5)]
     """Share of the rows in the test set, which no stage before `evaluate` reads."""
 

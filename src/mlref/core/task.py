@@ -5,6 +5,7 @@ the losses of the rows and nothing else, so that another kind of task changes no
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +15,13 @@ from numpy.typing import NDArray
 from mlref.core.contract import Column, Contract
 from mlref.core.digits import digits, show_number
 from mlref.core.errors import DataError
-from mlref.core.rows import Array
+from mlref.core.rows import Array, Mask
+
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Coverages at which the reliability of intervals is measured."""
+
+PERCENTS = np.linspace(0, 1, 21)
+"""Where the quantiles of out-of-fold predictions and residuals are kept: 0, 5, …, 100 %."""
 
 
 class Prediction(NamedTuple):
@@ -24,7 +31,7 @@ class Prediction(NamedTuple):
     lower: Array
     upper: Array
 
-    def holds(self, actual: Array) -> NDArray[np.bool_]:
+    def holds(self, actual: Array) -> Mask:
         """Whether each interval, ends included, holds the actual value."""
         return (self.lower <= actual) & (actual <= self.upper)
 
@@ -50,10 +57,16 @@ class Task(Protocol):
         """The primary score that belongs to a mean loss, elementwise."""
 
     def calibrate(self, actual: Array, out_of_fold: Array, coverage: float) -> dict[str, Any]:
-        """Measure on out-of-fold predictions what ``answer`` needs to keep a coverage."""
+        """Measure on out-of-fold predictions what ``answer`` needs to keep a coverage.
+
+        ``levels`` has by coverage what to put in its place for another coverage.
+        """
 
     def answer(self, predicted: Array, calibration: dict[str, Any]) -> Prediction:
         """Turn a model's output, shape (n, k), into answers for people."""
+
+    def parts(self, predicted: Array, calibration: dict[str, Any]) -> Iterator[tuple[str, Mask]]:
+        """Name and rows of each part that was calibrated by itself."""
 
     def describe(self, calibration: dict[str, Any], target: Column) -> str:
         """Say how far the answers reach."""
@@ -61,7 +74,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Regression:
-    """One number a row, its squared error, and intervals of one width.
+    """One number a row, its squared error, and intervals with a width for each third of the predictions.
 
     Parameters
     ----------
@@ -85,27 +98,57 @@ class Regression:
         return np.sqrt(mean_loss)
 
     def calibrate(self, actual: Array, out_of_fold: Array, coverage: float) -> dict[str, Any]:
-        """Measure the intervals' half width; see :func:`conformal_width`."""
-        width = conformal_width(actual - out_of_fold.reshape(actual.shape), coverage)
+        """Measure a half width for each third of the out-of-fold predictions.
+
+        Conformal by group (Boström and Johansson 2020): errors often grow with the prediction, and one
+        width would then hold too many of the low values and too few of the high ones. A third with too
+        few rows for the coverage, as where all predictions are equal, gets the width of all rows.
+        """
+        predicted = out_of_fold.reshape(actual.shape)
+        residuals, bounds = actual - predicted, np.quantile(predicted, [1 / 3, 2 / 3])
+        parts = [residuals[_third(predicted, bounds) == place] for place in range(3)]
+
+        def _widths(coverage: float) -> list[float]:
+            least, everywhere = rows_needed(coverage), conformal_width(residuals, coverage)
+            return [
+                conformal_width(part, coverage) if len(part) >= least else everywhere
+                for part in parts
+            ]
+
         return {
-            "coverage": coverage,
-            "half_width": width,
-            "method": "jackknife, K-fold",
-            "rows": len(actual),
-        }
+            "coverage": coverage, "method": "jackknife, K-fold, by thirds of the prediction",
+            "rows": len(actual), "bounds": bounds.tolist(), "half_widths": _widths(coverage),
+            "levels": {
+                str(level): {"half_widths": _widths(level)}
+                for level in LEVELS if len(actual) >= rows_needed(level)
+            },
+            "out_of_fold": {
+                "predictions": np.quantile(predicted, PERCENTS).tolist(),
+                "residuals": [
+                    np.quantile(part if len(part) else residuals, PERCENTS).tolist()
+                    for part in parts
+                ],
+            },
+        }  # fmt: skip
 
     def answer(self, predicted: Array, calibration: dict[str, Any]) -> Prediction:
-        """Put an interval around each value; it ends where possible values of the target end."""
-        value, half_width = predicted.ravel(), calibration["half_width"]
-        lo, hi = self.possible
-        lower = np.minimum(np.maximum(value - half_width, lo), hi)
-        upper = np.minimum(np.maximum(value + half_width, lo), hi)
+        """Put the interval of its third around each value; it ends where possible values do."""
+        value, (lo, hi) = predicted.ravel(), self.possible
+        half = np.asarray(calibration["half_widths"])[_third(value, calibration["bounds"])]
+        lower = np.minimum(np.maximum(value - half, lo), hi)
+        upper = np.minimum(np.maximum(value + half, lo), hi)
         return Prediction(value, lower, upper)
 
+    def parts(self, predicted: Array, calibration: dict[str, Any]) -> Iterator[tuple[str, Mask]]:
+        """The thirds of the predictions, ``low``, ``middle`` and ``high``."""
+        third = _third(predicted.ravel(), calibration["bounds"])
+        for place, name in enumerate(("low", "middle", "high")):
+            yield name, third == place
+
     def describe(self, calibration: dict[str, Any], target: Column) -> str:
-        """The coverage of the intervals and their half width."""
-        width = show_number(calibration["half_width"], digits(target))
-        return f"{calibration['coverage']:.0%} intervals ± {width}"
+        """The coverage of the intervals and their half widths."""
+        shown = (show_number(width, digits(target)) for width in calibration["half_widths"])
+        return f"{calibration['coverage']:.0%} intervals ± {' / '.join(shown)} by thirds"
 
 
 def task_of(contract: Contract) -> Task:
@@ -113,14 +156,19 @@ def task_of(contract: Contract) -> Task:
     return Regression(contract.target.valid or (-math.inf, math.inf))
 
 
+def _third(predicted: Array, bounds: Any) -> NDArray[np.intp]:
+    """0, 1 or 2 for each prediction; counting takes half the time of a binary search."""
+    first, second = bounds
+    return np.add(predicted > first, predicted > second, dtype=np.intp)
+
+
 def conformal_width(residuals: Array, coverage: float) -> float:
     """Half the width of an interval that holds a new value with probability ``coverage``.
 
     The ceil((n + 1) · coverage)-th smallest absolute out-of-fold residual, around the model of all
-    rows: the K-fold form of the jackknife (Barber, Candès, Ramdas and Tibshirani 2021), with one width
-    for all rows. The residuals come from models fitted without their row, so the width does not
-    shrink with overfitting. The coverage is not guaranteed for every distribution; `evaluate`
-    measures it on the test set.
+    rows: the K-fold form of the jackknife (Barber, Candès, Ramdas and Tibshirani 2021). The residuals
+    come from models fitted without their row, so the width does not shrink with overfitting. The
+    coverage is not guaranteed for every distribution; `evaluate` measures it on the test set.
 
     Parameters
     ----------
@@ -141,7 +189,18 @@ def conformal_width(residuals: Array, coverage: float) -> float:
     """
     rank = math.ceil((len(residuals) + 1) * coverage)
     if rank > len(residuals):
-        need = math.ceil(coverage / (1 - coverage) - 1e-9)
         problem = f"{len(residuals)} rows are too few for intervals of coverage {coverage:g}"
-        raise DataError("the training split", problem, f"At least {need} are needed.")
+        need = f"At least {rows_needed(coverage)} are needed."
+        raise DataError("the training split", problem, need)
     return float(np.sort(np.abs(residuals))[rank - 1])
+
+
+def rows_needed(coverage: float) -> int:
+    """Fewest residuals of which one is large enough for the coverage.
+
+    Examples
+    --------
+    >>> rows_needed(0.9), rows_needed(0.95)
+    (9, 19)
+    """
+    return math.ceil(coverage / (1 - coverage) - 1e-9)

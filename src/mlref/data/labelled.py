@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ Cells = tuple[object, ...]
 
 TIME = "predicted_at"
 """A column that files of labelled rows may have beside the contract's: when the row was predicted."""
+ISO: Any = {"utc": True, "format": "ISO8601", "errors": "coerce"}
+"""How cells are read as moments; NaT where they are none."""
 
 
 def unseen(
@@ -80,7 +83,7 @@ def unseen(
 
 
 def times(contract: Contract, root: Path, frame: pd.DataFrame) -> NDArray[np.datetime64]:
-    """When each row was predicted, as the files of labelled rows say; NaT where none does.
+    """When each row was predicted, as the files of labelled rows say, else the contract's time; or NaT.
 
     Parameters
     ----------
@@ -93,18 +96,21 @@ def times(contract: Contract, root: Path, frame: pd.DataFrame) -> NDArray[np.dat
     -------
     ndarray of datetime64, shape (n,), UTC
     """
+    found = pd.Series(pd.NaT, range(len(frame)), dtype="datetime64[ns, UTC]")
+    if contract.split.by == "time" and (column := contract.split.column):
+        found = pd.to_datetime(frame[column].reset_index(drop=True).astype(str), **ISO)
     known: dict[str, pd.Timestamp] = {}
     for file in sorted((root / LABELS).glob("*.csv")):
         labelled = read_csv(file)
         if TIME in labelled:
             names = row_ids(contract, decode(labelled, contract.columns))
             known |= dict(zip(names, _times(labelled), strict=True))
-    found = [known.get(name, pd.NaT) for name in row_ids(contract, frame)]
-    return pd.to_datetime(pd.Series(found), utc=True).dt.tz_localize(None).to_numpy()
+    logged = pd.Series(row_ids(contract, frame)).map(known)
+    return pd.to_datetime(logged, **ISO).fillna(found).dt.tz_localize(None).to_numpy()
 
 
 def _times(frame: pd.DataFrame) -> pd.Series:
-    return pd.to_datetime(frame[TIME], utc=True, format="ISO8601", errors="coerce")
+    return pd.to_datetime(frame[TIME], **ISO)
 
 
 def _no_times(frame: pd.DataFrame) -> Iterator[Violation]:

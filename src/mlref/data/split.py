@@ -4,32 +4,41 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mlref.core.contract import Contract, load
 from mlref.core.errors import DataError
-from mlref.core.rows import Array
+from mlref.core.rows import Array, Mask
 from mlref.core.settings import Split
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, write_json
-from mlref.data.tables import encode, fingerprint, read_parquet, row_ids, write_parquet
+from mlref.data.folds import different, units
+from mlref.data.tables import encode, fingerprint, read_parquet, write_parquet
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
-def split(contract: Contract, frame: pd.DataFrame, settings: Split) -> NDArray[np.bool_]:
-    """Choose the rows of the test set.
+def split(contract: Contract, frame: pd.DataFrame, settings: Split) -> Mask:
+    """Choose the rows of the test set, as the contract's ``split`` says.
 
-    A hash of the seed and of the row's identity decides, so a row stays on its side whatever rows
-    arrive or leave: a later model is never tested on rows that an earlier one has learned. Copies of a
-    row land on the same side.
+    By hash or group, a hash of the seed and of the row's identity or group decides, so a row stays on its
+    side whatever rows arrive or leave: a later model is never tested on rows that an earlier one has
+    learned. By time, the last rows are the test set, those of one moment together. Copies of a row land
+    on the same side.
 
     Returns
     -------
     ndarray of bool, shape (n,)
         True for the rows of the test set.
+
+    Raises
+    ------
+    DataError
+        When rows of one identity are in two groups.
     """
-    draws = [digest(f"{settings.seed} {name}".encode())[:8] for name in row_ids(contract, frame)]
+    found = units(contract, frame)
+    if contract.split.by == "time":
+        return (found.rank(method="max") > (1 - settings.holdout) * len(found)).to_numpy()
+    draws = [digest(f"{settings.seed} {unit}".encode())[:8] for unit in found]
     return np.array([int(draw, 16) for draw in draws]) < settings.holdout * 2**32
 
 
@@ -56,15 +65,22 @@ def profile(contract: Contract, features: Array, target: Array) -> dict[str, Any
 
 def run(project: Project) -> str:
     """Split the validated rows of this clone."""
-    contract, settings = load(project.contract), load_settings(project.params).split
+    contract, settings = load(project.contract), load_settings(project.params)
     frame = read_parquet(project.validated)
-    tested = split(contract, frame, settings)
+    tested = split(contract, frame, settings.split)
     if tested.all() or not tested.any():
-        different = len(set(row_ids(contract, frame)))
-        problem = f"{different} different rows are too few to split"
-        raise DataError("data/validated", problem)
+        count = different(contract, units(contract, frame).nunique())
+        raise DataError("data/validated", f"{count} are too few to split")
     train, holdout = frame[~tested], frame[tested]
     write_parquet(project.train, train)
     write_parquet(project.holdout, holdout)
     write_json(project.profile, profile(contract, *encode(contract, train)))
-    return f"{len(train)} rows to train on, {len(holdout)} in the test set"
+    least, share = settings.gate.smallest_holdout, tested.mean()
+    said = f"{len(train)} rows to train on, {len(holdout)} in the test set"
+    said += f" ({share:.1%}; {settings.split.holdout:.0%} asked for)"
+    if len(holdout) < least:
+        said += (
+            f"\n  The test set is too small for the gate: it needs {least} rows"
+            " (register.smallest_holdout), so no model of these rows will become champion."
+        )
+    return said

@@ -139,13 +139,36 @@ def other_columns(contract: Contract, frame: pd.DataFrame) -> list[Violation]:
 
 def refusals(contract: Contract, frame: pd.DataFrame) -> list[Violation]:
     """The cells of a decoded table that the contract forbids, sorted by row."""
+    divides, by = contract.split.column, contract.split.by
+    known = {key: frame[key] for key in contract.keys}
+    needed = dict.fromkeys(known, "a value that names the row")
+    if divides in known:
+        needed[divides] = "a value that names the group of the row"
+    if divides in known and by == "time":
+        known[divides] = times(frame[divides])
+        needed[divides] = "a number, or a date such as 2026-11-30"
     nameless = [
-        Violation(int(row), key, "null", "a value that names the row")
-        for key in contract.keys
-        for row in np.flatnonzero(frame[key].isna())
+        Violation(int(row), key, rows.show(frame[key].iloc[row]), needed[key])
+        for key, cells in known.items()
+        for row in np.flatnonzero(cells.isna())
     ]
     found = validate(contract, frame).refused
     return sorted(nameless + found, key=lambda violation: violation.row or 0)
+
+
+def times(cells: pd.Series) -> pd.Series:
+    """Numbers, or moments of ISO 8601, that can be sorted; null where a cell is neither.
+
+    Examples
+    --------
+    >>> times(pd.Series(["2026-01-31", "2025-12-01", "soon"])).rank().tolist()
+    [2.0, 1.0, nan]
+    """
+    numbers = pd.to_numeric(cells, errors="coerce")
+    if numbers.count() == cells.count():
+        return numbers
+    moments = pd.to_datetime(cells.astype(str), errors="coerce", format="ISO8601", utc=True)
+    return max((numbers, moments), key=pd.Series.count)
 
 
 def validate(contract: Contract, frame: pd.DataFrame) -> rows.ValidationResult:
@@ -176,13 +199,17 @@ def encode(contract: Contract, frame: pd.DataFrame) -> tuple[rows.Array, rows.Ar
 def row_ids(contract: Contract, frame: pd.DataFrame) -> list[str]:
     """Name each row by its identity: the contract's ``identity`` columns, else all features.
 
+    Where no column names a row, the one by which rows are divided counts too: two persons, or two days,
+    with equal features are two rows.
+
     Returns
     -------
     list of str, length n
         16 hexadecimal digits each, the same on every machine; equal for copies of a row, also where
         they hold nulls.
     """
-    cells = frame[list(contract.identity or contract.names)].astype(object)
+    named = contract.identity or (*contract.keys, *contract.names)
+    cells = frame[list(named)].astype(object)
     cells = cells.where(cells.notna(), None)  # a null equals a null, which NaN does not
     rows = cells.itertuples(index=False, name=None)
     return [digest(json.dumps(row, default=str).encode())[:16] for row in rows]

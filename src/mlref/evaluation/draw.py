@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from mlref.core import settings
 from mlref.core.contract import load
 from mlref.core.storage import Project, read_json, replacing
+from mlref.data.folds import deal
 from mlref.data.tables import encode, read_parquet
 from mlref.evaluation import model_plots, plots
 from mlref.training.candidates import build
@@ -18,7 +19,8 @@ def draw(project: Project) -> list[Path]:
     contract, given = load(project.contract), settings.load(project.params).evaluate
     metrics, tuning = read_json(project.metrics), read_json(project.tuning)
     predictions, target = pd.read_csv(project.predictions, dtype={"row": str}), contract.target
-    known = encode(contract, read_parquet(project.train))
+    train = read_parquet(project.train)
+    known, folds = encode(contract, train), deal(contract, train, given.folds, given.seed)
     model = build(contract, tuning["model"], tuning["parameters"], given.seed).fit(*known)
     with rc_context(plots.STYLE):
         figures = {
@@ -28,9 +30,9 @@ def draw(project: Project) -> list[Path]:
             "slices": plots.slices(metrics, target),
             "features": model_plots.features(metrics["features"], target),
             "effects": model_plots.effects(contract, model, known[0], metrics["features"]),
-            "learning_curve": model_plots.learning_curve(contract, model, *known, given),
+            "learning_curve": model_plots.learning_curve(contract, model, *known, folds, given),
         }
-        if penalty := model_plots.validation_curve(contract, model, *known, given):
+        if penalty := model_plots.validation_curve(contract, model, *known, folds):
             figures["validation_curve"] = penalty
         with replacing(project.pictures) as fresh:
             fresh.mkdir()

@@ -1,5 +1,6 @@
 """Stage 7: evaluate the bundle on the held-out test set, which no earlier stage has read."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,23 @@ from mlref.core.rows import Array
 from mlref.core.settings import Bootstrap, Evaluate
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, read_json, rounded, write_json
-from mlref.core.task import task_of
+from mlref.core.task import Prediction, task_of
+from mlref.data.folds import deal
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
 from mlref.evaluation.behaviour import check
 from mlref.evaluation.compare import score_difference
 from mlref.evaluation.draw import draw
 from mlref.evaluation.fairness import fairness
 from mlref.evaluation.importance import leave_one_out
-from mlref.evaluation.metrics import SUMMARY, Interval, bootstrap, errors, share
+from mlref.evaluation.metrics import (
+    SUMMARY,
+    Interval,
+    bootstrap,
+    measured,
+    score_interval,
+    share,
+    winkler,
+)
 from mlref.evaluation.slices import groups
 from mlref.training.candidates import BASELINES, build
 
@@ -61,7 +71,7 @@ def evaluate(
     held = predicted.holds(target)
 
     def _metrics(rows: Any) -> dict[str, Any]:
-        found = bootstrap(errors, (target[rows], predicted.value[rows]), settings)
+        found = measured(target[rows], predicted.value[rows], settings)
         return {
             "rows": len(target[rows]),
             "coverage": share(held[rows], settings.confidence),
@@ -69,6 +79,7 @@ def evaluate(
 
     contract, whole = predictor.contract, _metrics(slice(None))
     whole["coverage"]["promised"] = predictor.intervals["coverage"]
+    whole |= reliability(predictor, predicted, target, settings)
     sensitive = {column.name for column in contract.features if column.sensitive}
     parts: dict[str, dict[str, Any]] = {}
     for declared in contract.slices:
@@ -84,10 +95,61 @@ def evaluate(
         "slices": parts,
         "fairness": fairness(contract, features, target, predicted, settings),
         "baselines": {
-            name: bootstrap(errors, (target, p), settings) for name, p in baselines.items()
+            name: measured(target, values, settings) for name, values in baselines.items()
         },
         "promises": check(contract, predictor.values, features),
     }
+
+
+def reliability(
+    predictor: Predictor, predicted: Prediction, target: Array, settings: Bootstrap
+) -> dict[str, Any]:
+    """Measure the intervals beyond their coverage: in each part, at other coverages, and their score.
+
+    Returns
+    -------
+    dict
+        ``thirds``, by part of the predictions: ``rows``, mean ``width`` (target units) and the share
+        inside; ``reliability``, by promised coverage: the share inside; ``winkler``: the mean score.
+    """
+    task, known = task_of(predictor.contract), predictor.intervals
+    held, promised = predicted.holds(target), known["coverage"]
+    parts, levels = dict[str, Any](), dict[str, Any]()
+    for name, rows in task.parts(predicted.value, known):
+        if rows.any():
+            width = float((predicted.upper - predicted.lower)[rows].mean())
+            parts[name] = share(held[rows], settings.confidence)
+            parts[name] |= {"rows": int(np.count_nonzero(rows)), "width": width}
+    for level, changed in known["levels"].items():
+        inside = task.answer(predicted.value, known | changed).holds(target)
+        levels[level] = share(inside, settings.confidence)
+
+    def _mean(scores: Array) -> dict[str, Array]:
+        return {"winkler": scores.mean(axis=-1)}
+
+    scores = bootstrap(_mean, (winkler(target, predicted, promised),), settings)
+    return {"thirds": parts, "reliability": levels} | scores
+
+
+def against_cross_validation(
+    contract: Contract, out_of_fold: pd.DataFrame, model: str, score: Interval, settings: Bootstrap
+) -> dict[str, float]:
+    """Compare the score on the test set with that of the out-of-fold training rows.
+
+    Returns
+    -------
+    dict
+        The score out of fold as ``value``, ``lower`` and ``upper``; ``rows``; ``difference`` of the test
+        set from it; and ``by_chance``, how far apart chance alone puts two such sets of rows.
+    """
+    task = task_of(contract)
+    losses = task.loss(out_of_fold["actual"].to_numpy(), out_of_fold[model].to_numpy())
+    found = score_interval(losses, settings, task.score)
+    halves = [(end["upper"] - end["lower"]) / 2 for end in (found, score)]
+    return found | {
+        "rows": len(losses), "difference": score["value"] - found["value"],
+        "by_chance": math.hypot(*halves),
+    }  # fmt: skip
 
 
 def compare_simpler(
@@ -163,8 +225,12 @@ def measure(project: Project) -> tuple[dict[str, Any], pd.DataFrame]:
     rows = {"row": row_ids(contract, holdout), "actual": target}
     predictions = pd.DataFrame(rows | predictor.predict(features).fields())
     out_of_fold = read_csv(project.out_of_fold).astype(np.float64)
-    metrics["ladder"] = compare_simpler(contract, out_of_fold, tuning["model"], settings)
-    metrics["features"] = leave_one_out(contract, tuning, *encode(contract, train), settings)
+    about = contract, out_of_fold, tuning["model"]
+    primary = metrics[task_of(contract).primary]
+    metrics["cross_validated"] = against_cross_validation(*about, primary, settings)
+    metrics["ladder"] = compare_simpler(*about, settings)
+    folds = deal(contract, train, settings.folds, settings.seed)
+    metrics["features"] = leave_one_out(contract, tuning, *encode(contract, train), folds, settings)
     metrics["worst"] = worst(predictions)
     return metrics, predictions
 
@@ -178,8 +244,13 @@ def write(project: Project, metrics: dict[str, Any], predictions: pd.DataFrame) 
     write_csv(project.predictions, pd.DataFrame(rounded(predictions.to_dict("list"))))
     score = metrics[primary]
     found, *ends = (show_number(score[end], places) for end in ("value", "lower", "upper"))
-    rows = f"{metrics['rows']} rows of the test set"
-    return f"{primary.upper()} {found} [{', '.join(ends)}] on the {rows}"
+    other = metrics["cross_validated"]
+    validated, chance = (show_number(other[name], places) for name in ("value", "by_chance"))
+    difference = show_number(other["difference"], places, "+")
+    return (
+        f"{primary.upper()} {found} [{', '.join(ends)}] on the {metrics['rows']} rows of the test set\n"
+        f"  Out of fold it is {validated}: a difference of {difference}, where chance allows ± {chance}."
+    )
 
 
 def run(project: Project) -> str:

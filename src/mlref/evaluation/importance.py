@@ -3,14 +3,15 @@
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import KFold, cross_val_predict
 
 from mlref.core.contract import Contract
 from mlref.core.rows import Array
 from mlref.core.settings import Evaluate
 from mlref.core.task import task_of
+from mlref.data.folds import Folds
 from mlref.evaluation.compare import score_difference
 from mlref.evaluation.metrics import Interval
+from mlref.training import out_of_fold
 from mlref.training.candidates import build
 
 
@@ -19,6 +20,7 @@ def leave_one_out(
     tuning: dict[str, Any],
     features: Array,
     target: Array,
+    folds: Folds,
     settings: Evaluate,
 ) -> dict[str, Interval]:
     """Fit the chosen model without each feature in turn, and compare it out of fold with the whole one.
@@ -41,17 +43,17 @@ def leave_one_out(
         By feature, the score without it minus the score with it, on the same folds, with a paired
         bootstrap interval. Empty for a contract of one feature.
     """
-    folds = KFold(settings.folds, shuffle=True, random_state=settings.seed)
+    left_out = folds.of_row >= 0
     task, found = task_of(contract), dict[str, Interval]()
 
     def _out_of_fold(contract: Contract, features: Array) -> Array:
         model = build(contract, tuning["model"], tuning["parameters"], settings.seed)
-        return cross_val_predict(model, features, target, cv=folds)  # type: ignore[no-any-return]
+        return out_of_fold.predict(model, features, target, folds)[left_out]
 
     whole = _out_of_fold(contract, features)
     for place, column in enumerate(contract.features if len(contract.features) > 1 else ()):
         rest = tuple(other for other in contract.features if other is not column)
         smaller = contract.model_copy(update={"features": rest})
         without = _out_of_fold(smaller, np.delete(features, place, axis=1))
-        found[column.name] = score_difference(target, without, whole, settings, task)
+        found[column.name] = score_difference(target[left_out], without, whole, settings, task)
     return found

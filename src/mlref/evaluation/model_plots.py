@@ -4,17 +4,21 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from sklearn.base import clone
 from sklearn.inspection import PartialDependenceDisplay
 from sklearn.metrics import make_scorer
-from sklearn.model_selection import KFold, LearningCurveDisplay, ValidationCurveDisplay
+from sklearn.model_selection import ValidationCurveDisplay
 from sklearn.pipeline import Pipeline
 
 from mlref.core.contract import Column, Contract
+from mlref.core.digits import interval
 from mlref.core.rows import Array
 from mlref.core.settings import Evaluate
 from mlref.core.task import task_of
+from mlref.data.folds import Folds
 from mlref.evaluation.behaviour import grid
-from mlref.evaluation.metrics import Interval
+from mlref.evaluation.compare import score_difference
+from mlref.evaluation.metrics import Interval, score_interval
 from mlref.evaluation.plots import BLUE, GREY, intervals, label, panels
 
 STRONGEST = 12
@@ -73,21 +77,43 @@ def effects(contract: Contract, model: Pipeline, rows: Array, found: dict[str, I
 
 
 def learning_curve(
-    contract: Contract, model: Pipeline, rows: Array, target: Array, settings: Evaluate
+    contract: Contract,
+    model: Pipeline,
+    rows: Array,
+    target: Array,
+    folds: Folds,
+    settings: Evaluate,
 ) -> Figure:
-    """Cross-validated score by the number of rows fitted on, ± the deviation over the folds."""
-    figure, (at,) = panels("Learning curve: what more rows would bring", 1, 6.0, 5.0)
-    LearningCurveDisplay.from_estimator(
-        model, rows, target, ax=at, train_sizes=SHARES, shuffle=True, random_state=settings.seed,
-        std_display_style="errorbar", **_scored(contract, settings),
-    )  # fmt: skip
-    at.set(xlabel="rows fitted on")
+    """Score out of fold by the number of rows fitted on, with its interval.
+
+    All points are of the same rows, so their intervals overlap where the title, which compares the last
+    two in pairs, can tell them apart.
+    """
+    task, left_out = task_of(contract), folds.of_row >= 0
+    predicted = np.full((len(SHARES), len(target)), np.nan)
+    sizes, losses = np.zeros((2, len(SHARES)))
+    for place, share in enumerate(SHARES):
+        for seen, unseen in folds.pairs(share, settings.seed):
+            fitted = clone(model).fit(rows[seen], target[seen])
+            predicted[place, unseen] = fitted.predict(rows[unseen])
+            losses[place] += task.loss(target[seen], fitted.predict(rows[seen])).sum()
+            sizes[place] += len(seen)
+    target, predicted = target[left_out], predicted[:, left_out]
+    found = [score_interval(task.loss(target, one), settings, task.score) for one in predicted]
+    value, lower, upper = ([one[end] for one in found] for end in ("value", "lower", "upper"))
+    brought = score_difference(target, predicted[-1], predicted[-2], settings, task)
+    sizes, losses = sizes / (folds.of_row.max() + 1), losses / sizes
+    title = f"Learning curve: the last {sizes[-1] - sizes[-2]:.0f} rows change the error by"
+    figure, (at,) = panels(f"{title} {interval(brought)}", 1, 6.0, 5.0)
+    at.plot(sizes, task.score(losses), "o-", color=GREY)
+    at.errorbar(sizes, value, np.abs(np.array([lower, upper]) - value), fmt="o-", capsize=3)
+    at.set(xlabel="rows fitted on", ylabel=_scored(contract)["score_name"])
     at.legend(FOLDS)
     return figure
 
 
 def validation_curve(
-    contract: Contract, model: Pipeline, rows: Array, target: Array, settings: Evaluate
+    contract: Contract, model: Pipeline, rows: Array, target: Array, folds: Folds
 ) -> Figure | None:
     """Cross-validated score while the penalty grows; the chosen one is marked.
 
@@ -101,7 +127,7 @@ def validation_curve(
     ValidationCurveDisplay.from_estimator(
         Pipeline(steps), rows, target, ax=at, param_name=f"{name}__alpha",
         param_range=line.alpha * PENALTIES, std_display_style="errorbar",
-        **_scored(contract, settings),
+        cv=[*folds.pairs()], **_scored(contract),
     )  # fmt: skip
     at.axvline(line.alpha, color=GREY, linestyle="--", linewidth=1)
     at.set(xlabel="penalty alpha; dashed: chosen")
@@ -113,15 +139,14 @@ def _most_needed(found: dict[str, Interval]) -> list[str]:
     return sorted(found, key=lambda name: found[name]["value"], reverse=True)
 
 
-def _scored(contract: Contract, settings: Evaluate) -> dict[str, Any]:
-    """How the curves cross-validate, as arguments of scikit-learn's displays."""
+def _scored(contract: Contract) -> dict[str, Any]:
+    """The task's score, as arguments of scikit-learn's display."""
     task = task_of(contract)
 
     def _score(actual: Array, predicted: Array) -> float:
         return float(task.score(task.loss(actual, predicted).mean()))
 
     return {
-        "cv": KFold(settings.folds, shuffle=True, random_state=settings.seed),
         "scoring": make_scorer(_score, greater_is_better=False),
         "negate_score": True,
         "score_name": f"{task.primary.upper()}: {label(contract.target)}",

@@ -4,22 +4,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mlref.bundle.predictor import Predictor
 from mlref.core.contract import Contract
 from mlref.core.errors import BundleError, RowsRefused, SettingsError
-from mlref.core.rows import Array
+from mlref.core.rows import Array, Mask
 from mlref.core.settings import Gate, Settings
 from mlref.core.task import task_of
+from mlref.data.folds import deal
 from mlref.data.tables import encode, refusals, row_ids
 from mlref.evaluation.compare import Comparison, compare
 from mlref.evaluation.metrics import share
 from mlref.evaluation.slices import slices
 from mlref.registry.duel import Duel, Incomparable, key_confidence
-from mlref.training import nested
-
-Mask = NDArray[np.bool_]
+from mlref.training.candidates import build
+from mlref.training.out_of_fold import predict
 
 
 class Side(NamedTuple):
@@ -121,7 +120,9 @@ def _duel(
     values = np.empty(len(frame))
     values[~learned] = challenger.predict(frame[~learned])
     if since:
-        values[learned] = out_of_fold(challenger, frame[learned], settings)
+        train = frame[learned]
+        values[learned] = out_of_fold(challenger, challenger.contract, train, settings)
+        rows = rows & ~np.isnan(values)
 
     def _compared(rows: Mask, limits: Gate, parts: dict[str, Mask]) -> Comparison:
         others = champion.predict(frame[rows])
@@ -151,24 +152,25 @@ def _recipes(
     """Both recipes on the challenger's training rows; or why the champion's cannot be fitted to them."""
     actual, task = encode(challenger.contract, train)[1], task_of(challenger.contract)
     try:
-        one, other = (out_of_fold(side, train, settings) for side in (challenger, champion))
+        dealt = challenger.contract
+        one, other = (out_of_fold(side, dealt, train, settings) for side in (challenger, champion))
     except (RowsRefused, SettingsError, ValueError) as error:
         lines = " ".join(str(error).split())
         return f"The champion's recipe ({champion.model}) cannot be fitted again: {lines}"
-    return compare(actual, one, other, {}, _strict(settings.gate), task)
+    left_out = ~np.isnan(one)
+    values = actual[left_out], one[left_out], other[left_out]
+    return compare(*values, {}, _strict(settings.gate), task)
 
 
-def out_of_fold(side: Side, train: pd.DataFrame, settings: Settings) -> Array:
+def out_of_fold(side: Side, dealt: Contract, train: pd.DataFrame, settings: Settings) -> Array:
     """Predictions of a recipe for rows in folds that tuning has not used, shape (n,).
 
     Tuning chose the recipe on its own folds, which would flatter it; here the rows are dealt anew, as
-    for one more round. The recipe sees the columns of its own contract.
+    for one more round, by the ``split`` of the contract ``dealt``. The recipe sees the columns of its own
+    contract. By time the first rows are never left out: NaN.
     """
-    features, target = encode(side.contract, train)
-    tune = settings.tune
-    round_after = tune.model_copy(update={"seed": tune.seed + tune.repeats, "repeats": 1})
-    folds = nested.deal(round_after, len(target))
-    data = nested.Data(side.contract, features, target, folds, tune.seed)
-    parts = nested.parts(round_after, choice=False)
-    found = [nested.fit(side.model, [side.parameters], part, data) for part in parts]
-    return nested.gather(parts, found, folds)[1][0, 0]
+    tune, (features, target) = settings.tune, encode(side.contract, train)
+    folds = deal(dealt, train, tune.folds, tune.seed + tune.repeats)
+    return predict(
+        build(side.contract, side.model, side.parameters, tune.seed), features, target, folds
+    )

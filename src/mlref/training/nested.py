@@ -5,26 +5,27 @@ it. The setting that predicts fold k is chosen without fold k: by models that ha
 scored on j, for each other fold j. So a candidate's score is out of fold in every respect. A pair of
 folds serves both ways: nesting takes K · (K − 1) / 2 fits more a round, a quarter of what
 scikit-learn's GridSearchCV inside cross_val_predict takes, for the same choice.
+
+By time, a fold is predicted by models of the rows before it, so no pairs are needed: its setting is the one
+that did best on the folds before it. The first fold, which has none before it, is not scored.
 """
 
 import itertools
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import sklearn
-from sklearn.model_selection import KFold
+from numpy.typing import NDArray
 
 from mlref.core.contract import Contract
 from mlref.core.rows import Array
 from mlref.core.settings import Tune
 from mlref.core.task import task_of
+from mlref.data.folds import Folds
+from mlref.data.folds import deal as deal_once
 from mlref.training.candidates import build, estimator
 from mlref.training.sampling import Setting
-
-Folds = npt.NDArray[np.int64]
-"""Fold of each row in each round, shape (repeats, n)."""
-
 
 Part = tuple[int, tuple[int, ...]]
 """A round, and the one or two of its folds that the models do not see."""
@@ -39,7 +40,8 @@ class Data(NamedTuple):
     contract: Contract
     features: Array
     target: Array
-    folds: Folds
+    folds: list[Folds]
+    """One for each round."""
     seed: int
 
 
@@ -50,28 +52,28 @@ class Result(NamedTuple):
     plain: Array
     """Score of each setting on each fold, not nested, shape (settings, repeats, K)."""
     errors: Array
-    """Score on each fold, with the setting chosen without it, shape (repeats, K)."""
+    """Score on each fold, with the setting chosen without it, shape (repeats, K); K − 1 by time."""
     predictions: Array
-    """Shape (n,): out of fold, averaged over the repeats."""
-    chosen: Folds
-    """Index of the setting that was chosen, shape (repeats, K)."""
+    """Shape (n,): out of fold, averaged over the repeats; NaN by time before the second fold."""
+    chosen: NDArray[np.int64]
+    """Index of the setting that was chosen, shaped as ``errors``."""
 
 
-def deal(settings: Tune, rows: int) -> Folds:
-    """Deal the rows into folds, once for each round."""
-    folds = np.empty((settings.repeats, rows), np.int64)
-    for repeat, dealt in enumerate(folds):
-        splitter = KFold(settings.folds, shuffle=True, random_state=settings.seed + repeat)
-        for fold, (_, unseen) in enumerate(splitter.split(dealt)):
-            dealt[unseen] = fold
-    return folds
+def deal(settings: Tune, contract: Contract, frame: pd.DataFrame) -> list[Folds]:
+    """Deal the rows into folds, once for each round; by time there is one way, so one round."""
+    rounds = 1 if contract.split.by == "time" else settings.repeats
+    return [
+        deal_once(contract, frame, settings.folds, settings.seed + repeat)
+        for repeat in range(rounds)
+    ]
 
 
-def parts(settings: Tune, choice: bool) -> list[Part]:
+def parts(settings: Tune, folds: list[Folds], choice: bool) -> list[Part]:
     """All fits of a setting; without a ``choice`` to nest, one fold at a time is enough."""
     single = [(fold,) for fold in range(settings.folds)]
-    pairs = itertools.combinations(range(settings.folds), 2) if choice else ()
-    return [*itertools.product(range(settings.repeats), [*single, *pairs])]
+    nested = choice and not folds[0].forward
+    pairs = itertools.combinations(range(settings.folds), 2) if nested else ()
+    return [*itertools.product(range(len(folds)), [*single, *pairs])]
 
 
 def fit(model: str, tried: list[Setting], part: Part, data: Data) -> Found:
@@ -85,12 +87,12 @@ def fit(model: str, tried: list[Setting], part: Part, data: Data) -> Found:
         scikit-learn's word for a value that it does not take, with the setting that has it.
     """
     repeat, folds = part
-    fold, task = data.folds[repeat], task_of(data.contract)
-    unseen = np.isin(fold, folds)
-    known, actual = data.target[~unseen], data.target[unseen]
+    fold, task = data.folds[repeat].of_row, task_of(data.contract)
+    seen, unseen = data.folds[repeat].seen(*folds), np.isin(fold, folds)
+    known, actual = data.target[seen], data.target[unseen]
     errors, predictions = [], []
     prepare = build(data.contract, model, tried[0], data.seed)["prepare"]
-    fitted = prepare.fit_transform(data.features[~unseen], known)
+    fitted = prepare.fit_transform(data.features[seen], known)
     asked = prepare.transform(data.features[unseen])
     # The first round has validated each setting, and the contract the rows.
     with sklearn.config_context(skip_parameter_validation=repeat > 0, assume_finite=True):
@@ -105,7 +107,7 @@ def fit(model: str, tried: list[Setting], part: Part, data: Data) -> Found:
     return np.array(errors), np.array(predictions)
 
 
-def gather(parts: list[Part], found: list[Found], folds: Folds) -> Found:
+def gather(parts: list[Part], found: list[Found], folds: list[Folds]) -> Found:
     """Put the results of all parts into one place.
 
     Returns
@@ -114,16 +116,18 @@ def gather(parts: list[Part], found: list[Found], folds: Folds) -> Found:
         Score on fold k of the models that saw neither k nor j; without pairs of folds zero where
         k and j differ.
     predictions : ndarray, shape (settings, repeats, n)
-        Out of fold, target units.
+        Out of fold, target units; NaN for rows that are never left out.
     """
-    repeats, rows, size, count = *folds.shape, int(folds.max()) + 1, len(found[0][0])
-    errors, predictions = np.zeros((count, repeats, size, size)), np.empty((count, repeats, rows))
+    repeats, rows, count = len(folds), len(folds[0].of_row), len(found[0][0])
+    size = int(folds[0].of_row.max()) + 1
+    errors = np.zeros((count, repeats, size, size))
+    predictions = np.full((count, repeats, rows), np.nan)
     for (repeat, unseen), (scores, predicted) in zip(parts, found, strict=True):
         one, other = unseen[0], unseen[-1]
         errors[:, repeat, one, other] = scores[:, 0]
         errors[:, repeat, other, one] = scores[:, -1]
         if one == other:
-            predictions[:, repeat, folds[repeat] == one] = predicted
+            predictions[:, repeat, folds[repeat].of_row == one] = predicted
     return errors, predictions
 
 
@@ -132,12 +136,18 @@ def plain(errors: Array) -> Array:
     return np.diagonal(errors, axis1=2, axis2=3)
 
 
-def nest(tried: list[Setting], errors: Array, predictions: Array, folds: Folds) -> Result:
+def nest(tried: list[Setting], errors: Array, predictions: Array, folds: list[Folds]) -> Result:
     """Predict each fold with the setting that does best on the other folds without it; ties: the first."""
-    outer = plain(errors)
-    # errors[:, r, j, k] scores fold j without k: the sum over j less the fold itself chooses for k.
-    chosen = (errors.sum(axis=2) - outer).argmin(axis=0)
+    outer, first = plain(errors), int(folds[0].forward)
+    if first:
+        others = np.cumsum(outer, axis=2) - outer  # the folds before it
+    else:
+        # errors[:, r, j, k] scores fold j without k: the sum over j less the fold itself chooses for k.
+        others = errors.sum(axis=2) - outer
+    chosen = others.argmin(axis=0)
     nested = np.take_along_axis(outer, chosen[None], axis=0)[0]
-    of_rows = np.take_along_axis(chosen, folds, axis=1)[None]
+    of_row = np.stack([dealt.of_row for dealt in folds])
+    of_rows = np.take_along_axis(chosen, of_row, axis=1)[None]
     averaged = np.take_along_axis(predictions, of_rows, axis=0)[0].mean(axis=0)
-    return Result(tried, outer, nested, averaged, chosen)
+    averaged[of_row[0] < first] = np.nan
+    return Result(tried, outer, nested[:, first:], averaged, chosen[:, first:])

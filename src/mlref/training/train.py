@@ -1,12 +1,14 @@
 """Stage 5: fit the chosen model on all training rows, and calibrate its intervals."""
 
-from sklearn.model_selection import KFold, cross_val_predict
+import numpy as np
 
 from mlref.core.contract import load
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, read_json, write_bytes, write_json
 from mlref.core.task import task_of
+from mlref.data.folds import deal
 from mlref.data.tables import encode, read_parquet
+from mlref.training import out_of_fold
 from mlref.training.archive import dumps
 from mlref.training.candidates import build
 
@@ -15,12 +17,13 @@ def run(project: Project) -> str:
     """Train on the training set of this clone."""
     contract, settings = load(project.contract), load_settings(project.params).train
     tuning = read_json(project.tuning)
-    features, target = encode(contract, read_parquet(project.train))
+    frame = read_parquet(project.train)
+    features, target = encode(contract, frame)
     model = build(contract, tuning["model"], tuning["parameters"], settings.seed)
-    folds = KFold(settings.folds, shuffle=True, random_state=settings.seed)
-    out_of_fold = cross_val_predict(model, features, target, cv=folds)
-    task = task_of(contract)
-    calibration = task.calibrate(target, out_of_fold, settings.coverage)
+    folds = deal(contract, frame, settings.folds, settings.seed)
+    predicted = out_of_fold.predict(model, features, target, folds)
+    left_out, task = ~np.isnan(predicted), task_of(contract)
+    calibration = task.calibrate(target[left_out], predicted[left_out], settings.coverage)
     write_bytes(project.model, dumps(model.fit(features, target)))
     write_json(project.intervals, calibration)
     reach = task.describe(calibration, contract.target)

@@ -59,6 +59,24 @@ def choose(errors: dict[str, Array]) -> dict[str, Any]:
     return {"model": model, "lowest": lowest, "standard_error": error, "limit": limit}
 
 
+def at_edge(tried: list[Setting], best: Setting) -> list[str]:
+    """Numbers of the best setting with nothing tried beyond them, such as ``alpha=100``.
+
+    Only where three values and more were tried, and never 0 or 1, where most parameters end themselves.
+
+    Examples
+    --------
+    >>> at_edge([{"alpha": alpha} for alpha in (1, 10, 100)], {"alpha": 100})
+    ['alpha=100']
+    """
+    found = []
+    for name, value in best.items():
+        numbers = {it for setting in tried if isinstance(it := setting[name], (int, float))}
+        edges = {min(numbers), max(numbers)} - {0, 1} if len(numbers) > 2 else ()
+        found += [f"{name}={value}"] * (value in edges)
+    return found
+
+
 def check(settings: Tune) -> None:
     """Refuse candidates without the baselines, and models or arguments that do not exist."""
     if tuple(settings.candidates)[: len(BASELINES)] != BASELINES:
@@ -69,11 +87,13 @@ def check(settings: Tune) -> None:
         estimator(name, dict.fromkeys(space), settings.seed)
 
 
-def evaluate(name: str, settings: Tune, folds: nested.Folds, measure: Measure) -> nested.Result:
+def evaluate(
+    name: str, settings: Tune, folds: list[nested.Folds], measure: Measure
+) -> nested.Result:
     """Search the space of one candidate and score the candidate, nested."""
     space, tried, found = settings.candidates[name], list[Setting](), list[nested.Found]()
     choice = any(isinstance(values, Range) or len(values) > 1 for values in space.values())
-    parts = nested.parts(settings, choice)
+    parts = nested.parts(settings, folds, choice)
 
     def _score(batch: list[Setting]) -> list[float]:
         found.append(nested.gather(parts, measure(name, batch, parts), folds))
@@ -101,11 +121,16 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
     Raises
     ------
     SettingsError
-        For candidates, settings of theirs or folds that cannot work.
+        For candidates or settings of theirs that cannot work.
+    DataError
+        For more folds than there are rows, groups or times.
     """
     contract, settings = load(project.contract), load_settings(project.params).tune
     check(settings)
-    features, target = encode(contract, read_parquet(project.train))
+    frame = read_parquet(project.train)
+    features, target = encode(contract, frame)
+    folds = nested.deal(settings, contract, frame)
+    data = nested.Data(contract, features, target, folds, settings.seed)
     memory = Memory(project.journal / inputs(project, settings), verbose=0)
     fit = delayed(memory.cache(nested.fit, ignore=["data"]))
 
@@ -115,8 +140,6 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
     # One thread a process: with more, linear algebra adds up in another order, to other last digits.
     alone = {"n_jobs": jobs, "inner_max_num_threads": 1}
     try:
-        folds = nested.deal(settings, len(target))
-        data = nested.Data(contract, features, target, folds, settings.seed)
         with threadpool_limits(1), parallel_config("loky", **alone):
             names = track(list(settings.candidates))
             results = {name: evaluate(name, settings, folds, _measure) for name in names}
@@ -144,22 +167,31 @@ def write(
             {"trial": first + i, "model": name, "parameters": setting} | _scores(errors)
             for i, (setting, errors) in enumerate(zip(found.tried, found.plain, strict=True))
         ]
+        best = int(found.plain.mean(axis=(1, 2)).argmin())  # the first of equals
         candidates[name] = _scores(found.errors) | {
-            "trial": first + int(found.plain.mean(axis=(1, 2)).argmin()),  # the first of equals
+            "trial": first + best,
             "chosen": Counter((first + found.chosen).ravel().tolist()),
+            "at_edge": at_edge(found.tried, found.tried[best]),
         }
     choice = choose({name: found.errors for name, found in results.items()})
     chosen, lowest = candidates[choice["model"]], candidates[choice["lowest"]]
     choice |= {"parameters": trials[chosen["trial"]]["parameters"], "rule": RULE}
     write_json(project.tuning, choice | {"trials": trials, "candidates": candidates})
     table = {"actual": target} | {name: found.predictions for name, found in results.items()}
-    write_csv(project.out_of_fold, pd.DataFrame(rounded({k: v.tolist() for k, v in table.items()})))
+    predicted = pd.DataFrame(rounded({name: column.tolist() for name, column in table.items()}))
+    write_csv(project.out_of_fold, predicted.dropna())
     setting = ", ".join(f"{key}={value}" for key, value in choice["parameters"].items())
-    best, least, error = (
+    score, least, error = (
         show_number(value, places)
         for value in (chosen[primary], lowest[primary], choice["standard_error"])
     )
-    return (
-        f"{len(trials)} trials; {choice['model']}({setting}) wins at {primary.upper()} {best}: {RULE},"
+    said = (
+        f"{len(trials)} trials; {choice['model']}({setting}) wins at {primary.upper()} {score}: {RULE},"
         f" {choice['lowest']} at {least} + {error}"
     )
+    for name, candidate in candidates.items():
+        for edge in candidate["at_edge"]:
+            said += (
+                f"\n  {name} is best with {edge}, the last value that was tried: widen its range."
+            )
+    return said

@@ -161,7 +161,12 @@ GOLDEN_NAN = {"rows": [[1.0, 1.0, 0.0, 1.0]], "values": [None], "tolerance": 1e9
         ("profile.json", b"not JSON", ""),
         ("profile.json", b"{}", ""),
         ("intervals.json", b"{}", ""),
-        ("intervals.json", b'{"half_width": null}', ""),
+        (
+            "intervals.json",
+            b'{"half_width": 80}',
+            "cannot be read: 'half_widths'",
+        ),  # of an earlier version
+        ("intervals.json", b'{"bounds": [0, 1], "half_widths": [null, 1, 1]}', ""),
         ("golden.json", b"{}", ""),
         ("golden.json", b'{"rows": [], "values": [], "tolerance": 1}', ""),
         (

@@ -46,6 +46,8 @@ def test_a_sound_contract_becomes_objects() -> None:
     assert contract.keys == ("flat",)
     assert contract.header == ("flat", *contract.names, "rent")
     assert parse(planted("[flat]", "[flat, area]")).keys == ("flat",)
+    grouped = parse(planted("[flat]", "[flat]\nsplit: {by: group, column: house}"))
+    assert (grouped.keys, contract.split.by) == (("flat", "house"), "hash")
     assert [promise.kind for promise in contract.promises] == ["monotone", "invariant", "bounded"]
     assert contract.slices[1].edges == (100, 200)
 
@@ -78,6 +80,16 @@ def test_three_kinds_of_source_are_known(source: str, kind: type) -> None:
 
 
 MISTAKES = [
+    ("[flat]", "[flat]\nsplit: {by: day, column: day}",
+     "split.by: got 'day'; allowed: 'hash', 'group' or 'time'"),
+    ("[flat]", "[flat]\nsplit: {by: group}",
+     "split: `by: group` and `by: time` need a `column`, `by: hash` takes none"),
+    ("[flat]", "[flat]\nsplit: {by: time, column: rent}",
+     "split.column: another column than the target 'rent'"),
+    ("[flat]", "[flat]\nsplit: {by: group, column: balcony}",
+     "split.column: 'balcony' may be null, and such a row has no side"),
+    ("[flat]", "[flat]\nsplit: {by: time, column: heating}",
+     "split.column: 'heating' is a category, which has no order in time"),
     ("nullable: true", "nullabel: true", "features[3] (balcony).nullabel: unknown key (did you mean "
      "'nullable'?); allowed: allowed, error, example"),
     ("licence:", "license:", "license: unknown key (did you mean 'licence'?); allowed: citation"),

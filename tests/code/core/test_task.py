@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mlref.core.digits import digits, show_number
 from mlref.core.errors import DataError
+from mlref.core.rows import Array
 from mlref.core.task import Regression, conformal_width, task_of
 from tests.fakes import CONTRACT
 
@@ -72,18 +74,76 @@ def test_the_score_is_the_root_of_the_mean_loss_whatever_the_shape_of_the_output
     assert task.score(np.array([3.0, 12.0])) == pytest.approx([3**0.5, 12**0.5])
 
 
-def test_an_answer_ends_where_possible_values_do_and_holds_its_ends() -> None:
+NINE = np.arange(1.0, 10.0)
+
+
+def calibrated(residuals: Array, coverage: float = 0.9) -> dict[str, Any]:
+    """Calibrated on predictions 100, 101, … with these residuals."""
+    predicted = 100 + np.arange(float(len(residuals)))
+    return task_of(CONTRACT).calibrate(predicted + residuals, predicted[:, None], coverage)
+
+
+def test_each_third_of_the_predictions_has_its_own_width() -> None:
+    """A prediction at a bound is in the lower third; an interval ends where possible values do."""
+    calibration = calibrated(np.concatenate([NINE, -10 * NINE, 100 * NINE]))
+    low, high = calibration["bounds"]
+    assert (low, high) == pytest.approx((108 + 2 / 3, 117 + 1 / 3))
+    assert calibration["half_widths"] == pytest.approx([9, 90, 900])
     task = task_of(CONTRACT)
-    calibration = task.calibrate(np.zeros(20), np.full((20, 1), 60.0), 0.9)
-    assert calibration == {
-        "coverage": 0.9, "half_width": 60.0, "method": "jackknife, K-fold", "rows": 20,
+    answer = task.answer(np.array([[10.0], [low], [high], [19_990.0]]), calibration)
+    assert (answer.upper - answer.value).tolist() == pytest.approx([9, 9, 90, 10])
+    assert (answer.value - answer.lower).tolist() == pytest.approx([9, 9, 90, 900])
+    assert answer.holds(np.array([1.0, 0.0, high + 90, 20_000.0])).tolist() == [
+        True, False, True, True,
+    ]  # fmt: skip
+    parts = dict(task.parts(np.array([low, high, high + 1]), calibration))
+    assert {name: rows.tolist() for name, rows in parts.items()} == {
+        "low": [True, False, False], "middle": [False, True, False], "high": [False, False, True],
     }  # fmt: skip
-    answer = task.answer(np.array([[10.0], [500.0], [19_990.0]]), calibration)
-    assert {name: values.tolist() for name, values in answer.fields().items()} == {
-        "value": [10, 500, 19_990], "lower": [0, 440, 19_930], "upper": [70, 560, 20_000],
+    assert task.describe(calibration, CONTRACT.target) == "90% intervals ± 9 / 90 / 900 by thirds"
+
+
+def test_a_calibration_keeps_other_coverages_and_the_distribution_out_of_fold() -> None:
+    """Residuals with their sign: a model that predicts too high has negative ones."""
+    calibration = calibrated(np.concatenate([NINE, -10 * NINE, 100 * NINE]))
+    assert {key: calibration[key] for key in ("coverage", "method", "rows")} == {
+        "coverage": 0.9, "method": "jackknife, K-fold, by thirds of the prediction", "rows": 27,
     }  # fmt: skip
-    assert answer.holds(np.array([0.0, 560.0, 19_929.0])).tolist() == [True, True, False]
-    assert task.describe(calibration, CONTRACT.target) == "90% intervals ± 60"
+    widths = {level: found["half_widths"] for level, found in calibration["levels"].items()}
+    everywhere = 900.0  # 0.95 needs 19 rows, which no third has
+    assert widths == {
+        "0.5": pytest.approx([5, 50, 500]), "0.8": pytest.approx([8, 80, 800]),
+        "0.9": pytest.approx([9, 90, 900]), "0.95": pytest.approx([everywhere] * 3),
+    }  # fmt: skip
+    kept = calibration["out_of_fold"]
+    assert kept["predictions"] == pytest.approx(np.linspace(100, 126, 21))
+    assert kept["residuals"] == [
+        pytest.approx(scale * np.linspace(*ends, 21))
+        for scale, ends in ((1, (1, 9)), (10, (-9, -1)), (100, (1, 9)))
+    ]
+
+
+@pytest.mark.parametrize("predicted", [np.full(27, 5.0), np.repeat([5.0, 6.0], [20, 7])])
+def test_a_third_with_too_few_rows_has_the_width_of_all(predicted: Array) -> None:
+    """As where a model gives the same answer to everybody."""
+    residuals = np.concatenate([NINE, -10 * NINE, 100 * NINE])
+    found = Regression().calibrate(predicted + residuals, predicted, 0.9)
+    assert found["half_widths"][1:] == pytest.approx([conformal_width(residuals, 0.9)] * 2)
+    assert "0.95" in found["levels"] and len(found["out_of_fold"]["residuals"][2]) == 21
+    assert list(calibrated(NINE)["levels"]) == ["0.5", "0.8", "0.9"]
+
+
+def test_errors_that_grow_with_the_prediction_are_held_in_each_third() -> None:
+    """One width holds 100, 93 and 77 % of them; over 200 data sets of 120 rows each."""
+    generator, held = np.random.default_rng(0), []
+    for _ in range(200):
+        predicted = generator.uniform(10, 100, 620)
+        actual = generator.normal(predicted, 0.3 * predicted)
+        calibration = Regression().calibrate(actual[:120], predicted[:120], 0.9)
+        fresh, task = predicted[120:], Regression()
+        inside = task.answer(fresh, calibration).holds(actual[120:])
+        held.append([inside[rows].mean() for _, rows in task.parts(fresh, calibration)])
+    assert np.mean(held, axis=0) == pytest.approx([0.9] * 3, abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,13 @@ def test_a_time_that_is_none_is_refused(there: pd.DataFrame, given: Write) -> No
     path = given(f"{NEW[0]},yesterday", header=f"{HEADER},predicted_at")
     allowed = "a date and time, such as 2026-11-24T12:00:00Z, or nothing"
     assert refused(there, path) == [(0, "predicted_at", "'yesterday'", allowed)]
+
+
+def test_the_contract_s_time_counts_where_the_log_has_none(tmp_path: Path) -> None:
+    contract = parse(CONTRACT_TEXT + "split: {by: time, column: day}\n")
+    cells = {"area": [70.0, 71, 72], "rooms": 3.0, "heating": "oil", "balcony": 1.0, "rent": 900.0}
+    frame = pd.DataFrame(cells | {"day": ["2026-01-31", "2026-02-01T12:00:00+02:00", "2026-03"]})
+    found = times(contract, tmp_path, frame)
+    assert found.astype("datetime64[h]").astype(str).tolist() == [
+        "2026-01-31T00", "2026-02-01T10", "2026-03-01T00",
+    ]  # fmt: skip

@@ -1,6 +1,7 @@
 """The test set shares nothing with the rows to train on."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mlref.core.contract import parse
-from mlref.core.errors import DataError
+from mlref.core.contract import Contract, parse
+from mlref.core.errors import DataError, RowsRefused
 from mlref.core.settings import Split
 from mlref.core.storage import Project, read_json
-from mlref.data.split import profile, split
-from tests.code.data.conftest import LINES, contents, csv, run_all, source
+from mlref.data import ingest, validate
+from mlref.data.split import profile, run, split
+from mlref.data.tables import encode
+from tests.code.data.conftest import HEADER, LINES, MakeProject, contents, csv, run_all, source
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import run_data, write_project
 
@@ -68,6 +71,96 @@ def test_the_identity_of_the_contract_decides_what_stays_together() -> None:
     tested = split(contract, frame, Split(seed=1, holdout=0.25))
     assert (tested[::2] == tested[1::2]).all()
     assert 0 < tested.sum() < 80
+
+
+GROUPED, BY_DAY = (
+    parse(CONTRACT_TEXT + f"split: {{by: {by}, column: {column}}}\n")
+    for by, column in (("group", "house"), ("time", "day"))
+)
+
+
+def test_a_group_is_on_one_side_and_stays_there() -> None:
+    """Whatever its rows are, and whatever other groups come and go."""
+    frame = EIGHTY.assign(house=[f"h{row // 4}" for row in range(80)])
+    tested = split(GROUPED, frame, Split(seed=1, holdout=0.25))
+    assert tested.reshape(20, 4).all(axis=1).tolist() == tested.reshape(20, 4).any(axis=1).tolist()
+    assert 0 < tested.sum() < 80
+    changed = frame[20:].assign(area=lambda rows: rows["area"] + 0.1)
+    assert split(GROUPED, changed, Split(seed=1, holdout=0.25)).tolist() == tested[20:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("days", "share"),
+    [
+        ([f"2026-01-{day:02}" for day in range(1, 11)], 0.2),
+        ([str(day) for day in range(95, 105)], 0.2),  # numbers, not text: 95 is before 100
+        ([0.5, 1, 2, 3, 4, 5, 6, 6, 6, 6], 0.4),  # a moment is not divided
+        ([1] * 7 + [2] * 3, 0.3),
+    ],
+)
+def test_by_time_the_last_rows_are_the_test_set_whatever_their_order(
+    days: list[Any], share: float
+) -> None:
+    order = np.random.default_rng(0).permutation(10)
+    frame = homes(np.arange(10.0)).assign(day=days).iloc[order]
+    tested = split(BY_DAY, frame, Split(seed=1, holdout=0.2))
+    last = np.arange(10) >= round((1 - share) * 10)
+    assert tested.tolist() == last[order].tolist()
+
+
+def test_by_time_copies_of_a_row_are_where_the_last_of_them_is() -> None:
+    """Copies by the contract's identity; without one, equal features on two days are two rows."""
+    frame = homes([50.0] * 10).assign(day=range(10), flat=[1, 2, 3, 4, 5, 6, 7, 8, 9, 2])
+    named = parse(CONTRACT_TEXT + "split: {by: time, column: day}\nidentity: [flat]\n")
+    places = [
+        np.flatnonzero(split(of, frame, Split(seed=1, holdout=0.2))) for of in (named, BY_DAY)
+    ]
+    assert [place.tolist() for place in places] == [[1, 9], [8, 9]]
+
+
+@pytest.mark.parametrize(
+    ("contract", "column", "cells", "said"),
+    [
+        (GROUPED, "house", ["a"] * 8, "1 different values of 'house' are too few to split"),
+        (BY_DAY, "day", ["2026-01-01"] * 8, "1 different values of 'day' are too few to split"),
+        (GROUPED, "house", ["a", "", *"bcdefg"],
+         "row 3, column 'house': got null; allowed: a value that names the group of the row"),
+        (BY_DAY, "day", ["1", "2", "soon", *"34567"],
+         "row 4, column 'day': got 'soon'; allowed: a number, or a date such as 2026-11-30"),
+        (BY_DAY, "day", [*(f"2026-01-0{n}" for n in range(1, 8)), "2026-02-30"],
+         "row 9, column 'day': got '2026-02-30'; allowed"),
+        (BY_DAY, "dag", list("12345678"), "column 'day': got no such column; allowed: day, area"),
+    ],
+)  # fmt: skip
+def test_a_column_that_cannot_divide_the_rows_is_refused(
+    contract: Contract, column: str, cells: list[str], said: str, rents: MakeProject
+) -> None:
+    lines = [f"{line},{cell}" for line, cell in zip(LINES, cells, strict=True)]
+    key = "house" if contract is GROUPED else "day"
+    text = CONTRACT_TEXT + f"split: {{by: {contract.split.by}, column: {key}}}\n"
+    with pytest.raises((DataError, RowsRefused), match=said):
+        run_all(rents(text, csv(*lines, header=f"{HEADER},{column}")))
+
+
+def test_the_column_that_divides_the_rows_is_carried_along_and_is_no_feature(
+    rents: MakeProject,
+) -> None:
+    """From the source to both sides; the encoded rows are those of the features."""
+    lines = [f"{day},{line}" for day, line in enumerate(LINES)]
+    text = CONTRACT_TEXT + "split: {by: time, column: day}\n"
+    project = rents(text, csv(*lines, header=f"day,{HEADER}"))
+    ingest.run(project)
+    validate.run(project)
+    said = run(project)
+    train, holdout = pd.read_parquet(project.train), pd.read_parquet(project.holdout)
+    assert (train["day"].tolist(), holdout["day"].tolist()) == (list("012345"), ["6", "7"])
+    assert encode(BY_DAY, train)[0].shape == (6, 4)
+    assert "day" not in read_json(project.profile)["columns"]
+    assert said == (
+        "6 rows to train on, 2 in the test set (25.0%; 25% asked for)\n  The test set is too small for"
+        " the gate: it needs 20 rows (register.smallest_holdout), so no model of these rows will become"
+        " champion."
+    )
 
 
 def test_too_few_different_rows_are_refused(tmp_path: Path, validated: Project) -> None:

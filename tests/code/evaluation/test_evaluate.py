@@ -12,7 +12,14 @@ from mlref.core.settings import Bootstrap
 from mlref.core.storage import Project, digest, read_json, write_json
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_parquet
 from mlref.evaluation import evaluate
-from mlref.evaluation.evaluate import baseline_predictions, check_disjoint, compare_simpler, measure
+from mlref.evaluation.evaluate import (
+    against_cross_validation,
+    baseline_predictions,
+    check_disjoint,
+    compare_simpler,
+    measure,
+)
+from mlref.evaluation.metrics import score_interval
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import RENTS_TEXT, rents
 
@@ -35,6 +42,20 @@ def test_the_model_is_compared_with_every_simpler_candidate_and_says_when_it_can
     assert compare_simpler(CONTRACT, table, "mean", SETTINGS) == {}
     equal = compare_simpler(CONTRACT, out_of_fold(one=10, other=10), "other", SETTINGS)
     assert equal["one"]["lower"] < 0 < equal["one"]["upper"]
+
+
+def test_the_test_set_is_put_beside_cross_validation_with_what_chance_allows() -> None:
+    """Of 300 pairs of sets of one population about 95 % differ by less."""
+    generator, inside = np.random.default_rng(0), []
+    for _ in range(300):
+        errors = generator.normal(0, 10, (2, 60))
+        table = pd.DataFrame({"actual": 0.0, "line": errors[0]})
+        tested = score_interval(errors[1] ** 2, SETTINGS)
+        found = against_cross_validation(CONTRACT, table, "line", tested, SETTINGS)
+        assert found["difference"] == pytest.approx(tested["value"] - found["value"])
+        inside.append(abs(found["difference"]) <= found["by_chance"])
+    assert found["rows"] == 60
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
 
 
 @pytest.mark.parametrize("row", [0, 7])
@@ -68,7 +89,8 @@ def test_baselines_are_fitted_on_the_training_rows() -> None:
 
 
 def test_evaluating_twice_gives_equal_files(project: Project) -> None:
-    assert evaluate.run(project).endswith("] on the 30 rows of the test set")
+    said = evaluate.run(project)
+    assert "] on the 30 rows of the test set\n  Out of fold it is " in said
     paths = [project.metrics, project.summary, *project.plots.iterdir()]
     paths += project.pictures.iterdir()
     before = {path: path.read_bytes() for path in paths}
@@ -84,6 +106,13 @@ def test_the_metrics_have_the_shape_that_is_fixed(trained: Project) -> None:
         assert metrics[name]["lower"] <= metrics[name]["value"] <= metrics[name]["upper"]
     assert set(metrics["coverage"]) == {"value", "lower", "upper", "promised"}
     assert metrics["coverage"]["promised"] == 0.9
+    assert set(metrics["thirds"]) == {"low", "middle", "high"}
+    assert sum(third["rows"] for third in metrics["thirds"].values()) == 30
+    assert set(metrics["thirds"]["low"]) == {"value", "lower", "upper", "rows", "width"}
+    held = [found["value"] for found in metrics["reliability"].values()]
+    assert list(metrics["reliability"]) == ["0.5", "0.8", "0.9", "0.95"] and held == sorted(held)
+    assert metrics["reliability"]["0.9"]["value"] == metrics["coverage"]["value"]
+    assert metrics["winkler"]["value"] > np.mean([t["width"] for t in metrics["thirds"].values()])
     assert set(metrics["baselines"]) == set(metrics["ladder"]) == {"mean", "single_feature"}
     assert set(metrics["baselines"]["mean"]["rmse"]) == {"value", "lower", "upper"}
     assert [promise["passed"] for promise in metrics["promises"]] == [True, True, True]

@@ -13,8 +13,9 @@ from sklearn import metrics as reference
 
 from mlref.core.rows import Array
 from mlref.core.settings import Bootstrap
+from mlref.core.task import Prediction
 from mlref.evaluation import metrics
-from mlref.evaluation.metrics import bootstrap, errors, share
+from mlref.evaluation.metrics import bootstrap, errors, measured, score_interval, share, winkler
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda value: round(value, 3))
 PAIRS = st.integers(2, 30).flatmap(lambda n: hnp.arrays(float, (2, n), elements=VALUES))
@@ -91,6 +92,49 @@ def test_how_many_resamples_are_held_at_once_changes_no_metric(
 
 def test_one_row_says_nothing() -> None:
     assert interval(np.ones(1)) == {"value": 1, "lower": -np.inf, "upper": np.inf}
+
+
+SETTINGS = Bootstrap(seed=0, resamples=400, confidence=0.95)
+
+
+def test_the_interval_of_a_skewed_loss_holds_the_truth_more_often_than_percentiles() -> None:
+    """Squared errors with tails; 60 rows, 200 times. The percentiles say 95 % and hold 89."""
+    samples = np.random.default_rng(3).lognormal(sigma=1.2, size=(200, 60))
+    truth = np.exp(1.2**2 / 2)
+    found = [score_interval(sample, SETTINGS, score=float) for sample in samples]
+    plain = [bootstrap(mean, (sample,), SETTINGS)["mean"] for sample in samples]
+    held, before = (
+        np.mean([one["lower"] <= truth <= one["upper"] for one in ends]) for ends in (found, plain)
+    )
+    assert before < 0.9 < held < 0.98
+    assert measured(np.zeros(60), samples[0] ** 0.5, SETTINGS)["rmse"] == pytest.approx(
+        {end: value**0.5 for end, value in found[0].items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("losses", "ends"),
+    [
+        ([4.0] * 20, (2, 2)),
+        ([0.0] * 20, (0, 0)),
+        ([0.0] * 19 + [1.0], (0.08, (3 / 20) ** 0.5)),  # many resamples are equal: the percentile
+    ],
+)
+def test_equal_losses_have_an_interval_too(losses: list[float], ends: tuple[float, float]) -> None:
+    found = score_interval(np.array(losses), SETTINGS)
+    assert (found["lower"], found["upper"]) == pytest.approx(ends, abs=0.01)
+    assert found["value"] == np.sqrt(np.mean(losses))
+
+
+def test_one_row_has_an_rmse_whose_interval_is_open() -> None:
+    assert measured(np.ones(1), np.zeros(1), SETTINGS)["rmse"]["upper"] == np.inf
+
+
+def test_the_winkler_score_is_the_width_and_a_fine_for_each_value_outside() -> None:
+    """At 90 % the fine is 20 times the distance."""
+    ends = Prediction(np.zeros(4), np.full(4, -1.0), np.array([1.0, 1.0, 1.0, 2.0]))
+    found = winkler(np.array([0.0, 1.5, -3.0, 2.0]), ends, 0.9)
+    assert found == pytest.approx([2, 2 + 20 * 0.5, 2 + 20 * 2, 3])
 
 
 @pytest.mark.parametrize("held", [0, 1, 19, 20])

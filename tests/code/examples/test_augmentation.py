@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from examples import augmentation
 from examples.augmentation import effect, jitter, verdict
@@ -11,10 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from mlref.core import settings
-from mlref.core.contract import parse
+from mlref.core.contract import Contract, parse
 from mlref.core.errors import MlrefError
 from mlref.core.rows import generate
 from mlref.core.storage import Project
+from mlref.training.nested import deal
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import PARAMS, RENTS_TEXT
 
@@ -86,7 +88,7 @@ def test_only_the_training_part_of_a_fold_is_copied(monkeypatch: pytest.MonkeyPa
     rows[:, 3] = np.arange(60.0)  # no error here: it names the row in each copy
     target = rows[:, 0].copy()
     contract = parse(CONTRACT_TEXT.replace("example: 70.5", "example: 70.5\n    error: 20"))
-    effect(contract, Recorder, rows, target, 4, TUNE, BOOTSTRAP)
+    effect(contract, Recorder, rows, target, 4, folds(contract, rows), BOOTSTRAP)
     assert len(Recorder.seen) == 2 * TUNE.folds * TUNE.repeats
     for index, (known, answers, asked) in enumerate(Recorder.seen):
         copies = 5 if index % 2 == 0 else 1
@@ -95,6 +97,11 @@ def test_only_the_training_part_of_a_fold_is_copied(monkeypatch: pytest.MonkeyPa
         np.testing.assert_array_equal(known[:40], rows[known[:40, 3].astype(int)])
         np.testing.assert_array_equal(asked, rows[asked[:, 3].astype(int)])
         np.testing.assert_array_equal(answers, target[known[:, 3].astype(int)])
+
+
+def folds(contract: Contract, rows: Any) -> Any:
+    """The rows in folds, as the example deals them."""
+    return deal(TUNE, contract, pd.DataFrame(rows, columns=contract.names))
 
 
 def straight(rows: int) -> tuple[Any, Any]:
@@ -109,27 +116,34 @@ def with_error(size: float) -> Any:
     return CONTRACT.model_copy(update={"features": (area,)})
 
 
+def effect_of(error: float, make: Any, rows: int, copies: int) -> Any:
+    """The effect of copies with an error of the area on a straight line."""
+    contract, (features, target) = with_error(error), straight(rows)
+    dealt = folds(contract, features)
+    return effect(contract, make, features, target, copies, dealt, BOOTSTRAP)
+
+
 def test_a_curve_that_follows_the_noise_is_helped() -> None:
     """Among jittered copies it can no longer run through every row."""
 
     def curve() -> Any:
         return make_pipeline(StandardScaler(), PolynomialFeatures(9), LinearRegression())
 
-    found, plain = effect(with_error(60), curve, *straight(60), 20, TUNE, BOOTSTRAP)
+    found, plain = effect_of(60, curve, 60, 20)
     assert found["upper"] < 0
     assert verdict(found, plain, 2).startswith("Augmentation helps: the score ")
 
 
 def test_an_error_that_drowns_the_column_makes_a_model_worse() -> None:
     """It learns that the column says little, but in the rows to predict the column is good."""
-    found, plain = effect(with_error(900), LinearRegression, *straight(150), 5, TUNE, BOOTSTRAP)
+    found, plain = effect_of(900, LinearRegression, 150, 5)
     assert found["lower"] > 0
     assert verdict(found, plain, 2).startswith("Augmentation makes the model worse: the score ")
 
 
 def test_no_copies_make_no_difference() -> None:
     """The two models of a pair differ by the copies alone."""
-    found, _ = effect(with_error(60), LinearRegression, *straight(60), 0, TUNE, BOOTSTRAP)
+    found, _ = effect_of(60, LinearRegression, 60, 0)
     assert found == {"value": 0, "lower": 0, "upper": 0}
 
 

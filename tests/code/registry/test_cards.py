@@ -180,6 +180,32 @@ def test_the_datasheet_names_the_source_without_an_address(
     assert words in cards(project)["datasheet.md"]
 
 
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [
+        ("group", "A hash of `house` and of the seed 4 decides the side."),
+        ("time", "The test set is the last rows by `house`."),
+    ],
+)
+def test_the_datasheet_says_by_what_rows_are_divided(project: Project, by: str, words: str) -> None:
+    text = project.contract.read_text()
+    project.contract.write_text(text + f"split: {{by: {by}, column: house}}\n")
+    assert words in cards(project)["datasheet.md"]
+
+
+def test_the_model_card_measures_the_intervals_by_thirds_and_at_other_coverages(
+    project: Project,
+) -> None:
+    held = {"value": 0.875, "lower": 0.5, "upper": 0.975}
+    card = card_with(
+        project, thirds={"low": held | {"rows": 8, "width": 123.4}}, reliability={"0.5": held},
+        cross_validated=FOUND | {"rows": 90, "difference": -2.0, "by_chance": 4.5},
+    )  # fmt: skip
+    assert "| low third | 8 | 123 | 87.5% [50.0%, 97.5%] |" in card
+    assert "| 50% | 87.5% [50.0%, 97.5%] |" in card
+    assert "RMSE is 5.00 [1.00, 9.00]. The test set differs from it by -2, where chance" in card
+
+
 def test_the_datasheet_declares_and_measures_every_column(project: Project) -> None:
     text = NULLABLE_TEXT.replace("target:\n", "identity: [flat, house]\ntarget:\n")
     text = text.replace("example: 70.5", "example: 70.5\n    error: 0.25")
@@ -191,8 +217,8 @@ def test_the_datasheet_declares_and_measures_every_column(project: Project) -> N
     sheet = cards(project)["datasheet.md"]
     shares = profile["columns"]["heating"]["shares"]
     for words in (
-        "120 rows: 90 to train on, 30 in the test set.", "the seed 4 decides its side",
-        "A row is named by flat, house;", "Sensitive: Heating.", profile["data"],
+        "120 rows: 90 to train on, 30 in the test set.", "A row is named by flat, house, and copies",
+        "A hash of that name and of the seed 4 decides the side. The share of the test set is 25.0%;", "Sensitive: Heating.", profile["data"],
         "| `area` | Area | Living area. | number | a number from 5 to 1000 (m²) | 20 to 300 | 0.25 | no |",
         f"gas: {shares['gas']:.1%}, oil: {shares['oil']:.1%}", "| `balcony` | 100.0% | no value |",
     ):  # fmt: skip

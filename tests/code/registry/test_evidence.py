@@ -82,7 +82,7 @@ CORRECTED = FRAME.assign(area=FRAME["area"] + 0.1)
         ({"forgets": True}, {}, FRAME, "keep", "not recorded which rows the model was trained on"),
         ({"trained": CORRECTED[~TEST_SET]}, {}, CORRECTED, "keep",
          f"0 of {len(TRAIN)} rows that the champion trained on are still here as they were"),
-        ({}, {}, FRAME[FRAME["area"] > 30], "keep", f" of {len(TRAIN)} rows that the champion trained on are"),
+        ({}, {}, FRAME[FRAME["area"] > 30], "keep", f" of {len(TRAIN)} rows that the champion trained"),
         ({}, {"trained": FRAME.iloc[5:]}, FRAME, "keep",
          "rows have been seen by neither it nor the champion; at least 20 are needed"),
         ({}, {"error": BundleError}, FRAME, "keep", "fails on these rows, so a person decides: The mo"),
@@ -131,7 +131,8 @@ def test_folds_are_dealt_anew_and_every_prediction_is_out_of_fold() -> None:
     train = TRAIN.assign(rent=np.random.default_rng(0).uniform(0, 9000, len(TRAIN)))
     trees = side(("random_forest", {"n_estimators": 5}))
     errors = [
-        out_of_fold(trees, train, SETTINGS.model_copy(update={"tune": tune})) - train["rent"]
+        out_of_fold(trees, CONTRACT, train, SETTINGS.model_copy(update={"tune": tune}))
+        - train["rent"]
         for tune in (SETTINGS.tune, SETTINGS.tune.model_copy(update={"repeats": 3}))
     ]
     assert all(np.sqrt((error**2).mean()) > 2500 for error in errors)
@@ -160,6 +161,16 @@ def test_a_new_column_counts_as_part_of_the_recipe() -> None:
     train = frozenset(row_ids(fewer, TRAIN))
     found = duel(side(), champion._replace(predictor=blind, trained=train))
     assert difference(found, "recipes")[1] < -100
+
+
+def test_by_time_the_recipes_are_compared_on_the_rows_that_are_left_out() -> None:
+    """The first part of four is only learned from, and no model has seen the rows after it."""
+    text = RENTS_TEXT + "split: {by: time, column: area}\n"
+    found = duel(side(text=text), side(POOR, text=text))
+    recipes = found.evidence["recipes"]
+    assert isinstance(recipes, Comparison)
+    assert recipes.rows == pytest.approx(0.75 * len(TRAIN), abs=2)
+    assert np.isfinite(recipes.difference["upper"])
 
 
 # After a change of concept.

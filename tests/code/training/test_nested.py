@@ -3,17 +3,23 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit, cross_val_predict
 
+from mlref.core.contract import Contract, parse
 from mlref.core.rows import Array, generate
 from mlref.core.settings import Tune
+from mlref.data.folds import Folds
+from mlref.training import nested
 from mlref.training.candidates import build
-from mlref.training.nested import Data, Found, Result, deal, fit, gather, nest, parts
-from tests.fakes import CONTRACT, linear
+from mlref.training.nested import Data, Found, Result, fit, gather, nest, parts
+from tests.fakes import CONTRACT, CONTRACT_TEXT, linear
 
 ROWS = generate(CONTRACT, 40, seed=3)
 TARGET = linear(ROWS) + np.random.default_rng(5).normal(0, 4000, 40)
+FRAME = pd.DataFrame(ROWS, columns=CONTRACT.names).assign(day=np.arange(40)[::-1])
+BY_DAY = parse(CONTRACT_TEXT + "split: {by: time, column: day}\n")
 ALPHAS = [0.01, 1.0, 10.0, 100.0]
 RIDGES = [{"alpha": alpha} for alpha in ALPHAS]
 
@@ -24,34 +30,49 @@ def settings(**changed: Any) -> Tune:
     return Tune(**small | changed, candidates={"mean": {}})
 
 
-def scores(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Found:
+def dealt(contract: Contract = CONTRACT, **changed: Any) -> list[Folds]:
+    """The rows of this file in folds."""
+    return nested.deal(settings(**changed), contract, FRAME)
+
+
+def fold_of(**changed: Any) -> list[Array]:
+    """The fold of each row, by round."""
+    return [folds.of_row for folds in dealt(**changed)]
+
+
+def scores(
+    name: str, tried: list[Any], target: Array = TARGET, contract: Contract = CONTRACT,
+    **changed: Any,
+) -> Found:  # fmt: skip
     """All fits of a candidate on the rows of this file."""
-    turned = settings(**changed)
-    folds = deal(turned, len(target))
-    work = parts(turned, len(tried) > 1)
-    data = Data(CONTRACT, ROWS, target, folds, seed=0)
+    folds = dealt(contract, **changed)
+    work = parts(settings(**changed), folds, len(tried) > 1)
+    data = Data(contract, ROWS, target, folds, seed=0)
     return gather(work, [fit(name, tried, part, data) for part in work], folds)
 
 
-def quoted(name: str, tried: list[Any], target: Array = TARGET, **changed: Any) -> Result:
+def quoted(
+    name: str, tried: list[Any], target: Array = TARGET, contract: Contract = CONTRACT,
+    **changed: Any,
+) -> Result:  # fmt: skip
     """A candidate as it is quoted."""
-    folds = deal(settings(**changed), len(target))
-    return nest(tried, *scores(name, tried, target, **changed), folds)
+    found = scores(name, tried, target, contract, **changed)
+    return nest(tried, *found, dealt(contract, **changed))
 
 
 def test_rows_are_dealt_evenly_and_anew_in_each_round() -> None:
     """The first round of a seed is the second of the seed before it."""
-    folds = deal(settings(repeats=3), 41)
-    assert folds.shape == (3, 41)
-    assert [np.bincount(dealt).tolist() for dealt in folds] == [[11, 10, 10, 10]] * 3
+    folds = fold_of(repeats=3)
+    assert [np.bincount(one).tolist() for one in folds] == [[10] * 4] * 3
     assert folds[0].tolist() != folds[1].tolist()
-    assert deal(settings(repeats=2, seed=2), 41).tolist() == folds[1:].tolist()
+    assert np.array_equal(fold_of(repeats=2, seed=2), folds[1:])
 
 
 def test_nesting_takes_a_fit_for_each_pair_of_folds_and_only_where_there_is_a_choice() -> None:
     """Four folds and six pairs, in each of two rounds."""
-    assert len(parts(settings(), choice=True)) == 2 * (4 + 6)
-    assert len(parts(settings(), choice=False)) == 2 * 4
+    assert len(parts(settings(), dealt(), choice=True)) == 2 * (4 + 6)
+    assert len(parts(settings(), dealt(), choice=False)) == 2 * 4
+    assert len(parts(settings(), dealt(BY_DAY), choice=True)) == 4
 
 
 def test_a_single_setting_is_predicted_as_scikit_learn_would() -> None:
@@ -71,7 +92,7 @@ def test_a_single_setting_is_predicted_as_scikit_learn_would() -> None:
 def test_a_choice_is_nested_as_a_search_within_each_fold_would() -> None:
     """scikit-learn's grid search on the rows of the other folds, with these as its folds."""
     tried = [{"alpha": alpha} for alpha in (0.01, 3.0, 10.0, 30.0)]
-    found, folds = quoted("ridge", tried), deal(settings(), 40)
+    found, folds = quoted("ridge", tried), fold_of()
     predicted = np.zeros((2, 40))
     for repeat, fold in enumerate(folds):
         for k in range(4):
@@ -91,7 +112,7 @@ def test_a_choice_is_nested_as_a_search_within_each_fold_would() -> None:
 @pytest.mark.parametrize("fold", [0, 3])
 def test_the_values_of_a_fold_have_no_say_in_its_own_setting(fold: int) -> None:
     """They have in that of the others; chosen by the plain errors, they would have in both."""
-    held = deal(settings(repeats=1), 40)[0] == fold
+    held = fold_of(repeats=1)[0] == fold
     target = np.where(held, 1e6 * np.arange(40) ** 2, TARGET)
     before, after = (quoted("ridge", RIDGES, given, repeats=1) for given in (TARGET, target))
     assert after.chosen[0, fold] == before.chosen[0, fold]
@@ -110,7 +131,7 @@ def test_every_row_is_predicted_by_models_that_have_not_seen_it() -> None:
 
 def test_a_pair_of_folds_is_scored_on_each_of_them() -> None:
     """With models that have seen neither: their mean is of the other two folds."""
-    target = deal(settings(repeats=1), 40)[0] * 10.0
+    target = fold_of(repeats=1)[0] * 10.0
     errors = scores("mean", [{}, {}], target, repeats=1)[0][0, 0]
     values = np.arange(4) * 10.0
     for k in range(4):
@@ -124,3 +145,27 @@ def test_a_draw_goes_to_the_first_setting_and_plain_errors_are_of_single_folds()
     assert quoted("mean", [{}, {}, {}]).chosen.tolist() == [[0] * 4] * 2
     alone = [quoted("ridge", [setting]).errors for setting in RIDGES]
     assert quoted("ridge", RIDGES).plain == pytest.approx(np.array(alone), rel=1e-9)
+
+
+def test_by_time_a_fold_is_predicted_from_the_rows_before_it_alone() -> None:
+    """Whatever comes later changes neither its model nor its setting; the first two parts are not scored."""
+    (folds,) = dealt(BY_DAY)
+    assert folds.of_row.tolist() == np.repeat([3, 2, 1, 0, -1], 8).tolist()
+    later = folds.of_row > 2
+    before = quoted("ridge", RIDGES, contract=BY_DAY)
+    after = quoted("ridge", RIDGES, np.where(later, 1e6, TARGET), BY_DAY)
+    assert (before.errors.shape, before.plain.shape) == ((1, 3), (4, 1, 4))
+    assert np.isnan(before.predictions).tolist() == (folds.of_row < 1).tolist()
+    assert after.predictions[~later & (folds.of_row > 0)] == pytest.approx(
+        before.predictions[~later & (folds.of_row > 0)]
+    )
+    assert after.chosen.tolist() == before.chosen.tolist()
+    early = folds.of_row == -1
+    moved = quoted("ridge", RIDGES, np.where(early, TARGET + 1e4, TARGET), BY_DAY)
+    assert (moved.errors != before.errors).all()
+
+
+def test_by_time_the_setting_of_a_fold_is_the_best_of_the_folds_before_it() -> None:
+    found = quoted("ridge", RIDGES, contract=BY_DAY)
+    best = [found.plain[:, 0, :fold].sum(axis=1).argmin() for fold in (1, 2, 3)]
+    assert found.chosen.tolist() == [best]

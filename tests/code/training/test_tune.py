@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlref.core.errors import SettingsError
+from mlref.core.errors import DataError, SettingsError
 from mlref.core.rows import Array
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, read_json
@@ -164,16 +164,48 @@ def test_the_best_of_many_useless_settings_is_not_quoted_as_better_than_it_is(
             1,
         ),
         (BASELINES | {"ridge": {"alpha": [1, -1]}}, "tune: ridge: {'alpha': -1}: The 'alpha'", 2),
-        (None, "tune: Cannot have number of splits n_splits=91 greater than .* n_samples=90", 1),
     ],
     ids=str,
 )
 def test_a_setting_that_cannot_work_is_refused_and_nothing_is_written(
-    candidates: dict[str, Any] | None, said: str, jobs: int, project: Project
+    candidates: dict[str, Any], said: str, jobs: int, project: Project
 ) -> None:
     """Whoever finds it, the refusal is about params.yaml."""
-    set_params(project, tune={"candidates": candidates} if candidates else {"folds": 91})
+    set_params(project, tune={"candidates": candidates})
     before = outputs(project)
     with pytest.raises(SettingsError, match=f"config/params.yaml has 1 mistake:\n  {said}"):
         tune.run(project, jobs=jobs)
     assert outputs(project) == before
+
+
+@pytest.mark.parametrize(
+    ("tried", "best", "found"),
+    [
+        ([1, 10, 100], 100, ["x=100"]),
+        ([0.01, 0.1, 10], 0.01, ["x=0.01"]),
+        ([1, 10, 100], 10, []),
+        ([0, 2, 4], 0, []),  # there is nothing beyond
+        ([1, 2, 3], 1, []),
+        ([10, 100], 100, []),  # of two values each is the last
+        ([None, 5, 10, 20], None, []),
+        (["auto", "sag", "svd"], "auto", []),
+    ],
+)
+def test_a_best_setting_at_the_edge_of_its_grid_is_named(
+    tried: list[Any], best: Any, found: list[str]
+) -> None:
+    assert tune.at_edge([{"x": value} for value in tried], {"x": best}) == found
+
+
+def test_the_stage_says_which_grid_is_to_be_widened(project: Project) -> None:
+    net = {"alpha": [0.1, 0.5, 3.0], "l1_ratio": [0.2, 0.5, 0.8]}
+    set_params(project, tune={"candidates": BASELINES | {"elastic_net": net}})
+    line = "\n  elastic_net is best with alpha=0.1, the last value that was tried: widen its range."
+    assert line in tune.run(project)
+    assert "alpha=0.1" in read_json(project.tuning)["candidates"]["elastic_net"]["at_edge"]
+
+
+def test_more_folds_than_rows_are_refused(project: Project) -> None:
+    set_params(project, tune={"folds": 91})
+    with pytest.raises(DataError, match="90 different rows are too few for 91 folds"):
+        tune.run(project)
