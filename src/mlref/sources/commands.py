@@ -69,7 +69,13 @@ def check() -> None:
 
 @labels.command("import")
 def import_labels(
-    file: Annotated[Path, typer.Argument(help="A CSV file with the columns of the contract.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV file with the columns of the contract; `predicted_at` may be there too, the time"
+            " that `mlref register --since` asks for."
+        ),
+    ],
     dry_run: DryRun = False,
 ) -> None:
     """Add labelled rows to the source: all of the file's that are new, or none when one is wrong.
