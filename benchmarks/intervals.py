@@ -165,7 +165,7 @@ def draw_picture(
     predicted, residuals = predicted[known], (rows.target - predicted)[known]
     thirds = Regression().calibrate(predicted + residuals, predicted, train.coverage)
     one = conformal_width(residuals, train.coverage)
-    with rc_context({**plots.STYLE, "svg.hashsalt": "mlref"}):
+    with rc_context(plots.STYLE):
         title = f"Intervals that promise {train.coverage:.0%}, and what they hold"
         figure, (left, *right) = plots.panels(title, 1 + len(found), 11.0, 3.6)
         left.scatter(predicted, residuals, s=8, color=plots.GREY, alpha=0.6)
@@ -192,14 +192,14 @@ def draw_picture(
                 xlabel="third of the predictions",
                 title=name,
             )
-        figure.savefig(path, metadata={"Date": None, "Creator": None})
+        figure.savefig(path, metadata={"Software": None})
 
 
 def main() -> None:
     """Count, print the tables and the JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--splits", type=int, default=200, help="how often to split anew")
-    parser.add_argument("--picture", type=Path, help="where to draw what was found, as SVG")
+    parser.add_argument("--picture", type=Path, help="PNG file to draw what was found into")
     parser.add_argument(
         "--quick", action="store_true", help="a few splits: that it runs, not what it finds"
     )

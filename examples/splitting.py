@@ -118,7 +118,7 @@ def draw(contract: Contract, found: dict[str, dict[str, Interval]], path: Path) 
     """How each way divides 60 rows of 12 groups, and what it tells."""
     frame = pd.DataFrame(generate(contract, 60, 0), columns=contract.names)
     moment, group = np.arange(60), np.random.default_rng(1).permutation(60) % 12
-    with rc_context({**plots.STYLE, "svg.hashsalt": "mlref"}):
+    with rc_context(plots.STYLE):
         figure, panels = plots.panels(
             "Rows of the test set in orange, and the error that each split tells", 5, 12.0, 3.2
         )
@@ -133,13 +133,13 @@ def draw(contract: Contract, found: dict[str, dict[str, Interval]], path: Path) 
         for at, (kind, scores) in zip(panels[3:], found.items(), strict=True):
             plots.intervals(at, scores, scores["on new rows"]["value"])
             at.set(xlabel="RMSE", title={"group": "90 groups of 5", "time": "a rising level"}[kind])
-        figure.savefig(path, metadata={"Date": None, "Creator": None})
+        figure.savefig(path, metadata={"Software": None})
 
 
 def main() -> int:
     """Print what was found, and draw it where that is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--picture", type=Path, help="where to draw it, as SVG")
+    parser.add_argument("--picture", type=Path, help="PNG file to draw it into")
     options = parser.parse_args()
     contract = load(Project.here().contract)
     found = measure(contract)

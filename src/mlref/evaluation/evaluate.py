@@ -16,7 +16,7 @@ from mlref.core.settings import Bootstrap, Evaluate
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, read_json, rounded, write_json
 from mlref.core.task import Prediction, task_of
-from mlref.data.folds import deal
+from mlref.data.folds import deal, units
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
 from mlref.evaluation.behaviour import check
 from mlref.evaluation.compare import score_difference
@@ -113,21 +113,23 @@ def reliability(
         inside; ``reliability``, by promised coverage: the share inside; ``winkler``: the mean score.
     """
     task, known = task_of(predictor.contract), predictor.intervals
-    held, promised = predicted.holds(target), known["coverage"]
-    parts, levels = dict[str, Any](), dict[str, Any]()
-    for name, rows in task.parts(predicted.value, known):
-        if rows.any():
-            width = float((predicted.upper - predicted.lower)[rows].mean())
-            parts[name] = share(held[rows], settings.confidence)
-            parts[name] |= {"rows": int(np.count_nonzero(rows)), "width": width}
-    for level, changed in known["levels"].items():
-        inside = task.answer(predicted.value, known | changed).holds(target)
-        levels[level] = share(inside, settings.confidence)
+    held, width = predicted.holds(target), predicted.upper - predicted.lower
+    parts = {
+        name: share(held[rows], settings.confidence)
+        | {"rows": int(np.count_nonzero(rows)), "width": float(width[rows].mean())}
+        for name, rows in task.parts(predicted.value, known)
+        if rows.any()
+    }
+    others = {
+        level: task.answer(predicted.value, known | changed).holds(target)
+        for level, changed in known["levels"].items()
+    }
+    levels = {level: share(inside, settings.confidence) for level, inside in others.items()}
 
     def _mean(scores: Array) -> dict[str, Array]:
         return {"winkler": scores.mean(axis=-1)}
 
-    scores = bootstrap(_mean, (winkler(target, predicted, promised),), settings)
+    scores = bootstrap(_mean, (winkler(target, predicted, known["coverage"]),), settings)
     return {"thirds": parts, "reliability": levels} | scores
 
 
@@ -169,17 +171,19 @@ def compare_simpler(
 
 
 def check_disjoint(contract: Contract, train: pd.DataFrame, holdout: pd.DataFrame) -> None:
-    """Refuse a test set with rows that the model was trained on.
+    """Refuse a test set with rows, or groups or moments, that the model was trained on.
 
     Raises
     ------
     DataError
         Names the first such row.
     """
-    seen = set(row_ids(contract, train))
-    for row, name in enumerate(row_ids(contract, holdout)):
-        if name in seen:
-            problem = f"row {row} is also in train.parquet; a model must not be tested on it"
+    seen, divided = set(row_ids(contract, train)), set(units(contract, train))
+    tested = zip(row_ids(contract, holdout), units(contract, holdout), strict=True)
+    for row, (name, unit) in enumerate(tested):
+        if name in seen or unit in divided:
+            what = f"row {row}" if name in seen else f"the {contract.split.column!r} of row {row}"
+            problem = f"{what} is also in train.parquet; a model must not be tested on it"
             raise DataError("data/split/holdout.parquet", problem, "Run `dvc repro --force split`.")
 
 

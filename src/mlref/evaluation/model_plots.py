@@ -86,8 +86,8 @@ def learning_curve(
 ) -> Figure:
     """Score out of fold by the number of rows fitted on, with its interval.
 
-    All points are of the same rows, so their intervals overlap where the title, which compares the last
-    two in pairs, can tell them apart.
+    All points are of the same rows, so their intervals overlap also where the text, which compares the
+    last two in pairs, can tell them apart.
     """
     task, left_out = task_of(contract), folds.of_row >= 0
     predicted = np.full((len(SHARES), len(target)), np.nan)
@@ -103,11 +103,11 @@ def learning_curve(
     value, lower, upper = ([one[end] for one in found] for end in ("value", "lower", "upper"))
     brought = score_difference(target, predicted[-1], predicted[-2], settings, task)
     sizes, losses = sizes / (folds.of_row.max() + 1), losses / sizes
-    title = f"Learning curve: the last {sizes[-1] - sizes[-2]:.0f} rows change the error by"
-    figure, (at,) = panels(f"{title} {interval(brought)}", 1, 6.0, 5.0)
+    last = f"the last {sizes[-1] - sizes[-2]:.0f} change the error by {interval(brought)}"
+    figure, (at,) = panels("Learning curve: what more rows would bring", 1, 6.0, 5.0)
     at.plot(sizes, task.score(losses), "o-", color=GREY)
     at.errorbar(sizes, value, np.abs(np.array([lower, upper]) - value), fmt="o-", capsize=3)
-    at.set(xlabel="rows fitted on", ylabel=_scored(contract)["score_name"])
+    at.set(xlabel=f"rows fitted on; {last}", ylabel=_scored(contract)["score_name"])
     at.legend(FOLDS)
     return figure
 

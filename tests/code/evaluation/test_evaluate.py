@@ -1,11 +1,13 @@
 """Stage 7: the bundle on the test set."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from mlref.bundle.predictor import Predictor
 from mlref.core.contract import parse
 from mlref.core.errors import BundleError, DataError, MlrefError
 from mlref.core.settings import Bootstrap
@@ -21,7 +23,7 @@ from mlref.evaluation.evaluate import (
 )
 from mlref.evaluation.metrics import score_interval
 from tests.fakes import CONTRACT, CONTRACT_TEXT
-from tests.projects import RENTS_TEXT, rents
+from tests.projects import RENTS_TEXT, rents, run_data, run_model, write_project
 
 SETTINGS = Bootstrap(seed=0, resamples=200, confidence=0.95)
 
@@ -80,6 +82,15 @@ def test_rows_of_equal_identity_are_the_same_row() -> None:
     check_disjoint(keyed, twins[:1], twins[1:])
 
 
+@pytest.mark.parametrize("by", ["group", "time"])
+def test_a_group_or_a_moment_on_both_sides_is_refused_and_named(by: str) -> None:
+    contract = parse(CONTRACT_TEXT + f"split: {{by: {by}, column: unit}}\n")
+    frame = rents(6).assign(unit=[1, 1, 2, 3, 3, 4])
+    check_disjoint(contract, frame[:3], frame[3:])
+    with pytest.raises(DataError, match="the 'unit' of row 0 is also in train.parquet"):
+        check_disjoint(contract, frame[:4], frame[4:])
+
+
 def test_baselines_are_fitted_on_the_training_rows() -> None:
     frame = rents(40)
     features, _ = encode(CONTRACT, frame[30:])
@@ -96,6 +107,27 @@ def test_evaluating_twice_gives_equal_files(project: Project) -> None:
     before = {path: path.read_bytes() for path in paths}
     evaluate.run(project)
     assert {path: path.read_bytes() for path in paths} == before
+
+
+@pytest.mark.parametrize(("by", "left_out"), [("group", 1), ("time", 5 / 6)])
+def test_rows_of_groups_or_of_days_go_through_all_stages(
+    by: str, left_out: float, tmp_path: Path
+) -> None:
+    """By time a sixth of the training rows is only learned from; nothing but the features is asked for."""
+    text = RENTS_TEXT + f"split: {{by: {by}, column: unit}}\n"
+    unit = np.arange(120) // 3 if by == "group" else pd.date_range("2026-01-01", periods=120)
+    project = write_project(tmp_path / "clone", text, rents(120).assign(unit=unit))
+    run_data(project)
+    run_model(project)
+    train, holdout = read_parquet(project.train), read_parquet(project.holdout)
+    assert not set(train["unit"]) & set(holdout["unit"])
+    assert by == "group" or train["unit"].max() < holdout["unit"].min()
+    tuning, intervals = read_json(project.tuning), read_json(project.intervals)
+    assert (tuning["model"], intervals["rows"]) == ("elastic_net", len(train) * left_out)
+    metrics = read_json(project.metrics)
+    assert metrics["cross_validated"]["rows"] == len(read_csv(project.out_of_fold))
+    assert metrics["features"]["area"]["lower"] > 0
+    assert Predictor(project.bundle).contract.names == CONTRACT.names
 
 
 def test_the_metrics_have_the_shape_that_is_fixed(trained: Project) -> None:
