@@ -70,10 +70,9 @@ def partial_correlations(contract: Contract, features: Array, target: Array) -> 
 def _numbers(column: Column, values: Array) -> Array:
     """A column of the encoded array as numbers without nulls, shape (n, 1) or (n, values)."""
     if column.allowed is not None:
-        return (values[:, None] == np.arange(len(column.allowed))).astype(np.float64)
+        return np.equal.outer(values, range(len(column.allowed))).astype(np.float64)
     present = values[~np.isnan(values)]
-    mean = present.mean() if len(present) else 0.0
-    return np.where(np.isnan(values), mean, values)[:, None]
+    return np.nan_to_num(values, nan=present.mean() if len(present) else 0.0)[:, None]
 
 
 def grown(before: Mapping[str, Any], now: Mapping[str, Any], alarms: float) -> list[str]:

@@ -84,8 +84,8 @@ def _differences(samples: tuple[Array, ...], settings: Evaluate) -> dict[str, di
         chance = np.quantile([found[name] for found in permuted], settings.confidence)
         interval["by_chance"] = float(chance)
         reach = (interval["upper"] - interval["lower"]) / 2  # of two-sided confidence
-        error = reach / normal.inv_cdf(0.5 + settings.confidence / 2)
-        interval["visible"] = interval["by_chance"] + normal.inv_cdf(POWER) * error
+        deviation = reach / normal.inv_cdf(0.5 + settings.confidence / 2)
+        interval["visible"] = interval["by_chance"] + normal.inv_cdf(POWER) * deviation
     return intervals
 
 
