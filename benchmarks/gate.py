@@ -324,7 +324,7 @@ CASES: dict[str, Case] = {
     },
     "equal, halves of the rows": halves,
     "equal, another recipe": lambda name, seed: recipes(
-        name, seed, recipe(name, 1.1, kind=1), recipe(name, 1.1)
+        name, seed, recipe(name, 1.02, kind=1), recipe(name, 1.02)
     ),
     **{
         f"better by {round(100 * by)} %": lambda name, seed, by=by: recipes(
