@@ -59,7 +59,8 @@ def register(
 
     if bool(since) != bool(because.strip()):
         raise typer.BadParameter("--since TIME and --because TEXT need each other.")
-    project, change = Project.here(), since and register.Since(since, because.strip())
+    project = Project.here()
+    change = register.Since(since, because.strip()) if since else None
     git.check_repository(project)
     if explain or dry_run:
         gate = register.decision(project, change)
