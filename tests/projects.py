@@ -12,9 +12,10 @@ import yaml
 from mlref.bundle import package
 from mlref.bundle.store import Store
 from mlref.core.contract import load
-from mlref.core.storage import Project, digest
+from mlref.core.storage import Project, digest, read_json
 from mlref.data import ingest, split
-from mlref.data.tables import decode, read_csv, write_parquet
+from mlref.data.leakage import partial_correlations
+from mlref.data.tables import decode, encode, read_csv, read_parquet, row_ids, write_parquet
 from mlref.evaluation import evaluate
 from mlref.training import train, tune
 from tests.fakes import CONTRACT_TEXT
@@ -58,9 +59,12 @@ PARAMS: dict[str, Any] = {
         "resamples": 200,
         "confidence": 0.95,
         "smallest_holdout": 20,
+        "largest_forgotten": 0.01,
         "smallest_slice": 10,
+        "slice_margin": 0.05,
         "smallest_gain": 0.01,
-        "largest_gain": 0.3,
+        "largest_old_loss": 0.5,
+        "leak_alarms": 0.05,
         "max_age_days": 90,
     },
 }
@@ -157,9 +161,14 @@ def retrain(project: Project, **candidates: dict[str, list[Any]]) -> None:
 def crown(project: Project) -> str:
     """Make the bundle of a project the champion of its store, without MLflow; returns its digest."""
     store, name = Store(project.store), digest(project.bundle / "MANIFEST.json")
-    params = yaml.safe_load(project.params.read_text())
-    record = {"digest": name, "version": str(len(store.records()) + 1), "params": params}
-    store.add(project.bundle, project.model, record)
+    contract, tuning = load(project.contract), read_json(project.tuning)
+    train = read_parquet(project.train)
+    record = {
+        "digest": name, "version": str(len(store.records()) + 1), "model": tuning["model"],
+        "parameters": tuning["parameters"],
+        "partial_correlations": partial_correlations(contract, *encode(contract, train)),
+    }  # fmt: skip
+    store.add(project.bundle, project.model, record, row_ids(contract, train))
     store.point("champion", name)
     return name
 

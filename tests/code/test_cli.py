@@ -16,6 +16,7 @@ from mlref.cli import build, main
 from mlref.console import agreement, done, show, table, track
 from mlref.core.errors import EnvironmentFault, GateBlocked, MlrefError
 from tests.fakes import CONTRACT_TEXT
+from tests.projects import write_project
 
 STEP = "mlref.data.split.run"
 """Stands for any command."""
@@ -283,3 +284,35 @@ def test_contract_check_says_that_it_is_sound_or_lists_every_mistake(
     assert out == "" and "config/dataset.yaml has 3 mistakes:" in err.splitlines()[0]
     keys = sorted(line.split(":")[0].strip() for line in err.splitlines()[1:])
     assert keys == ["features[0] (area).valid", "target.unti", "task"]
+
+
+def test_contract_check_says_how_small_a_difference_the_rows_can_show(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_project(clone, CONTRACT_TEXT)
+    assert main(["contract", "check"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("is sound: 4 features, target rent.")
+    assert second.startswith(
+        "120 rows: about 90 to train on and 30 in the test set. In four of five"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--since", "2026-11-01"], "--because"),
+        (["--because", "the law"], "need each other"),
+        (["--since", "2026-11-01", "--because", " "], "need each other"),
+        (["--since", "yesterday", "--because", "the law"], "a time such as 2026-11-24T12:00"),
+        (
+            ["--since", "2999-01-01", "--because", "the law"],
+            "in the future: no row is from after it",
+        ),
+    ],
+)
+def test_a_time_of_change_that_makes_no_sense_is_wrong_usage(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["register", *options]) == 2
+    assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())

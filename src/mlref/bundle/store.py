@@ -6,12 +6,14 @@ The service, the image and batch scoring read only this folder. ::
       DIGEST/        the bundle
       DIGEST.json    its registration record, written last: without it the bundle is not registered
       DIGEST.skops   the fitted Pipeline
+      DIGEST.rows    the names of the rows that it was trained on, one a line (``tables.row_ids``)
       champion       the digest that the alias points to
 """
 
 import json
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,13 +108,26 @@ class Store:
         assert record is not None, "resolve names registered digests only"
         return Predictor(self.folder / digest, digest), record
 
-    def add(self, bundle: Path, model: Path, record: dict[str, Any]) -> None:
-        """Register a bundle: its files first, the record that makes them count last."""
+    def rows(self, digest: str) -> frozenset[str] | None:
+        """The names of the rows that a model was trained on; None where they were not recorded."""
+        path = self.folder / f"{digest}.rows"
+        return frozenset(path.read_text().split()) if path.is_file() else None
+
+    def add(
+        self, bundle: Path, model: Path, record: dict[str, Any], rows: Collection[str] = ()
+    ) -> None:
+        """Register a bundle: its files first, the record that makes them count last.
+
+        ``rows`` names those that it was trained on; without them what was recorded before stays.
+        """
         digest = record["digest"]
         try:
             with replacing(self.folder / digest) as fresh:
                 shutil.copytree(bundle, fresh)
             write_bytes(self.folder / f"{digest}.skops", model.read_bytes())
+            if rows:
+                names = "".join(f"{name}\n" for name in sorted(set(rows)))
+                write_bytes(self.folder / f"{digest}.rows", names.encode())
         except OSError as error:
             raise EnvironmentFault(f"{self.folder} cannot be written", error) from error
         write_json(self.folder / f"{digest}.json", json.loads(json.dumps(record)))

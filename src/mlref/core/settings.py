@@ -159,12 +159,18 @@ class Gate(Bootstrap):
 
     smallest_holdout: Count
     """Smallest test set from which the gate draws a verdict."""
-    smallest_slice: Count
+    largest_forgotten: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the champion's training rows that may no longer be in the table as they were."""
+    smallest_slice: Annotated[int, Field(ge=2)]
     """Rows that a slice needs to be compared with the champion."""
+    slice_margin: Annotated[float, Field(ge=0, lt=1)]
+    """Loss on a slice that is no harm yet, as a share of the champion's RMSE there."""
     smallest_gain: Annotated[float, Field(ge=0, lt=1)]
     """Smallest gain that replaces the champion, as a share of its RMSE."""
-    largest_gain: Share
-    """Gain beyond which a leak is more likely than progress, as a share of the champion's RMSE."""
+    largest_old_loss: Annotated[float, Field(ge=0)]
+    """Loss on rows from before `--since` that is allowed, as a share of the champion's RMSE there."""
+    leak_alarms: Share
+    """Share of sound models in which the leak check may name a column."""
     max_age_days: Annotated[float, Field(gt=0)]
     """Age in days at which an evaluation no longer allows `mlref promote`."""
 

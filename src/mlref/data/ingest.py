@@ -9,7 +9,7 @@ import pandas as pd
 from mlref.core.contract import LABELS, Contract, FileSource, SklearnSource, SqlSource, load
 from mlref.core.errors import DataError, EnvironmentFault, SettingsError
 from mlref.core.storage import Project
-from mlref.data.labelled import unseen
+from mlref.data.labelled import TIME, unseen
 from mlref.data.tables import checked, read_csv, read_parquet, write_csv
 
 
@@ -34,6 +34,7 @@ def ingest(contract: Contract, root: Path) -> pd.DataFrame:
     frame = _source(contract, root)
     if files := sorted((root / LABELS).glob("*.csv")):
         added, _ = unseen(contract, frame, files)
+        added = added.drop(columns={TIME} - {*contract.header}, errors="ignore")
         frame = pd.concat([frame, added], ignore_index=True)
     return frame
 

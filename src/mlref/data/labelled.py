@@ -2,15 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from mlref.core.contract import Contract
+from mlref.core.contract import LABELS, Contract
 from mlref.core.errors import RowsRefused, Violation
 from mlref.core.rows import show
 from mlref.data.tables import FIRST_ROW, decode, other_columns, read_csv, refusals, row_ids
 
 Cells = tuple[object, ...]
+
+TIME = "predicted_at"
+"""A column that files of labelled rows may have beside the contract's: when the row was predicted."""
+ISO: Any = {"utc": True, "format": "ISO8601", "errors": "coerce"}
+"""How cells are read as moments; NaT where they are none."""
 
 
 def unseen(
@@ -26,11 +34,11 @@ def unseen(
     there : DataFrame, shape (n, columns)
         The rows that are there, decoded or not.
     files : sequence of Path
-        CSV files with the columns of the contract, in any order.
+        CSV files with the columns of the contract, in any order; ``predicted_at`` may be there too.
 
     Returns
     -------
-    rows : DataFrame, shape (m, columns of the contract)
+    rows : DataFrame, shape (m, columns of the contract, and ``predicted_at`` where a file has it)
         The new rows of all files, decoded.
     skipped : int
         How many rows were there already, or earlier in the files.
@@ -50,10 +58,11 @@ def unseen(
     added, skipped = [], 0
     for file in files:
         frame = read_csv(file)
-        if violations := other_columns(contract, frame):
+        beside = {TIME} & {*frame} - {*contract.header}
+        if violations := other_columns(contract, frame.drop(columns=beside)):
             raise RowsRefused(file, violations)
-        frame = decode(frame[list(contract.header)], contract.columns)
-        violations = refusals(contract, frame)
+        frame = decode(frame[[*contract.header, *beside]], contract.columns)
+        violations = refusals(contract, frame) + list(_no_times(frame))
         refused = {violation.row for violation in violations}
         new = []
         for row, (name, cells) in enumerate(_identified(contract, frame)):
@@ -71,6 +80,45 @@ def unseen(
             raise RowsRefused(file, sorted(violations, key=lambda found: found.row or 0), FIRST_ROW)
         added.append(frame.iloc[new])
     return pd.concat(added, ignore_index=True), skipped
+
+
+def times(contract: Contract, root: Path, frame: pd.DataFrame) -> NDArray[np.datetime64]:
+    """When each row was predicted, as the files of labelled rows say, else the contract's time; or NaT.
+
+    Parameters
+    ----------
+    root : Path
+        The clone.
+    frame : DataFrame, shape (n, columns)
+        Validated rows.
+
+    Returns
+    -------
+    ndarray of datetime64, shape (n,), UTC
+    """
+    found = pd.Series(pd.NaT, range(len(frame)), dtype="datetime64[ns, UTC]")
+    if contract.split.by == "time" and (column := contract.split.column):
+        found = pd.to_datetime(frame[column].reset_index(drop=True).astype(str), **ISO)
+    known: dict[str, pd.Timestamp] = {}
+    for file in sorted((root / LABELS).glob("*.csv")):
+        labelled = read_csv(file)
+        if TIME in labelled:
+            names = row_ids(contract, decode(labelled, contract.columns))
+            known |= dict(zip(names, _times(labelled), strict=True))
+    logged = pd.Series(row_ids(contract, frame)).map(known)
+    return pd.to_datetime(logged, **ISO).fillna(found).dt.tz_localize(None).to_numpy()
+
+
+def _times(frame: pd.DataFrame) -> pd.Series:
+    return pd.to_datetime(frame[TIME], **ISO)
+
+
+def _no_times(frame: pd.DataFrame) -> Iterator[Violation]:
+    """The cells of ``predicted_at`` that hold something else than a time."""
+    if TIME in frame:
+        for row in np.flatnonzero(_times(frame).isna() & frame[TIME].notna()).tolist():
+            allowed = "a date and time, such as 2026-11-24T12:00:00Z, or nothing"
+            yield Violation(row, TIME, show(frame[TIME].iloc[row]), allowed)
 
 
 def _identified(contract: Contract, frame: pd.DataFrame) -> Iterator[tuple[str, Cells]]:

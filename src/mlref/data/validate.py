@@ -16,6 +16,7 @@ from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, write_bytes, write_json
 from mlref.data import tables
 from mlref.data.data_docs import page
+from mlref.data.leakage import partial_correlations
 from mlref.data.tables import (
     FIRST_ROW,
     decode,
@@ -98,14 +99,15 @@ def run_suite(expectations: "gx.ExpectationSuite", frame: pd.DataFrame) -> Any:
 
 
 def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
-    """Refuse a feature that is a copy of the target.
+    """Refuse a feature that is a copy of the target, by itself or together with the others.
 
     Parameters
     ----------
     frame : DataFrame, shape (n, columns)
         Sound rows.
     limit : float
-        Largest absolute Pearson correlation of a feature with the target.
+        Largest absolute Pearson correlation of a feature with the target, and largest partial
+        correlation given the other features: two parts of a sum are no copies of it, but both together.
 
     Raises
     ------
@@ -118,13 +120,23 @@ def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None
         if not known.any() or np.ptp(values[known]) == 0 or np.ptp(target[known]) == 0:
             continue
         correlation = float(np.corrcoef(values[known], target[known])[0, 1])
-        if abs(correlation) > limit:
-            raise DataError(
-                "data/raw/dataset.csv",
-                f"column {column.name!r} follows the target {contract.target.name!r} with a"
-                f" correlation of {correlation:.4f}; allowed: {limit:g} (validate.max_correlation)",
-                "A column that is computed from the target is not known when a prediction is needed.",
-            )
+        _check_correlation(contract, column.name, "a correlation", correlation, limit)
+    for name, partial in partial_correlations(contract, features, target)["columns"].items():
+        _check_correlation(
+            contract, name, "given the others, a partial correlation", partial, limit
+        )
+
+
+def _check_correlation(
+    contract: Contract, name: str, kind: str, found: float, limit: float
+) -> None:
+    if abs(found) > limit:
+        raise DataError(
+            "data/raw/dataset.csv",
+            f"column {name!r} follows the target {contract.target.name!r} with"
+            f" {kind} of {found:.4f}; allowed: {limit:g} (validate.max_correlation)",
+            "A column that is computed from the target is not known when a prediction is needed.",
+        )
 
 
 def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:

@@ -1,9 +1,11 @@
 """Compare the error between the groups of a sensitive attribute with what chance alone would give.
 
 A largest difference is never negative, so its interval cannot hold zero. The difference that chance
-alone makes stands beside it: the same rows with their groups permuted.
+alone makes stands beside it: the same rows with their groups permuted. So does the smallest difference
+that could have been seen: where that is large, "no difference was found" says little.
 """
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from mlref.core.settings import Evaluate
 from mlref.core.task import Prediction
 from mlref.evaluation.metrics import bootstrap
 from mlref.evaluation.slices import groups
+
+POWER = 0.8
+"""Probability with which a difference of ``visible`` would have been seen."""
 
 
 def fairness(
@@ -38,8 +43,9 @@ def fairness(
     dict
         For each sensitive column ``judged``; where it is true ``groups`` (rows of each) and
         ``differences`` (for ``rmse``, ``mae``, ``bias`` and ``coverage`` the largest difference between
-        two groups as value, lower, upper, and ``by_chance``, which permuted groups stay below with
-        the settings' confidence); else ``reason``.
+        two groups as value, lower, upper; ``by_chance``, which permuted groups stay below with the
+        settings' confidence; and ``visible``, the true difference that would have been above that in
+        ``POWER`` of the cases); else ``reason``.
     """
     found: dict[str, dict[str, Any]] = {}
     least, held = settings.smallest_slice, predicted.holds(actual).astype(np.float64)
@@ -73,9 +79,13 @@ def _differences(samples: tuple[Array, ...], settings: Evaluate) -> dict[str, di
         _between_groups(error, inside, generator.permutation(group))
         for _ in range(settings.resamples)
     ]
+    normal = NormalDist()
     for name, interval in intervals.items():
         chance = np.quantile([found[name] for found in permuted], settings.confidence)
         interval["by_chance"] = float(chance)
+        reach = (interval["upper"] - interval["lower"]) / 2  # of two-sided confidence
+        deviation = reach / normal.inv_cdf(0.5 + settings.confidence / 2)
+        interval["visible"] = interval["by_chance"] + normal.inv_cdf(POWER) * deviation
     return intervals
 
 

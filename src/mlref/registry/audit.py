@@ -14,8 +14,9 @@ FILE = "audit.jsonl"
 
 
 def note(
-    store: Store, action: str, record: dict[str, Any], reason: str, forced: bool = False
-) -> None:
+    store: Store, action: str, record: dict[str, Any], reason: str, forced: bool = False,
+    since: str | None = None,
+) -> None:  # fmt: skip
     """Add a line; it is on the disk before the change that it tells of.
 
     After a crash between the two, the same command again leaves one line: an entry that repeats the last
@@ -31,15 +32,19 @@ def note(
         For people.
     forced : bool
         Whether a person overruled the gate.
+    since : str, optional
+        The time of a change of concept after which the rows were compared.
     """
     entry = {
         "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "who": getpass.getuser(), "action": action, "version": record["version"],
         "digest": record["digest"], "from": store.alias("champion"), "reason": reason,
-        "forced": forced,
+        "forced": forced, "since": since,
     }  # fmt: skip
     last = read(store)[-1:]
-    if last and all(last[0][key] == entry[key] for key in ("action", "digest", "from")):
+    if last and all(
+        last[0].get(key) == entry[key] for key in ("action", "digest", "from", "since")
+    ):
         return
     path = store.folder / FILE
     try:
@@ -61,6 +66,16 @@ def read(store: Store) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return entries
+
+
+def looks(store: Store, digest: str, since: str | None = None) -> int:
+    """How often somebody has looked at the test set, with this look: each model and TIME counts once.
+
+    The more models were tried on the same rows, the luckier the best of them.
+    """
+    verdicts = ("promote", "keep", "block")
+    entries = [entry for entry in read(store) if entry["action"] in verdicts]
+    return len({(entry["digest"], entry.get("since")) for entry in entries} | {(digest, since)})
 
 
 def earlier_champion(store: Store) -> str | None:

@@ -1,5 +1,6 @@
 """Commands that register, promote and inspect models and runs."""
 
+import datetime
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,13 +18,36 @@ app.add_typer(runs, name="runs", rich_help_panel="Registry")
 Reason = Annotated[str, typer.Option(help="Why, for the audit trail.", metavar="TEXT")]
 
 
+def _time(text: str) -> datetime.datetime:
+    """A time in the past; UTC where it names no zone."""
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"a time such as 2026-11-24T12:00, not {text!r}") from error
+    time = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+    if time > datetime.datetime.now(datetime.UTC):
+        raise typer.BadParameter(f"{text} is in the future: no row is from after it")
+    return time.astimezone(datetime.UTC)
+
+
 @app.command(rich_help_panel="Registry")
 def register(
     explain: Annotated[
         bool, typer.Option("--explain", help="Print every check of the gate as a table.")
     ] = False,
+    since: Annotated[
+        datetime.datetime | None,
+        typer.Option(
+            help="Compare on rows after this time, when the concept changed; UTC where no zone is"
+            " given. Needs --because.",
+            metavar="TIME", parser=_time,
+        ),
+    ] = None,
+    because: Annotated[
+        str, typer.Option(help="How the change is known, for the audit trail.", metavar="TEXT")
+    ] = "",
     dry_run: DryRun = False,
-) -> None:
+) -> None:  # fmt: skip
     """Publish the trained model, ask the gate, and point the aliases.
 
     Running it twice changes nothing. Exit code 1 when the gate blocks the model.
@@ -33,17 +57,20 @@ def register(
     from mlref.core.errors import GateBlocked
     from mlref.registry import git, register, tables
 
+    if bool(since) != bool(because.strip()):
+        raise typer.BadParameter("--since TIME and --because TEXT need each other.")
     project = Project.here()
+    change = register.Since(since, because.strip()) if since else None
     git.check_repository(project)
     if explain or dry_run:
-        gate = register.decision(project)
-        show(table(*tables.explanation(gate), title=f"Verdict: {gate['verdict']}"))
+        gate = register.decision(project, change)
+        show(table(*tables.explanation(gate), title=tables.headed(gate)))
         if dry_run:
             say("Dry run: nothing is changed.")
             raise typer.Exit(int(gate["verdict"] == "block"))
     try:
         with status("register"):
-            record, champion = register.run(project)
+            record, champion = register.run(project, change)
     except GateBlocked:
         if explain:  # the table has the reasons
             raise typer.Exit(1) from None

@@ -3,27 +3,38 @@
 import datetime
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from mlref.bundle.predictor import Predictor, load
 from mlref.bundle.store import Store
 from mlref.core import settings
-from mlref.core.errors import BundleError, ModelNotFound, RowsRefused
+from mlref.core.errors import BundleError, ModelNotFound
 from mlref.core.storage import Project, digest, read_json, rounded
+from mlref.data.labelled import times
+from mlref.data.leakage import partial_correlations
 from mlref.data.split import split
-from mlref.data.tables import encode, fingerprint, read_parquet
-from mlref.evaluation.compare import Comparison, compare
-from mlref.evaluation.slices import slices
-from mlref.registry.gate import Decision, Incomparable, decide
+from mlref.data.tables import encode, fingerprint, read_parquet, row_ids
+from mlref.registry import audit, duel
+from mlref.registry.duel import Check, Duel, Incomparable
+from mlref.registry.evidence import Side, meet
+from mlref.registry.gate import Decision, decide
 from mlref.training.candidates import BASELINES
 
+Moment = datetime.datetime
 
-def judge(project: Project, store: Store) -> dict[str, Any]:
-    """Ask the gate about the bundle of this clone; returns the content of gate.json."""
+
+def judge(project: Project, store: Store, since: Moment | None = None) -> dict[str, Any]:
+    """Ask the gate about the bundle of this clone; returns the content of gate.json.
+
+    Parameters
+    ----------
+    since : datetime, optional
+        Compare on the rows after it, since the concept changed then.
+    """
     predictor = load(project.bundle, digest(project.contract))
     contract, parameters = predictor.contract, settings.load(project.params)
     frame, metrics = read_parquet(project.validated), read_json(project.metrics)
-    test_set = split(contract, frame, parameters.split)
+    test_set, train = split(contract, frame, parameters.split), read_parquet(project.train)
     tested, trained = (
         fingerprint(*encode(contract, frame[rows])) for rows in (test_set, ~test_set)
     )
@@ -32,9 +43,12 @@ def judge(project: Project, store: Store) -> dict[str, Any]:
         "the test set": (metrics.get("holdout"), tested),
         "the training rows": (predictor.manifest["data"], trained),
     }
-    champion = against(project, store, predictor, parameters.split)
-    decision = decide(metrics, identities, BASELINES, champion, parameters.gate)
-    return document(decision, predictor.digest, store.alias("champion"))
+    tuning, rows = read_json(project.tuning), frozenset(row_ids(contract, train))
+    side = Side(predictor, tuning["model"], tuning["parameters"], rows)
+    champion = against(project, store, side, since)
+    leak = _leak(store, partial_correlations(contract, *encode(contract, train)), parameters.gate)
+    decision = decide(metrics, identities, BASELINES, champion, parameters.gate, leak=leak)
+    return document(decision, predictor.digest, store, since)
 
 
 def judge_again(project: Project, store: Store, reference: str) -> dict[str, Any]:
@@ -50,40 +64,38 @@ def judge_again(project: Project, store: Store, reference: str) -> dict[str, Any
         When there are no validated rows.
     """
     predictor, record = store.open(reference)
-    champion = against(project, store, predictor, _dealt(record))
-    created = datetime.datetime.fromisoformat(record["created"])
-    age = (datetime.datetime.now(datetime.UTC) - created) / datetime.timedelta(days=1)
+    since = Moment.fromisoformat(record["since"]["time"]) if record.get("since") else None
+    champion = against(project, store, _side(store, predictor, record), since)
+    age = (Moment.now(datetime.UTC) - Moment.fromisoformat(record["created"])).total_seconds()
     metrics, limits = record["metrics"], settings.load(project.params).gate
     identities = {"the bundle": (metrics.get("digest"), predictor.digest)}
-    decision = decide(metrics, identities, BASELINES, champion, limits, age)
-    return document(decision, predictor.digest, store.alias("champion"))
+    now = record.get("partial_correlations")
+    leak = _leak(store, now, limits) if now else None
+    decision = decide(metrics, identities, BASELINES, champion, limits, age / 86_400, leak)
+    return document(decision, predictor.digest, store, since)
 
 
-def document(decision: Decision, name: str, champion: str | None) -> dict[str, Any]:
+def document(
+    decision: Decision, name: str, store: Store, since: Moment | None = None
+) -> dict[str, Any]:
     """The content of gate.json about the bundle of a digest, judged against the champion's."""
     checks = [check._asdict() | {"passed": check.verdict == "promote"} for check in decision.checks]
+    time = since.isoformat() if since else None
     return rounded({  # type: ignore[no-any-return]
         "verdict": decision.verdict, "reasons": decision.reasons, "digest": name,
-        "champion": champion, "checks": checks,
+        "champion": store.alias("champion"), "checks": checks, "since": time,
+        "look": audit.looks(store, name, time),
     })  # fmt: skip
 
 
 def against(
-    project: Project, store: Store, challenger: Predictor, dealt: settings.Split
-) -> Comparison | Incomparable | None:
-    """Compare with the champion on the validated rows that neither has trained on.
-
-    A row that only one of them has learned would flatter that one. The hash that dealt the rows tells
-    which rows those are, also after other rows or another seed (``mlref.data.split``).
-
-    Parameters
-    ----------
-    dealt : settings.Split
-        With which the challenger's rows were split; the champion's are in its registration record.
+    project: Project, store: Store, challenger: Side, since: Moment | None = None
+) -> Duel | Incomparable | None:
+    """Compare a model with the champion on the validated rows of this clone.
 
     Returns
     -------
-    Comparison, Incomparable or None
+    Duel, Incomparable or None
         None where there is no champion.
     """
     if store.alias("champion") is None:
@@ -93,47 +105,23 @@ def against(
     except (BundleError, ModelNotFound) as error:
         reason = f"The champion cannot be loaded, so this model replaces it: {error}"
         return Incomparable("promote", reason)
-    limits = settings.load(project.params).gate
-    rows = _unseen(challenger, dealt, read_parquet(project.validated))
-    if rows is None:
-        return Incomparable(
-            "block",
-            f"It is of another contract ({challenger.contract.name}) and cannot predict these rows.",
-        )
-    rows = _unseen(champion, _dealt(record), rows)
-    if rows is None or champion.contract.target.name != challenger.contract.target.name:
-        return Incomparable(
-            "promote",
-            f"The champion is of another contract ({champion.contract.name}) and cannot predict these"
-            " rows, so this model replaces it.",
-        )
-    if len(rows) < limits.smallest_holdout:
-        return Incomparable(
-            "keep",
-            f"Only {len(rows)} rows have been seen by neither it nor the champion; at least"
-            f" {limits.smallest_holdout} are needed to compare them.",
-        )
-    features, target = encode(challenger.contract, rows)
-    theirs, _ = encode(champion.contract, rows)
-    return compare(
-        target,
-        challenger.predict(features).value,
-        champion.predict(theirs).value,
-        dict(slices(challenger.contract, features)),
-        limits,
-    )
+    frame, parameters = read_parquet(project.validated), settings.load(project.params)
+    after = None
+    if since is not None:
+        moment = np.datetime64(since.astimezone(datetime.UTC).replace(tzinfo=None))
+        after = times(challenger.contract, project.root, frame) > moment
+    return meet(challenger, _side(store, champion, record), frame, parameters, after)
 
 
-def _dealt(record: dict[str, Any]) -> settings.Split:
-    """With which seed and share a registered model's rows were split."""
-    return settings.Split(**record["params"]["split"])
+def _side(store: Store, predictor: Predictor, record: dict[str, Any]) -> Side:
+    """A registered model."""
+    recipe = record.get("model", ""), record.get("parameters", {})
+    return Side(predictor, *recipe, store.rows(record["digest"]))
 
 
-def _unseen(model: Predictor, dealt: settings.Split, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """The rows that a model has not trained on; None where its contract does not accept them."""
-    try:
-        rows = frame[split(model.contract, frame, dealt)]
-        encode(model.contract, rows)
-    except (KeyError, RowsRefused):
+def _leak(store: Store, now: dict[str, Any], limits: settings.Gate) -> Check | None:
+    """The leak check; None where there is no champion."""
+    name = store.alias("champion")
+    if name is None:
         return None
-    return rows
+    return duel.leak((store.record(name) or {}).get("partial_correlations"), now, limits)

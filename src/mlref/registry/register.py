@@ -7,7 +7,7 @@ shows the aliases.
 """
 
 import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlref.bundle.store import ALIASES, Store
 from mlref.core import config, contract, settings
@@ -18,8 +18,20 @@ from mlref.tracking import run_log
 from mlref.tracking import store as tracking
 
 
-def run(project: Project) -> tuple[dict[str, Any], bool]:
+class Since(NamedTuple):
+    """A change of concept: when, and how it is known."""
+
+    time: datetime.datetime
+    because: str
+
+
+def run(project: Project, since: Since | None = None) -> tuple[dict[str, Any], bool]:
     """Register the bundle of this clone; returns its record, and whether it is the champion.
+
+    Parameters
+    ----------
+    since : Since, optional
+        Compare with the champion on the rows after a change of concept.
 
     Raises
     ------
@@ -29,9 +41,9 @@ def run(project: Project) -> tuple[dict[str, Any], bool]:
     """
     store = Store(project.store)
     with locked(project.store / ".lock"):
-        record = _decided(project, store)
+        record = _decided(project, store, since)
         if record is None or not _complete(project, store, record):
-            record = _register(project, store, record)
+            record = _register(project, store, record, since)
     champion = store.alias("champion") == record["digest"]
     if record["gate"]["verdict"] == "block" and not champion:
         raise blocked(store, record["gate"])
@@ -49,7 +61,7 @@ def blocked(store: Store, gate: dict[str, Any]) -> GateBlocked:
     return GateBlocked(gate["reasons"], remedy, champion=False)
 
 
-def decision(project: Project) -> dict[str, Any]:
+def decision(project: Project, since: Since | None = None) -> dict[str, Any]:
     """What the gate has said about the bundle of this clone, or would say; nothing is changed.
 
     Returns
@@ -58,11 +70,11 @@ def decision(project: Project) -> dict[str, Any]:
         The content of gate.json.
     """
     store = Store(project.store)
-    if record := _decided(project, store):
+    if record := _decided(project, store, since):
         return record["gate"]  # type: ignore[no-any-return]
     from mlref.registry.comparison import judge  # takes seconds to import
 
-    return judge(project, store)
+    return judge(project, store, since and since.time)
 
 
 def digest_of(project: Project) -> str:
@@ -85,11 +97,16 @@ def sync_aliases(project: Project, store: Store) -> None:
     run_log.sync_aliases(project, contract.load(project.contract).name, aliases)
 
 
-def _decided(project: Project, store: Store) -> dict[str, Any] | None:
-    """The record of this model, when the gate has decided about it and the decision was carried out."""
+def _decided(project: Project, store: Store, since: Since | None) -> dict[str, Any] | None:
+    """The record of this model, when the gate has decided about it and the decision was carried out.
+
+    Without a time any decision counts: what was decided with one is not asked again without it.
+    """
     name, champion = digest_of(project), store.alias("champion")
     record = store.record(name)
     if record is None or name not in (champion, champion and store.alias("challenger")):
+        return None
+    if since and (record.get("since") or {}).get("time") != since.time.isoformat():
         return None
     return record if record["fingerprint"] == fingerprint(project) else None
 
@@ -115,18 +132,25 @@ def _complete(project: Project, store: Store, record: dict[str, Any]) -> bool:
     )
 
 
-def _register(project: Project, store: Store, decided: dict[str, Any] | None) -> dict[str, Any]:
+def _register(
+    project: Project, store: Store, decided: dict[str, Any] | None, since: Since | None
+) -> dict[str, Any]:
     # Not needed when nothing is left to do, and it takes seconds to import.
+    from mlref.data.tables import read_parquet, row_ids
     from mlref.registry.publish import publish
 
-    record = dict(decided or _judged(project, store))
+    record = dict(decided or _judged(project, store, since))
     record["commit"] = _committed(project, record) or record["commit"]
     gate, name = record["gate"], record["digest"]
     record["run_id"], record["version"] = publish(project, record)
-    store.add(project.bundle, project.model, record)
+    # The gate has compared the training rows with the bundle; later they may be others.
+    declared = contract.load(project.contract)
+    rows = () if decided else row_ids(declared, read_parquet(project.train))
+    store.add(project.bundle, project.model, record, rows)
     write_json(project.gate, gate)
     if not decided:
-        audit.note(store, gate["verdict"], record, " ".join(gate["reasons"]))
+        said = " ".join([*([f"{since.because}:"] if since else []), *gate["reasons"]])
+        audit.note(store, gate["verdict"], record, said, since=gate["since"])
         if gate["verdict"] == "promote":
             store.point("champion", name)
     store.point("challenger", name)
@@ -135,12 +159,16 @@ def _register(project: Project, store: Store, decided: dict[str, Any] | None) ->
     return record
 
 
-def _judged(project: Project, store: Store) -> dict[str, Any]:
+def _judged(project: Project, store: Store, since: Since | None) -> dict[str, Any]:
     """A new registration record, with the decision of the gate."""
-    gate = decision(project)
+    from mlref.data.leakage import partial_correlations
+    from mlref.data.tables import encode, read_parquet
+
+    gate = decision(project, since)
     if not all(check["passed"] for check in gate["checks"] if check["name"] == "evaluated"):
         raise blocked(store, gate)  # the metrics are another model's: nothing to publish
     made_by, unknown = git.commit(project)
+    declared, train = contract.load(project.contract), read_parquet(project.train)
     tuning, manifest = read_json(project.tuning), read_json(project.bundle / "MANIFEST.json")
     return {
         "digest": digest_of(project),
@@ -153,6 +181,8 @@ def _judged(project: Project, store: Store) -> dict[str, Any]:
         "params": config.read(project.params, SettingsError),
         "metrics": read_json(project.metrics),
         "gate": gate,
+        "since": since and {"time": gate["since"], "because": since.because},
+        "partial_correlations": partial_correlations(declared, *encode(declared, train)),
         "fingerprint": fingerprint(project),
         "libraries": run_log.libraries(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -71,7 +71,15 @@ def evaluation(record: dict[str, Any]) -> Rows:
 
 def verdict(gate: dict[str, Any]) -> str:
     """The verdict of the gate and its reasons."""
-    return "\n".join([f"Verdict: {gate['verdict']}", *(f"  {line}" for line in gate["reasons"])])
+    return "\n".join([headed(gate), *(f"  {line}" for line in gate["reasons"])])
+
+
+def headed(gate: dict[str, Any]) -> str:
+    """The verdict of the gate, and how often somebody has looked at the test set by now."""
+    look = gate.get("look", 1)
+    place = {1: "st", 2: "nd", 3: "rd"}.get(look % 10 * (look % 100 not in (11, 12, 13)), "th")
+    again = f" ({look}{place} look at the test set)" if look > 1 else ""
+    return f"Verdict: {gate['verdict']}{again}"
 
 
 def advice(record: dict[str, Any], champion: bool, reasons: bool = True) -> str:

@@ -1,5 +1,6 @@
 """Commands about the contract, and the import of labelled rows."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from mlref.console import DryRun, say, show, table
 from mlref.core.contract import load
+from mlref.core.errors import MlrefError
 from mlref.core.storage import Project
 
 app = typer.Typer()
@@ -46,7 +48,7 @@ def show_contract() -> None:
 
 @contract.command()
 def check() -> None:
-    """List every mistake in the contract, each with its key and what is allowed.
+    """List every mistake in the contract; without one, say how small a difference its rows can show.
 
     Example:  mlref contract check
     """
@@ -54,11 +56,26 @@ def check() -> None:
     declared = load(project.contract)
     found = f"{len(declared.features)} features, target {declared.target.name}"
     say(f"{project.show(project.contract)} is sound: {found}.")
+    if declared.source.kind == "sql":
+        return  # a query may take long
+    from mlref.core.settings import load as load_settings
+    from mlref.data.ingest import ingest
+    from mlref.evaluation.power import outlook
+
+    with contextlib.suppress(MlrefError):  # `ingest` says what is wrong with a source
+        rows = len(ingest(declared, project.root))
+        say(outlook(rows, load_settings(project.params)))
 
 
 @labels.command("import")
 def import_labels(
-    file: Annotated[Path, typer.Argument(help="A CSV file with the columns of the contract.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV file with the columns of the contract; `predicted_at` may be there too, the time"
+            " that `mlref register --since` asks for."
+        ),
+    ],
     dry_run: DryRun = False,
 ) -> None:
     """Add labelled rows to the source: all of the file's that are new, or none when one is wrong.

@@ -122,11 +122,12 @@ def test_the_record_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def crash(path: Path, value: object) -> None:
         assert (store.folder / digest / MANIFEST).is_file()
         assert (store.folder / f"{digest}.skops").read_bytes() == b"model"
+        assert store.rows(digest) == {"a"}
         raise RuntimeError("crash")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="crash"):
         patch.setattr(stores, "write_json", crash)
-        store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
+        store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest), ["a"])
     assert store.records() == [] and store.record(digest) is None
     store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
     assert store.record(digest) == record(digest)
@@ -146,6 +147,17 @@ def test_adding_again_replaces_a_damaged_copy(tmp_path: Path) -> None:
     store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest))
     predictor, found = store.open(digest)
     assert (predictor.digest, found) == (digest, record(digest))
+
+
+def test_the_rows_that_a_model_was_trained_on_are_remembered(tmp_path: Path) -> None:
+    """Once each; registering it again without them forgets nothing."""
+    digest, store = write_bundle(tmp_path / "bundle"), Store(tmp_path / "store")
+    (tmp_path / "model.skops").write_bytes(b"model")
+    assert store.rows(digest) is None
+    for rows in (["b", "a", "b"], ()):
+        store.add(tmp_path / "bundle", tmp_path / "model.skops", record(digest), rows)
+        assert store.rows(digest) == {"a", "b"}
+    assert (store.folder / f"{digest}.rows").read_text() == "a\nb\n"
 
 
 def test_opening_checks_the_bundle_against_its_digest(tmp_path: Path) -> None:

@@ -60,7 +60,11 @@ def test_each_stage_gets_its_settings(tmp_path: Path) -> None:
         ("evaluate", "smallest_slice", 1, "greater than or equal to 2"),
         ("register", "confidence", 0.1, "greater than or equal to 0.5"),
         ("register", "smallest_gain", -0.1, "greater than or equal to 0"),
-        ("register", "largest_gain", 20, "less than 1"),
+        ("register", "largest_forgotten", 1, "less than 1"),
+        ("register", "smallest_slice", 1, "greater than or equal to 2"),
+        ("register", "slice_margin", -0.1, "greater than or equal to 0"),
+        ("register", "largest_old_loss", -1, "greater than or equal to 0"),
+        ("register", "leak_alarms", 0, "greater than 0"),
         ("register", "max_age_days", 0, "greater than 0"),
     ],
 )

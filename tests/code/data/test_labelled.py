@@ -10,8 +10,8 @@ import pytest
 from mlref.core.contract import parse
 from mlref.core.errors import RowsRefused
 from mlref.data import ingest
-from mlref.data.labelled import unseen
-from mlref.data.tables import read_csv
+from mlref.data.labelled import times, unseen
+from mlref.data.tables import decode, read_csv
 from tests.code.data.conftest import HEADER, LINES, MakeProject, csv
 from tests.code.data.test_validate import BAD
 from tests.fakes import CONTRACT, CONTRACT_TEXT
@@ -149,3 +149,37 @@ def test_ingest_puts_the_added_rows_after_the_source_by_the_names_of_their_files
     with pytest.raises(RowsRefused, match=r"b\.csv: 1 value refused\n  row 3, column 'area'"):
         ingest.run(project)
     assert project.raw.read_bytes() == before
+
+
+def test_a_file_may_say_when_its_rows_were_predicted(
+    there: pd.DataFrame, given: Write, tmp_path: Path
+) -> None:
+    """A row of the source, or one without a time, has none; a zone is turned into UTC."""
+    folder = tmp_path / "data" / "source" / "labels"
+    folder.mkdir(parents=True)
+    lines = f"{NEW[0]},2026-11-01T12:00:00+02:00", f"{NEW[1]},"
+    path = given(*lines, name="data/source/labels/a.csv", header=f"{HEADER},predicted_at")
+    given("63,1,gas,,500", name="data/source/labels/b.csv")
+    rows, _ = unseen(CONTRACT, there, [path])
+    assert list(rows) == [*HEADER.split(","), "predicted_at"]
+    frame = pd.concat([decode(there, CONTRACT.columns)[:1], rows], ignore_index=True)
+    found = times(CONTRACT, tmp_path, frame)
+    assert found[1] == np.datetime64("2026-11-01T10:00:00")
+    assert np.isnat(found).tolist() == [True, False, True]
+    assert not (found[[0, 2]] > np.datetime64("1999-01-01")).any(), "without a time it is older"
+
+
+def test_a_time_that_is_none_is_refused(there: pd.DataFrame, given: Write) -> None:
+    path = given(f"{NEW[0]},yesterday", header=f"{HEADER},predicted_at")
+    allowed = "a date and time, such as 2026-11-24T12:00:00Z, or nothing"
+    assert refused(there, path) == [(0, "predicted_at", "'yesterday'", allowed)]
+
+
+def test_the_contract_s_time_counts_where_the_log_has_none(tmp_path: Path) -> None:
+    contract = parse(CONTRACT_TEXT + "split: {by: time, column: day}\n")
+    cells = {"area": [70.0, 71, 72], "rooms": 3.0, "heating": "oil", "balcony": 1.0, "rent": 900.0}
+    frame = pd.DataFrame(cells | {"day": ["2026-01-31", "2026-02-01T12:00:00+02:00", "2026-03"]})
+    found = times(contract, tmp_path, frame)
+    assert found.astype("datetime64[h]").astype(str).tolist() == [
+        "2026-01-31T00", "2026-02-01T10", "2026-03-01T00",
+    ]  # fmt: skip

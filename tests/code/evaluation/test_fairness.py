@@ -52,7 +52,8 @@ def test_only_sensitive_columns_are_compared() -> None:
     for column in told.values():
         assert set(column["differences"]) == {"rmse", "mae", "bias", "coverage"}
         for difference in column["differences"].values():
-            assert set(difference) == {"value", "lower", "upper", "by_chance"}
+            assert set(difference) == {"value", "lower", "upper", "by_chance", "visible"}
+            assert difference["by_chance"] < difference["visible"]
             assert 0 <= difference["lower"] <= difference["value"]
 
 
@@ -88,6 +89,17 @@ def test_equal_groups_differ_by_what_chance_makes_of_them() -> None:
             told["differences"]["rmse"]["value"] <= told["differences"]["rmse"]["by_chance"]
         )
     assert np.mean(below) == pytest.approx(0.95, abs=0.05)
+
+
+def test_a_difference_that_is_called_visible_is_seen_in_four_of_five_samples() -> None:
+    contract, seen = sensitive("area"), []
+    small = ROWS[:, 0] < 500
+    larger = found(contract)["area"]["differences"]["bias"]["visible"]
+    for seed in range(40):
+        error = np.random.default_rng(seed).normal(0, 100, 150) + larger * small
+        told = found(contract, error)["area"]["differences"]["bias"]
+        seen.append(told["value"] > told["by_chance"])
+    assert np.mean(seen) == pytest.approx(0.8, abs=0.15)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_line_says_who_did_what_when_and_why(
     assert second["at"].endswith("+00:00")
     assert second | {"at": ""} == {
         "at": "", "who": "ada", "action": "promote", "version": "2", "digest": "b", "from": "a",
-        "reason": "naïve\nbut mine", "forced": True,
+        "reason": "naïve\nbut mine", "forced": True, "since": None,
     }  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def test_groups_of_a_sensitive_feature_are_compared(project: Project) -> None:
     project.contract.write_text(text.replace("    example: oil\n", sensitive))
     judged = {
         "judged": True, "groups": {"heating = gas": 12, "heating = oil": 11},
-        "differences": {"rmse": FOUND | {"by_chance": 4.5}},
+        "differences": {"rmse": FOUND | {"by_chance": 4.5, "visible": 9.25}},
     }  # fmt: skip
     unjudged = {"judged": False, "reason": "The contract has no slice of it."}
     card = card_with(project, fairness={"heating": judged, "area": unjudged})
@@ -149,7 +149,10 @@ def test_groups_of_a_sensitive_feature_are_compared(project: Project) -> None:
     assert "area is not judged. The contract has no slice of it." in card
     assert "RMSE differs between the groups of heating." in brief(project, 10.0)
     card_with(
-        project, fairness={"heating": judged | {"differences": {"rmse": FOUND | {"by_chance": 7}}}}
+        project,
+        fairness={
+            "heating": judged | {"differences": {"rmse": FOUND | {"by_chance": 7, "visible": 9}}}
+        },
     )
     assert "differs by no more than chance explains" in brief(project, 10.0)
 

@@ -1,100 +1,63 @@
-"""The comparison with the champion: on rows that neither has learned, or why there is none."""
+"""The judgement about a model: what the files and the champion's record say, put before the gate."""
 
-from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mlref.bundle.store import Store
-from mlref.core.contract import parse
 from mlref.core.errors import BundleError
-from mlref.core.settings import Split
 from mlref.core.storage import Project, digest
-from mlref.data.split import split
-from mlref.data.tables import read_parquet
-from mlref.evaluation.compare import Comparison
-from mlref.registry.comparison import against, judge
+from mlref.registry import audit, comparison
+from mlref.registry.comparison import judge
 from mlref.registry.gate import Incomparable
-from tests.projects import PARAMS, RENTS_TEXT, crown
-
-RENAMED = RENTS_TEXT.replace("name: area\n", "name: size\n").replace(
-    "column: area,", "column: size,"
-)
-OTHER_TARGET = RENTS_TEXT.replace("name: rent\n", "name: price\n")
-STRICTER = RENTS_TEXT.replace("valid: [0, 100]", "valid: [0, 5]")
-REWORDED = RENTS_TEXT.replace("Living area", "Total area")
-
-
-def model(contract: str, error: float = 0.0) -> Any:
-    """A bundle of a contract that predicts by the area alone."""
-
-    def predict(features: Any) -> Any:
-        return SimpleNamespace(value=10 * features[:, 0] + error)
-
-    return SimpleNamespace(contract=parse(contract), predict=predict)
-
-
-def store_with(champion: Callable[[], Any] | None, seed: int = 4) -> Any:
-    """A bundle store with this champion."""
-    record = {"version": "1", "params": {"split": PARAMS["split"] | {"seed": seed}}}
-    return SimpleNamespace(
-        alias=lambda _: champion and "abc", open=lambda _: champion and (champion(), record)
-    )
-
-
-def altered() -> Any:
-    """A bundle that cannot be loaded."""
-    raise BundleError("model.onnx was altered")
-
-
-def found(
-    project: Project, champion: Callable[[], Any] | None, contract: str = RENTS_TEXT, seed: int = 4
-) -> Any:
-    """The comparison of a model that is off by nothing with a champion."""
-    dealt = Split(**PARAMS["split"])
-    return against(project, store_with(champion, seed), model(contract), dealt)
-
-
-@pytest.mark.parametrize(
-    ("champion", "contract", "seed", "verdict", "words"),
-    [
-        (altered, RENTS_TEXT, 4, "promote", "cannot be loaded, so this model replaces it: model.onnx"),
-        (lambda: model(RENAMED), RENTS_TEXT, 4, "promote", "is of another contract (rents)"),
-        (lambda: model(OTHER_TARGET), RENTS_TEXT, 4, "promote", "is of another contract (rents)"),
-        (lambda: model(STRICTER), RENTS_TEXT, 4, "promote", "is of another contract (rents)"),
-        (lambda: model(RENTS_TEXT), RENTS_TEXT, 5, "keep", "rows have been seen by neither it nor the"),
-        (lambda: model(RENTS_TEXT), RENAMED, 4, "block", "It is of another contract (rents)"),
-    ],
-    ids=["altered", "feature", "target", "range", "learned", "challenger"],
-)  # fmt: skip
-def test_two_models_that_cannot_be_compared(
-    trained: Project, champion: Any, contract: str, seed: int, verdict: str, words: str
-) -> None:
-    answer = found(trained, champion, contract, seed)
-    assert isinstance(answer, Incomparable)
-    assert answer.verdict == verdict and words in answer.reason
+from tests.projects import crown
 
 
 def test_without_a_champion_there_is_nothing_to_compare_with(trained: Project) -> None:
-    assert found(trained, None) is None
+    store: Any = SimpleNamespace(alias=lambda _: None)
+    assert comparison.against(trained, store, None) is None  # type: ignore[arg-type]
 
 
-def test_models_of_one_contract_are_compared_however_it_is_worded(trained: Project) -> None:
-    answer = found(trained, lambda: model(REWORDED, 1000.0))
-    assert isinstance(answer, Comparison)
-    frame = read_parquet(trained.validated)
-    assert answer.rows == split(parse(RENTS_TEXT), frame, Split(**PARAMS["split"])).sum()
-    assert {name.partition(" ")[0] for name in answer.slices} == {"heating", "area"}
-    assert np.isfinite(answer.difference["value"])
+def test_a_champion_that_cannot_be_loaded_is_replaced(trained: Project) -> None:
+    def altered(_: str) -> Any:
+        raise BundleError("model.onnx was altered")
+
+    store: Any = SimpleNamespace(alias=lambda _: "abc", open=altered)
+    answer = comparison.against(trained, store, None)  # type: ignore[arg-type]
+    assert isinstance(answer, Incomparable) and answer.verdict == "promote"
+    assert "cannot be loaded, so this model replaces it: model.onnx" in answer.reason
 
 
 def test_the_decision_about_a_bundle_is_the_content_of_gate_json(project: Project) -> None:
     gate = judge(project, Store(project.store))
-    assert set(gate) == {"verdict", "reasons", "digest", "champion", "checks"}
-    assert (gate["verdict"], gate["champion"]) == ("promote", None)
+    assert set(gate) == {"verdict", "reasons", "digest", "champion", "checks", "since", "look"}
+    assert (gate["verdict"], gate["champion"], gate["look"]) == ("promote", None, 1)
     assert gate["digest"] == digest(project.bundle / "MANIFEST.json")
     assert set(gate["checks"][0]) == {"name", "passed", "verdict", "reason", "figures"}
     name = crown(project)
     assert judge(project, Store(project.store))["champion"] == name
+
+
+def test_a_champion_of_an_older_record_is_kept_and_the_gate_says_so(project: Project) -> None:
+    """Neither its rows nor its recipe nor its partial correlations are known."""
+    name = crown(project)
+    (project.store / f"{name}.rows").unlink()
+    Store(project.store).add(project.bundle, project.model, {"digest": name, "version": "1"})
+    gate = judge(project, Store(project.store))
+    assert gate["verdict"] == "keep"
+    assert "not recorded which rows the champion was trained on" in gate["reasons"][0]
+
+
+@pytest.mark.parametrize("since", [None, "2026-11-01T00:00:00+00:00"])
+def test_every_model_and_every_time_is_one_look(tmp_path: Path, since: str | None) -> None:
+    store = Store(tmp_path)
+    record = {"digest": "a", "version": "1"}
+    audit.note(store, "promote", record, "first")
+    audit.note(store, "keep", record, "the same again")
+    audit.note(store, "rollback", {"digest": "z", "version": "9"}, "no look")
+    audit.note(store, "keep", record | {"digest": "b"}, "second", since=since)
+    assert audit.looks(store, "b", since) == 2
+    assert audit.looks(store, "c") == 3
+    assert audit.looks(store, "b", "2026-11-02T00:00:00+00:00") == 3

@@ -1,5 +1,6 @@
 """The one door to state: idempotent, and mended by running it again."""
 
+import datetime
 import json
 import shutil
 import subprocess
@@ -13,11 +14,26 @@ from urllib.parse import urlsplit
 import pytest
 
 from mlref.bundle.store import Store
+from mlref.core.contract import parse
 from mlref.core.errors import GateBlocked, MlrefError, ModelNotFound
 from mlref.core.storage import Project, digest, read_json
-from mlref.registry import git, register
+from mlref.data.tables import read_parquet, row_ids
+from mlref.registry import audit, git, register
+from mlref.registry.register import Since
 from mlref.tracking.store import experiment, open_store
-from tests.projects import PARAMS, Rivals, adopt, copy, set_params
+from tests.projects import (
+    PARAMS,
+    RENTS_TEXT,
+    Rivals,
+    adopt,
+    copy,
+    rents,
+    retrain,
+    run_data,
+    set_params,
+)
+
+CONTRACT = parse(RENTS_TEXT)
 
 
 class Crash(BaseException):
@@ -84,8 +100,11 @@ def test_the_record_says_all_about_the_model(registered: Project) -> None:
     assert record["data"] == read_json(registered.profile)["data"]
     assert record["metrics"] == read_json(registered.metrics)
     assert record["gate"] == read_json(registered.gate)
-    assert record["commit"] is None
+    assert record["commit"] is None and record["since"] is None
     assert record["libraries"]["mlref"]
+    assert record["partial_correlations"]["columns"]["area"] == pytest.approx(1, abs=0.01)
+    train = read_parquet(registered.train)
+    assert Store(registered.store).rows(record["digest"]) == {*row_ids(CONTRACT, train)}
     assert record["created"].endswith("+00:00")
 
 
@@ -291,7 +310,8 @@ def test_another_evaluation_of_the_same_model_is_another_run_of_the_same_version
     set_params(published, register={"resamples": 300})
     record, champion = register.run(published)
     assert (record["version"], champion) == ("1", True)
-    assert record["gate"]["reasons"] == ["It predicts the same as the champion."]
+    same = "Its recipe predicts the same as the champion's. It predicts the same as the champion."
+    assert record["gate"]["reasons"] == [same]
     state = mlflow_state(published)
     assert state["parents"] == ["FINISHED"] * 2
     assert state["versions"] == {"1": register.digest_of(published)}
@@ -347,3 +367,52 @@ def test_the_fingerprint_follows_what_decides(
     changed = register.fingerprint(project)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert len({before, changed, register.fingerprint(project)}) == 3
+
+
+# After a change of concept.
+
+CHANGE = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+
+
+@pytest.fixture(scope="session")
+def changed(registered: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Two hundred labelled rows later, of which the newer ones have another price of an area."""
+    project = copy(registered, tmp_path_factory.mktemp("changed") / "clone")
+    new = rents(200, seed=9)
+    new["rent"] += 0.8 * (new["area"] - 160)
+    days = [f"2026-11-{1 + row // 10:02}T12:00:00Z" for row in range(200)]
+    labels = project.root / "data" / "source" / "labels"
+    labels.mkdir()
+    new.assign(predicted_at=days).to_csv(labels / "november.csv", index=False)
+    run_data(project)
+    retrain(project, **PARAMS["tune"]["candidates"])
+    return project
+
+
+def test_a_stale_champion_is_replaced_by_the_rows_since_the_change(
+    changed: Project, tmp_path: Path
+) -> None:
+    project = copy(changed, tmp_path / "clone")
+    record, champion = register.run(project, Since(CHANGE, "the rent law"))
+    gate = record["gate"]
+    assert (champion, gate["verdict"], gate["since"]) == (True, "promote", CHANGE.isoformat())
+    assert "beats the champion by" in " ".join(gate["reasons"]) and gate["look"] == 2
+    assert record["since"] == {"time": CHANGE.isoformat(), "because": "the rent law"}
+    entry = audit.read(Store(project.store))[-1]
+    assert entry["since"] == CHANGE.isoformat() and entry["reason"].startswith("the rent law: ")
+    before = snapshot(project.root)
+    assert register.run(project, Since(CHANGE, "the rent law"))[1]
+    assert register.run(project)[0]["gate"] == gate, "what was decided is not asked again"
+    assert snapshot(project.root) == before
+
+
+@pytest.mark.parametrize("day", [20, 21])
+def test_the_rows_after_a_time_are_those_that_the_log_says(changed: Project, day: int) -> None:
+    """Ten a day to the twentieth; the first 120 rows have no time, so they are older."""
+    gate = register.decision(
+        changed, Since(datetime.datetime(2026, 11, day, tzinfo=datetime.UTC), "")
+    )
+    assert gate["verdict"] == "keep"
+    assert (
+        f"Only {210 - 10 * day} rows since then are unknown to the champion" in gate["reasons"][0]
+    )

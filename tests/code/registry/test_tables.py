@@ -70,10 +70,26 @@ def test_a_registration_ends_with_metrics_verdict_warning_and_the_next_command(
     assert head == ["30 rows of the test set", "RMSE", "MAE"]
     assert [row[0].strip() for row in rows][1:] == ["mean", "single_feature"]
     said = tables.advice(record, champion=True)
-    assert "Verdict: promote" in said and record["gate"]["reasons"][-1] in said
+    assert "Verdict: promote\n" in said and record["gate"]["reasons"][-1] in said
     assert "no champion yet" not in said
     assert "Warning: The commit of this model is not recorded: git refuses to answer" in said
     assert said.endswith("\n\nNext: make serve")
     again = tables.advice(record, champion=True, reasons=False)
     assert "Verdict" not in again
     assert "`mlref audit` says by whom" in tables.advice(record, champion=False)
+
+
+@pytest.mark.parametrize(
+    ("look", "words"),
+    [
+        (1, ""),
+        (2, " (2nd look"),
+        (3, " (3rd look"),
+        (4, " (4th look"),
+        (12, " (12th"),
+        (21, " (21st"),
+    ],
+)
+def test_looks_at_the_test_set_are_counted(look: int, words: str) -> None:
+    assert tables.headed({"verdict": "keep", "look": look}).startswith(f"Verdict: keep{words}")
+    assert tables.headed({"verdict": "keep"}) == "Verdict: keep"

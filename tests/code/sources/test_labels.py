@@ -40,6 +40,18 @@ def test_new_rows_are_added_to_the_source(project: Project, march: Path) -> None
     assert project.raw.read_text().splitlines()[-2:] == file.read_text().splitlines()[-2:]
 
 
+def test_the_time_of_a_prediction_stays_with_its_row_and_out_of_the_table(
+    project: Project, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.csv"
+    rents(2, seed=99).assign(predicted_at="2026-11-01").to_csv(path, index=False)
+    add(project, path)
+    (file,) = added(project)
+    assert file.read_text().count("2026-11-01") == 2
+    ingest.run(project)
+    assert "predicted_at" not in project.raw.read_text()
+
+
 def test_adding_the_same_rows_twice_changes_nothing(project: Project, march: Path) -> None:
     """In whatever order and under whatever name."""
     add(project, march)

@@ -1,0 +1,53 @@
+"""How small a difference so many rows can show, before there is a model to measure it with."""
+
+import math
+from statistics import NormalDist
+
+from mlref.core.settings import Settings
+
+POWER = 0.8
+"""Probability with which a difference that is called visible is seen."""
+ALIKE = 0.99
+"""Correlation of the errors of two sound models of the same rows (measured on the diabetes table)."""
+GAP = 0.2
+"""Difference between two groups, as a share of RMSE, for which the rows needed are said."""
+
+
+def visible(rows: float, confidence: float, spread: float) -> float:
+    """Smallest difference in RMSE, as a share of it, that is seen with probability ``POWER``.
+
+    For normal errors, whose squares have twice the square of their variance as variance. The standard
+    error of the difference, by the RMSE, is then the root of ``spread`` by the rows: ``1 - ALIKE**2``
+    for two models on the same rows, 2 for one model on two halves of them.
+
+    Examples
+    --------
+    >>> round(visible(350, 0.975, 1 - ALIKE**2), 3), round(visible(80, 0.95, 2), 2)
+    (0.023, 0.44)
+    """
+    return _deviations(confidence) * math.sqrt(spread / rows)
+
+
+def needed(wanted: float, confidence: float, spread: float) -> int:
+    """Rows on which a difference of ``wanted`` is visible, two digits; the inverse of ``visible``."""
+    return round(float(f"{spread * (_deviations(confidence) / wanted) ** 2:.2g}"))
+
+
+def _deviations(confidence: float) -> float:
+    normal = NormalDist()
+    return normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(POWER)
+
+
+def outlook(rows: int, settings: Settings) -> str:
+    """What a table of so many rows can show, in words."""
+    gate, tested = settings.gate, rows * settings.split.holdout
+    pair = 1 - (1 - gate.confidence) / 2, 1 - ALIKE**2
+    halves = settings.evaluate.confidence, 2.0
+    better = needed(gate.smallest_gain, *pair) if gate.smallest_gain else 0
+    wanted = f" ({gate.smallest_gain:.1%} would need about {better})" if better else ""
+    return (
+        f"{rows} rows: about {rows - tested:.0f} to train on and {tested:.0f} in the test set. In four of"
+        f" five cases a recipe that is better by {visible(rows - tested, *pair):.1%} of RMSE is seen"
+        f" to be{wanted}, and an RMSE that differs between two equal groups by"
+        f" {visible(tested, *halves):.0%} ({GAP:.0%} would need about {needed(GAP, *halves)} test rows)."
+    )

@@ -1,0 +1,176 @@
+"""Evidence that one model is better than another: their recipes out of fold, or both as deployed."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mlref.bundle.predictor import Predictor
+from mlref.core.contract import Contract
+from mlref.core.errors import BundleError, RowsRefused, SettingsError
+from mlref.core.rows import Array, Mask
+from mlref.core.settings import Gate, Settings
+from mlref.core.task import task_of
+from mlref.data.folds import deal
+from mlref.data.tables import encode, refusals, row_ids
+from mlref.evaluation.compare import Comparison, compare
+from mlref.evaluation.metrics import share
+from mlref.evaluation.slices import slices
+from mlref.registry.duel import Duel, Incomparable, key_confidence
+from mlref.training.candidates import build
+from mlref.training.out_of_fold import predict
+
+
+class Side(NamedTuple):
+    """A model in a comparison.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The model as it is deployed; its ``contract``, ``predict`` and ``intervals`` are used.
+    model, parameters : str, dict
+        Its recipe: the name of the candidate and its hyperparameters.
+    trained : frozenset of str or None
+        Names of the rows that it was trained on; None where they were not recorded.
+    """
+
+    predictor: Predictor
+    model: str
+    parameters: dict[str, Any]
+    trained: frozenset[str] | None
+
+    @property
+    def contract(self) -> Contract:
+        """The contract that the model was trained under."""
+        return self.predictor.contract
+
+    def predict(self, rows: pd.DataFrame) -> Array:
+        """Its values for rows, shape (n,), as deployed."""
+        return self.predictor.predict(encode(self.contract, rows)[0]).value
+
+
+def meet(
+    challenger: Side, champion: Side, frame: pd.DataFrame, settings: Settings, after: Mask | None = None
+) -> Duel | Incomparable:  # fmt: skip
+    """Compare two models on the rows of now.
+
+    Parameters
+    ----------
+    frame : DataFrame, shape (n, columns)
+        Validated rows.
+    after : ndarray of bool, shape (n,), optional
+        Rows from after a change of concept: evidence, slices and coverage are then theirs alone.
+    """
+    limits, other = settings.gate, "is of another contract ({}) and cannot predict these rows"
+    if not _has_columns(challenger, frame) or refusals(challenger.contract, frame):
+        return Incomparable("block", f"It {other.format(challenger.contract.name)}.")
+    replaced = f"The champion {other.format(champion.contract.name)}, so this model replaces it."
+    if not _has_columns(champion, frame):
+        return Incomparable("promote", replaced)
+    learned, theirs = _learned(challenger, frame), _learned(champion, frame)
+    for side, here, name in ((champion, theirs, "champion"), (challenger, learned, "model")):
+        if reason := _forgotten(side, here, name, frame, limits.largest_forgotten):
+            return Incomparable("keep", reason)
+    rows = ~theirs & (~learned if after is None else after)
+    if (count := int(rows.sum())) < limits.smallest_holdout:
+        which = "have been seen by neither it nor" if after is None else "since then are unknown to"
+        need = f"at least {limits.smallest_holdout} are needed to compare them"
+        return Incomparable("keep", f"Only {count} rows {which} the champion; {need}.")
+    old = ~theirs & ~learned & ~rows
+    if refusals(champion.contract, frame[rows | old]):
+        return Incomparable("promote", replaced)
+    try:
+        return _duel(challenger, champion, frame, settings, learned, rows, old, after is not None)
+    except BundleError as error:
+        reason = f"The champion or this model fails on these rows, so a person decides: {error}"
+        return Incomparable("keep", reason)
+
+
+def _has_columns(side: Side, frame: pd.DataFrame) -> bool:
+    return {*side.contract.header} <= {*frame}
+
+
+def _learned(side: Side, frame: pd.DataFrame) -> Mask:
+    """The rows that a model was trained on, under the names that its contract gives them."""
+    names = row_ids(side.contract, frame)
+    return np.array([name in (side.trained or ()) for name in names])
+
+
+def _forgotten(side: Side, learned: Mask, name: str, frame: pd.DataFrame, share: float) -> str:
+    """Why it cannot be told which rows are unseen; empty where it can."""
+    remedy = "A person decides: `mlref promote VERSION --reason TEXT`."
+    if side.trained is None:
+        return f"It is not recorded which rows the {name} was trained on. {remedy}"
+    here, there = len(set(row_ids(side.contract, frame[learned]))), len(side.trained)
+    if here >= (1 - share) * there:
+        return ""
+    return (
+        f"{here} of {there} rows that the {name} trained on are still here as they were, so nobody can"
+        f" tell which rows it has not seen: a column was corrected, or rows were deleted. {remedy}"
+    )
+
+
+def _duel(
+    challenger: Side, champion: Side, frame: pd.DataFrame, settings: Settings, learned: Mask, rows: Mask,
+    old: Mask, since: bool,
+) -> Duel:  # fmt: skip
+    """Compare on ``rows``; since a change of concept, on ``old`` ones as well."""
+    limits, task = settings.gate, task_of(challenger.contract)
+    features, target = encode(challenger.contract, frame)
+    values = np.empty(len(frame))
+    values[~learned] = challenger.predict(frame[~learned])
+    if since:
+        train = frame[learned]
+        values[learned] = out_of_fold(challenger, challenger.contract, train, settings)
+        rows = rows & ~np.isnan(values)
+
+    def _compared(rows: Mask, limits: Gate, parts: dict[str, Mask]) -> Comparison:
+        others = champion.predict(frame[rows])
+        return compare(target[rows], values[rows], others, parts, limits, task)
+
+    whole = _compared(rows, limits, dict(slices(challenger.contract, features[rows])))
+    models = _compared(rows, _strict(limits), {})
+    if not since:
+        recipes = _recipes(challenger, champion, frame[learned], settings)
+        return Duel({"recipes": recipes, "models": models}, whole, 0.0, whole.slices)
+    veto = _compared(old, limits, {}) if old.sum() >= limits.smallest_holdout else None
+    intervals = challenger.predictor.intervals
+    held = task.answer(values[rows], intervals).holds(target[rows])
+    coverage = share(held, settings.evaluate.confidence)
+    coverage |= {"promised": intervals["coverage"], "rows": len(held)}
+    return Duel({"since": models}, veto, limits.largest_old_loss, whole.slices, coverage)
+
+
+def _strict(limits: Gate) -> Gate:
+    """Limits with the confidence that each key needs."""
+    return limits.model_copy(update={"confidence": key_confidence(limits)})
+
+
+def _recipes(
+    challenger: Side, champion: Side, train: pd.DataFrame, settings: Settings
+) -> Comparison | str:
+    """Both recipes on the challenger's training rows; or why the champion's cannot be fitted to them."""
+    actual, task = encode(challenger.contract, train)[1], task_of(challenger.contract)
+    try:
+        dealt = challenger.contract
+        one, other = (out_of_fold(side, dealt, train, settings) for side in (challenger, champion))
+    except (RowsRefused, SettingsError, ValueError) as error:
+        lines = " ".join(str(error).split())
+        return f"The champion's recipe ({champion.model}) cannot be fitted again: {lines}"
+    left_out = ~np.isnan(one)
+    values = actual[left_out], one[left_out], other[left_out]
+    return compare(*values, {}, _strict(settings.gate), task)
+
+
+def out_of_fold(side: Side, dealt: Contract, train: pd.DataFrame, settings: Settings) -> Array:
+    """Predictions of a recipe for rows in folds that tuning has not used, shape (n,).
+
+    Tuning chose the recipe on its own folds, which would flatter it; here the rows are dealt anew, as
+    for one more round, by the ``split`` of the contract ``dealt``. The recipe sees the columns of its own
+    contract. By time the first rows are never left out: NaN.
+    """
+    tune, (features, target) = settings.tune, encode(side.contract, train)
+    folds = deal(dealt, train, tune.folds, tune.seed + tune.repeats)
+    return predict(
+        build(side.contract, side.model, side.parameters, tune.seed), features, target, folds
+    )
