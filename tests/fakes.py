@@ -63,6 +63,12 @@ features:
     example: 4
 """
 CONTRACT = parse(CONTRACT_TEXT)
+TYPES_TEXT = CONTRACT_TEXT + """\
+  - {name: sold, title: S, meaning: S, type: date, origin: 2020-01-01, example: 2020-05-31, nullable: true}
+  - {name: lift, title: L, meaning: L, type: boolean, example: true}
+"""
+TYPES = parse(TYPES_TEXT)
+"""A contract with every type of column."""
 WEIGHTS = (10.0, 50.0, -20.0, 2.0)
 BASE = 100.0
 HALF_WIDTH = 80.0

@@ -14,7 +14,7 @@ MISSING = -1.0
 def preprocessing(contract: Contract, scale: bool) -> ColumnTransformer:
     """Build the transformer of the encoded array, shape (n, features), float64 with NaN for null.
 
-    Numbers: nulls become the training mean, and with ``scale`` the column is standardised.
+    Numbers, dates too: nulls become the training mean, and with ``scale`` the column is standardised.
     Categories: one column for each allowed value, and one for null where the column is nullable.
 
     Parameters

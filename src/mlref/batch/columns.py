@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from mlref.batch.files import Job
 from mlref.core.contract import Column, Contract
 from mlref.core.errors import SHOWN, DataError
-from mlref.core.rows import Cells, DictionaryColumn, Mask
+from mlref.core.rows import Cells, DictionaryColumn, Mask, from_file
 
 ADDED = pa.schema(
     {
@@ -26,13 +26,19 @@ ADDED = pa.schema(
 """The columns that a part has after those of its input."""
 
 TEXT = (pa.string(), pa.large_string(), pa.null())
-"""Types that a category of words may have, and a number, written as text, too."""
+"""Types that any feature may have: what it holds, written as text."""
 
 NUMBERS = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
 
+KINDS = {
+    "date": (pa.types.is_date, pa.types.is_timestamp),
+    "boolean": (pa.types.is_boolean, pa.types.is_integer),
+}
+"""Other types that the cells of a feature may have, by its own; a category of words is like a boolean."""
+
 
 def part_schema(schema: pa.Schema, contract: Contract, job: Job) -> pa.Schema:
-    """The columns of the part; features that are numbers written as text become numbers.
+    """The columns of the part; features that are no text in the contract become what they are there.
 
     Raises
     ------
@@ -51,13 +57,21 @@ def part_schema(schema: pa.Schema, contract: Contract, job: Job) -> pa.Schema:
         raise DataError(job.name, f"the column {job.key!r} of type {kind} cannot name a row")
     for column in contract.features:
         kind = schema.field(column.name).type
-        if kind not in TEXT and (column.is_text or not any(test(kind) for test in NUMBERS)):
+        tests = NUMBERS if column.is_number else KINDS.get(column.type, KINDS["boolean"])
+        if kind not in TEXT and not any(test(kind) for test in tests):
             problem = f"the column {column.name!r} is of type {kind}"
             raise DataError(job.name, problem, f"Write it as {column.accepts}.")
-        if kind in TEXT and not column.is_text:
-            field = pa.field(column.name, pa.float64())
+        if kind != (wanted := _written(column, kind)):
+            field = pa.field(column.name, wanted)
             schema = schema.set(schema.get_field_index(column.name), field)
     return pa.schema([*schema, *ADDED])
+
+
+def _written(column: Column, kind: pa.DataType) -> pa.DataType:
+    """The type as which a feature of this type is written."""
+    if column.is_number:
+        return pa.float64() if kind in TEXT else kind
+    return {"boolean": pa.bool_(), "date": pa.date32()}.get(column.type, kind)
 
 
 def cells(column: Column, found: pa.Array) -> Cells:
@@ -71,37 +85,35 @@ def cells(column: Column, found: pa.Array) -> Cells:
     >>> [cells(size, pa.array(["2", "tall"]))[row] for row in (0, 1)]
     [2.0, 'tall']
     """
-    if not column.is_text:
+    if column.is_number:
         with contextlib.suppress(pa.ArrowInvalid):
             values = pc.cast(found, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             # Arrow has more words for NaN than Python.
             if found.type not in TEXT or np.isnan(values).sum() == found.null_count:
                 return values  # type: ignore[no-any-return]
-        return np.array([_number(cell) for cell in found.to_pylist()], dtype=object)
+        return np.array([from_file(column, cell) for cell in found.to_pylist()], dtype=object)
+    if pa.types.is_timestamp(found.type):
+        found = pc.cast(found, pa.timestamp("us", found.type.tz), safe=False)  # Python has no finer
     coded = found.dictionary_encode("encode")  # a null becomes one of the values
-    return DictionaryColumn(coded.indices.to_numpy(), coded.dictionary.to_pylist())
-
-
-def _number(cell: str | None) -> object:
-    """The number that a text is; the text itself where it is none, as in ``mlref.data.tables``."""
-    if cell is None or "_" in cell:  # Python reads 1_000 as a number; no file means it
-        return cell
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+    distinct = [from_file(column, cell) for cell in coded.dictionary.to_pylist()]
+    return DictionaryColumn(coded.indices.to_numpy(), distinct)
 
 
 def with_numbers(
     rows: pa.RecordBatch, features: Sequence[Column], given: Mapping[str, Any], good: Mask
 ) -> list[pa.Array]:
-    """The columns of the good rows, with numbers in place of text."""
+    """The columns of the good rows, features that are no text in the contract as what they are there."""
     if not good.all():
         rows = rows.filter(pa.array(good))
     columns: list[pa.Array] = rows.columns
     for column in features:
         place = rows.schema.get_field_index(column.name)
-        if columns[place].type in TEXT and not column.is_text:
-            numbers = given[column.name][good].astype(np.float64)
-            columns[place] = pa.array(numbers, from_pandas=True)
+        wanted = _written(column, columns[place].type)
+        if wanted == columns[place].type:
+            continue
+        if column.is_number:
+            columns[place] = pa.array(given[column.name][good].astype(np.float64), from_pandas=True)
+        else:
+            values = pa.array([given[column.name][row] for row in np.flatnonzero(good)])
+            columns[place] = values.cast(wanted)
     return columns

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from skl2onnx import supported_converters, to_onnx, update_registered_converter
 from skl2onnx.algebra.onnx_ops import OnnxAdd, OnnxGather, OnnxIsNaN, OnnxMatMul, OnnxWhere
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, guess_numpy_type
@@ -18,7 +18,7 @@ from sklearn.utils import all_estimators
 
 from mlref.bundle.affine import fold, graph
 from mlref.core.errors import BundleError
-from mlref.training.candidates import TREES
+from mlref.training.candidates import TREES, LogTarget
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
 
@@ -34,6 +34,10 @@ def convert(model: Pipeline, width: int) -> bytes:
     BundleError
         For an estimator without a converter; the message lists those that have one.
     """
+    last = model[-1]
+    if isinstance(last, LogTarget):
+        logs = Pipeline([*model.steps[:-1], ("estimate", last.regressor_)])
+        return _exponential(convert(logs, width), *last.range_)
     if affine := fold(model):
         return graph(*affine)
     trees = isinstance(model[-1], TREES)
@@ -54,6 +58,18 @@ def convert(model: Pipeline, width: int) -> bytes:
             f" Lasso, ElasticNet, {', '.join(sorted(names))}."
         ) from error
     return _canonical(proto, trees, width)
+
+
+def _exponential(logs: bytes, low: float, high: float) -> bytes:
+    """A graph that gives the exponential of another's clipped value."""
+    proto = ModelProto.FromString(logs)
+    for node in proto.graph.node:
+        node.output[:] = ["log" if name == "value" else name for name in node.output]
+    ends = {"low": np.array(low), "high": np.array(high)}
+    proto.graph.initializer.extend(numpy_helper.from_array(end, name) for name, end in ends.items())
+    proto.graph.node.append(helper.make_node("Clip", ["log", *ends], ["clipped"]))
+    proto.graph.node.append(helper.make_node("Exp", ["clipped"], ["value"]))
+    return proto.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
 def _canonical(proto: ModelProto, trees: bool, width: int) -> bytes:

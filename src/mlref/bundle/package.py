@@ -11,10 +11,11 @@ from mlref.core.errors import BundleError
 from mlref.core.rows import generate
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, replacing, to_json
-from mlref.data.tables import encode, read_parquet
+from mlref.data.tables import encode, read_stage
 
 TRUSTED = [
     "numpy.dtype",
+    "mlref.training.candidates.LogTarget",
     "sklearn.feature_selection._univariate_selection.f_regression",
     "sklearn.tree._tree.Tree",
 ]
@@ -32,7 +33,7 @@ def run(project: Project) -> str:
             " them to TRUSTED in bundle/package.py."
         ) from error
     onnx = convert(model, len(contract.features))
-    lo, hi = contract.target.valid or (0.0, 1.0)
+    lo, hi = contract.target.valid or contract.target.span
     tolerance = settings.tolerance * (hi - lo)
     golden_rows = generate(contract, settings.golden_rows, settings.seed)
     golden = {
@@ -53,7 +54,7 @@ def run(project: Project) -> str:
         for name, content in contents.items():
             (fresh / name).write_bytes(content)
         rows = np.vstack([
-            encode(contract, read_parquet(project.validated))[0],
+            encode(contract, read_stage(contract, project.validated, "validate"))[0],
             generate(contract, settings.generated_rows, settings.seed + 1),
         ])  # fmt: skip
         predictor = Predictor(fresh)

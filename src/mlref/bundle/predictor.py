@@ -69,7 +69,7 @@ class Predictor:
                 name: np.array(value) if isinstance(value, list) else value
                 for name, value in self.intervals.items()
             }
-            self._task.answer(np.zeros((1, puts[1])), self._calibration)
+            self._task.answer(np.ones((1, puts[1])), self._calibration)
         with _readable("golden.json"):
             golden = json.loads(contents["golden.json"])
             self._check_golden(golden["rows"], golden["values"], float(golden["tolerance"]))

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -58,11 +59,34 @@ def _shown(path: Path) -> str:
 def _validated(
     model: type[Model], document: dict[str, Any], source: str, refusal: type[ContractError]
 ) -> Model:
+    if questions := [f"{where}: {question}" for where, question in blanks(document)]:
+        raise refusal(source, questions)
     try:
         return model.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
         mistakes = [line for one in error.errors() for line in _sentences(model, document, one)]
         raise refusal(source, mistakes) from error
+
+
+TODO = "TODO:"
+"""How a question begins that `mlref adopt` leaves for a person."""
+
+
+def blanks(document: Any) -> Iterator[tuple[str, str]]:
+    """The questions in a document that nobody has answered, with their places."""
+    yield from ((_where(document, loc), question) for loc, question in _blanks(document, ()))
+
+
+def _blanks(value: Any, loc: tuple[int | str, ...]) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    if isinstance(value, str) and value.startswith(TODO):
+        yield loc, f"still to be answered: {value.removeprefix(TODO).strip()}"
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, inner in pairs:
+        yield from _blanks(inner, (*loc, key))
 
 
 DEEPEST = 50
@@ -83,6 +107,14 @@ class _Loader(yaml.CSafeLoader):
                 raise yaml.YAMLError(f"line {line}: the key {key!r} is there twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 wants 1.0e+5 and takes 1e5 for text, which nobody means.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    [*"-+.0123456789"],
+)
 
 
 def _mapping(text: str, source: str, refusal: type[ContractError]) -> dict[str, Any]:

@@ -3,8 +3,12 @@
 It is the one place that names columns, units and ranges. Every other module asks it.
 """
 
+import datetime
+import math
+import re
+import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -13,7 +17,16 @@ from mlref.core import config
 from mlref.core.config import Frozen
 from mlref.core.errors import ContractError
 
-Value = float | int | str
+Value = float | int | bool | str
+
+OUTPUTS = ("prediction", "lower", "upper", "warnings", "model_version")
+"""Columns that batch scoring adds to those of its input; no column of the contract has their names."""
+
+BOOLEANS = (False, True)
+"""Values of a boolean column, in the order of their codes."""
+
+DAYS = re.compile(r"\d{4}-\d\d-\d\d")
+"""How the text of a date begins."""
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -24,12 +37,19 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 def _categories(values: tuple[Any, ...]) -> tuple[int | str, ...]:
     kinds = {type(value) for value in values}
+    if values == BOOLEANS and kinds == {bool}:
+        return values
     if kinds not in ({int}, {str}) or len(set(values)) != len(values) or len(values) < 2:
         raise ValueError(
             "two or more different values, all whole numbers or all text (quote yes, no, on and"
             f" off), not {list(values)}"
         )
     return values
+
+
+def _two_values(given: dict[str, Any]) -> tuple[Any, ...] | None:
+    """A boolean is a category of two values that need not be written."""
+    return BOOLEANS if given.get("type") == "boolean" else None
 
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
@@ -55,18 +75,22 @@ class Column(Frozen):
     """What was measured, and how."""
     unit: Text | None = None
     """Unit of the values; leave it out where there is none."""
-    type: Literal["number", "integer", "category"]
-    """`number`, `integer`, or `category`, one of a few values."""
+    type: Literal["number", "integer", "boolean", "category", "date"]
+    """`number`, `integer`, `boolean`, `category` (one of a few values), or `date`, learned as days."""
     nullable: bool = False
     """Whether a value may be missing."""
-    allowed: Categories | None = None
+    allowed: Categories | None = Field(default_factory=_two_values)
     """For a category: all its values, whole numbers or text."""
     valid: Range | None = None
-    """For a number: `[lo, hi]`; a value outside is impossible and its row is refused."""
+    """For a number: `[lo, hi]`; a row with a value outside is refused. Left out, any number is possible."""
     expected: Range | None = None
     """For a number: `[lo, hi]`; a value outside is unusual and its row accepted with a warning."""
     error: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """For a feature that is a number: standard deviation of its measurement error, in its unit."""
+    origin: datetime.date | None = None
+    """For a date: the day that counts as 0, such as `2020-01-01`."""
+    transform: Literal["none", "log"] = "none"
+    """For the target: `log` learns and compares its logarithm, for positive values with a heavy tail."""
     example: Value
     """A usual value; the examples of all features make the example request."""
     sensitive: bool = False
@@ -78,15 +102,55 @@ class Column(Frozen):
         return self.allowed is not None and isinstance(self.allowed[0], str)
 
     @property
+    def is_number(self) -> bool:
+        """Whether files and requests write its values as numbers, category codes included."""
+        return self.type not in ("boolean", "date") and not self.is_text
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest possible number; without ``valid`` any finite one."""
+        lowest = math.ulp(0.0) if self.transform == "log" else -sys.float_info.max
+        return self.valid or (lowest, sys.float_info.max)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """A range of its encoded values, for plots, made rows and numbers of digits: what is known best."""
+        if self.expected or self.valid:
+            return self.expected or self.valid or (0.0, 1.0)
+        if self.type == "date":
+            return 0.0, abs(self.days(self.example) or 0.0) + 1.0
+        middle = 0.0 if isinstance(self.example, str) else abs(self.example)
+        return (0.5 * middle, 2 * middle) if middle else (0.0, 1.0)
+
+    def days(self, cell: object) -> float | None:
+        """Days from ``origin`` to the UTC day of a date, a time or ISO text; None for anything else.
+
+        Examples
+        --------
+        >>> sold = Column(name="sold", title="S", meaning="S", type="date", example="2024-05-31",
+        ...               origin=datetime.date(2020, 1, 1))
+        >>> sold.days("2020-01-31"), sold.days("2020-01-31T23:30:00-02:00"), sold.days("soon")
+        (30.0, 31.0, None)
+        """
+        found = day(cell)
+        if found is None or self.origin is None:
+            return None
+        return float(found.toordinal() - self.origin.toordinal())
+
+    @property
     def accepts(self) -> str:
         """What the column accepts, as words: ``a number from 0 to 120 (years)``."""
-        if self.allowed is not None:
+        words = "a whole number" if self.type == "integer" else "a number"
+        if self.type == "boolean":
+            words = "true or false"
+        elif self.type == "date":
+            words = f"a date such as {self.example}"
+        elif self.allowed is not None:
             words = "one of " + ", ".join(map(str, self.allowed))
         elif self.valid is not None:
-            kind = "a whole number" if self.type == "integer" else "a number"
-            words = f"{kind} from {self.valid[0]:.12g} to {self.valid[1]:.12g}"
-        else:  # pragma: no cover - refused when the contract is read
-            raise AssertionError(self.name)
+            words += f" from {self.valid[0]:.12g} to {self.valid[1]:.12g}"
+        elif self.transform == "log":
+            words += " above 0"
         return words + (f" ({self.unit})" if self.unit else "") + " or null" * self.nullable
 
     @model_validator(mode="after")
@@ -96,6 +160,19 @@ class Column(Frozen):
         return self
 
     def _mistakes(self) -> Iterator[str]:
+        if (self.origin is None) == (self.type == "date"):
+            yield "a date needs `origin`, the day that counts as 0; no other type takes it"
+        if self.type in ("boolean", "date"):
+            for key in ("valid", "expected", "error"):
+                if getattr(self, key) is not None:
+                    yield f"a {self.type} takes no `{key}`"
+            if self.allowed != (BOOLEANS if self.type == "boolean" else None):
+                yield f"a {self.type} takes no `allowed`"
+            elif self.type == "boolean" and not isinstance(self.example, bool):
+                yield f"example: true or false, not {self.example!r}"
+            elif self.type == "date" and day(self.example) is None:
+                yield f"example: a date such as 2020-05-31, not {self.example!r}"
+            return
         if self.type == "category":
             if self.allowed is None:
                 yield "a category needs `allowed`: the list of its values"
@@ -108,31 +185,50 @@ class Column(Frozen):
             return
         if self.allowed is not None:
             yield f"`allowed` is for a category; a column of type {self.type} takes `valid`"
-        if self.valid is None:
-            yield f"a column of type {self.type} needs `valid`: [lo, hi]"
-        elif isinstance(self.example, str) or not _within(self.example, self.valid):
-            yield f"example: a number inside `valid` {list(self.valid)}, not {self.example!r}"
+        if self.bounds[0] <= 0 and self.transform == "log":
+            yield f"transform: the logarithm needs `valid` above 0, not {list(self.bounds)}"
+        if isinstance(self.example, (bool, str)) or not _within(self.example, self.bounds):
+            inside = f" inside `valid` {list(self.valid)}" if self.valid else ""
+            yield f"example: a number{inside}, not {self.example!r}"
         elif self.type == "integer" and self.example != int(self.example):
             yield f"example: a whole number, not {self.example!r}"
         if self.valid and self.expected and not all(_within(x, self.valid) for x in self.expected):
             yield f"expected: inside `valid` {list(self.valid)}, not {list(self.expected)}"
 
 
+def day(cell: object) -> datetime.date | None:
+    """The UTC day of a date, a time or ISO text; a time without a zone is UTC; None for anything else."""
+    if isinstance(cell, str) and DAYS.match(cell):
+        try:
+            cell = datetime.datetime.fromisoformat(cell)
+        except ValueError:
+            return None
+    if isinstance(cell, datetime.datetime):
+        return (cell.astimezone(datetime.UTC) if cell.tzinfo else cell).date()
+    return cell if isinstance(cell, datetime.date) else None
+
+
 LABELS = "data/source/labels"
 """Folder of the files that `mlref labels import` writes; their rows are added to any source."""
 
 
-def _no_labels(path: str) -> str:
-    if path.startswith(f"{LABELS}/"):
+FORMATS = (".csv", ".csv.gz", ".parquet")
+"""Ends of the names of files that are read, in any case."""
+
+
+def _a_source(path: str) -> str:
+    steps = PurePosixPath(path).parts
+    if steps[:2] != ("data", "source") or len(steps) < 3 or ".." in steps:
+        raise ValueError(f"a file or folder under data/source/, not {path!r}")
+    if path.startswith(f"{LABELS}/") or path == LABELS:
         raise ValueError(f"a file outside of {LABELS}/, whose files are added to the source")
+    name = steps[-1].lower()
+    if "." in name and not name.endswith(FORMATS):
+        raise ValueError(f"ends in {', '.join(FORMATS)}, or is a folder of Parquet, not {path!r}")
     return path
 
 
-SourcePath = Annotated[
-    str,
-    Field(pattern=r"^data/source/([\w -][\w. -]*/)*[\w -][\w. -]*\.(csv|parquet)$"),
-    AfterValidator(_no_labels),
-]
+SourcePath = Annotated[str, AfterValidator(_a_source)]
 
 
 class Use(Frozen):
@@ -157,11 +253,17 @@ class SklearnSource(Frozen):
 
 
 class FileSource(Frozen):
-    """A CSV or Parquet file of your own, tracked under data/source/."""
+    """A CSV or Parquet file of your own, or a folder of Parquet files, tracked under data/source/."""
 
     kind: Literal["file"]
     path: SourcePath
-    """Under `data/source/`, ending in `.csv` or `.parquet`."""
+    """Under `data/source/`, ending in `.csv`, `.csv.gz` or `.parquet`, or a folder of Parquet files."""
+    separator: Literal[",", ";", "\t", "|"] = ","
+    """What separates the columns of a CSV file."""
+    decimal: Literal[".", ","] = "."
+    """What separates whole from fraction in the numbers of a CSV file."""
+    encoding: Literal["utf-8", "latin-1", "cp1252", "utf-16"] = "utf-8"
+    """How the text of a CSV file is encoded."""
 
 
 class SqlSource(Frozen):
@@ -269,8 +371,12 @@ class Contract(Frozen):
     """Columns that name a row, so that its copies land on one side of the split; empty: all features."""
     split: SplitBy = SplitBy()
     """By what rows are divided; rows of one identity always stay together."""
+    ignore: tuple[Text, ...] = ()
+    """Columns of the source that are left out: neither features nor target."""
     target: Column
     """The column to predict."""
+    missing_target: Literal["drop", "refuse"] = "refuse"
+    """Rows without a target: refused, or counted and dropped."""
     features: Annotated[tuple[Column, ...], Field(min_length=1)]
     """The columns to predict from, in the order of the encoded array."""
     slices: tuple[Slice, ...] = ()
@@ -291,12 +397,19 @@ class Contract(Frozen):
             yield f"features: the name {twice!r} is there more than once; allowed: different names"
         if self.target.name in names:
             yield f"features: holds the target {self.target.name!r}; a model would be given its answer"
-        if self.target.type == "category" or self.target.nullable:
+        if self.target.type not in ("number", "integer") or self.target.nullable:
             yield "target: a regression needs a target of type number or integer that is not nullable"
         if self.target.error is not None:
             yield "target: takes no `error`; it is for measured features"
         if len(set(self.identity)) < len(self.identity) or self.target.name in self.identity:
             yield f"identity: different names, none of them the target's, not {list(self.identity)}"
+        for name in {*self.header} & {*OUTPUTS}:
+            yield f"the name {name!r} is that of a column that scoring adds; rename the column"
+        for name in {*self.header} & {*self.ignore}:
+            yield f"ignore: {name!r} is a feature, the target or part of `identity`"
+        for column in self.features:
+            if column.transform != "none":
+                yield f"features ({column.name}): `transform` is for the target"
         columns = dict(zip(names, self.features, strict=True))
         divides = columns.get(self.split.column or "")
         if self.split.column == self.target.name:
@@ -360,14 +473,16 @@ def parse(text: str, source: str = "config/dataset.yaml") -> Contract:
 def _about(where: str, part: Slice | Promise, column: Column) -> Iterator[str]:
     """Mistakes of a slice or a behavioural check about its column."""
     if isinstance(part, Slice):
-        if (column.type == "category") == bool(part.edges):
+        if column.type == "date":
+            yield f"{where}: a slice needs a number, a category or a boolean"
+        elif (column.allowed is not None) == bool(part.edges):
             yield f"{where}: `edges` for a number, none for a category"
         elif part.edges and (
             list(part.edges) != sorted(set(part.edges))
-            or not all(column.valid and _within(edge, column.valid) for edge in part.edges)
+            or not all(_within(edge, column.bounds) for edge in part.edges)
         ):
             yield f"{where}.edges: rising numbers inside `valid`, not {list(part.edges)}"
-    elif isinstance(part, Monotone) and column.type == "category":
+    elif isinstance(part, Monotone) and column.type not in ("number", "integer"):
         yield f"{where}: monotone needs a column of type number or integer"
 
 

@@ -20,7 +20,7 @@ def digits(target: Column) -> int:
     >>> [digits(Column(**rent, valid=(0, top))) for top in (1, 300, 20_000)]
     [3, 1, 0]
     """
-    lo, hi = target.expected or target.valid or (0.0, 1.0)
+    lo, hi = target.span
     return places(hi - lo, 4)
 
 

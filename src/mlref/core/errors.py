@@ -20,7 +20,7 @@ Each class builds its own sentence: what was seen, what is allowed, what to do n
 line maps ``exit_code``; the service maps the classes to an HTTP status in one place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,11 @@ class RowsRefused(MlrefError):
     """
 
     def __init__(
-        self, source: Path | str, violations: Sequence[Violation], first_row: int = 0
+        self,
+        source: Path | str,
+        violations: Sequence[Violation],
+        first_row: int = 0,
+        remedy: str = "",
     ) -> None:
         self.violations = tuple(violations)
         lines = []
@@ -117,9 +121,22 @@ class RowsRefused(MlrefError):
             where += [] if violation.column is None else [f"column {violation.column!r}"]
             lines.append(f"  {', '.join(where)}: got {violation.got}; allowed: {violation.allowed}")
         if len(violations) > SHOWN:
+            lines = [*_by_column(violations, first_row), *lines]
             lines.append(f"  … and {len(violations) - SHOWN} more")
         count = "1 value" if len(violations) == 1 else f"{len(violations)} values"
+        lines += [f"  {remedy}"] if remedy else []
         super().__init__(f"{source}: {count} refused\n" + "\n".join(lines))
+
+
+def _by_column(violations: Sequence[Violation], first_row: int) -> Iterator[str]:
+    """A line for each column: how many, and an example."""
+    columns: dict[str, list[Violation]] = {}
+    for violation in violations:
+        columns.setdefault(violation.column or "the whole row", []).append(violation)
+    for name, found in columns.items():
+        one = found[0]
+        where = "" if one.row is None else f" in row {one.row + first_row}"
+        yield f"  column {name!r}: {len(found)} refused, such as {one.got}{where}; allowed: {one.allowed}"
 
 
 class BundleError(MlrefError):

@@ -5,6 +5,7 @@ differs. Great Expectations validates whole datasets from the same contract; a p
 two.
 """
 
+import datetime
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlref.core.contract import Column, Contract
+from mlref.core.contract import Column, Contract, day
 from mlref.core.errors import Violation
 
 Array = NDArray[np.float64]
@@ -63,8 +64,9 @@ class ValidationResult:
     Parameters
     ----------
     array : ndarray of float64, shape (n, columns)
-        Encoded rows in contract order: numbers as they are, a category as its index in
-        ``allowed``, null as NaN. Refused cells hold NaN too; ask ``refused`` before using it.
+        Encoded rows in contract order: numbers as they are, a category or boolean as its index in
+        ``allowed``, a date as days since ``origin``, null as NaN. Refused cells hold NaN too; ask
+        ``refused`` before using it.
     refused : list of Violation
         Values that the contract forbids.
     unusual : list of Violation
@@ -193,9 +195,14 @@ def _encode(column: Column, cells: Cells) -> tuple[Array, Mask]:
     if isinstance(cells, DictionaryColumn):
         values, malformed = _encode(column, cells.distinct)
         return values[cells.index], malformed[cells.index]
-    if column.is_text:
-        codes = {str(value): float(code) for code, value in enumerate(column.allowed or ())}
-        values = np.array([_code(cell, codes) for cell in cells], dtype=np.float64)
+    if column.type == "date":
+        days = [np.nan if _is_null(cell) else column.days(cell) for cell in cells]
+        none = np.array([found is None for found in days], dtype=np.bool_)
+        return np.array(days, dtype=np.float64), none
+    if column.type == "boolean" or column.is_text:
+        kinds = str if column.is_text else (bool, np.bool_)
+        codes = {value: float(code) for code, value in enumerate(column.allowed or ())}
+        values = np.array([_code(cell, codes, kinds) for cell in cells], dtype=np.float64)
         return values, values < 0
     values, malformed = _numbers(cells)
     if column.allowed is not None:
@@ -207,11 +214,11 @@ def _encode(column: Column, cells: Cells) -> tuple[Array, Mask]:
     return values, malformed
 
 
-def _code(cell: object, codes: Mapping[str, float]) -> float:
-    """The code of a text category, NaN for null, -1 for anything else."""
+def _code(cell: object, codes: Mapping[Any, float], kinds: Any) -> float:
+    """The code of a text or boolean, NaN for null, -1 for anything else."""
     if _is_null(cell):
         return np.nan
-    return codes.get(cell, -1.0) if isinstance(cell, str) else -1.0
+    return codes.get(cell, -1.0) if isinstance(cell, kinds) else -1.0
 
 
 def _numbers(cells: Plain) -> tuple[Array, Mask]:
@@ -232,7 +239,7 @@ def _numbers(cells: Plain) -> tuple[Array, Mask]:
 
 
 def _impossible(column: Column, values: Array) -> Mask:
-    lo, hi = column.valid or (-np.inf, np.inf)
+    lo, hi = column.bounds
     bad = ~((values >= lo) & (values <= hi))  # true of NaN, too
     if column.type == "integer":
         bad |= np.floor(values) != values
@@ -245,12 +252,49 @@ def _is_null(cell: object) -> bool:
     return cell is None or (isinstance(cell, (float, np.floating)) and bool(np.isnan(cell)))
 
 
+WORDS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+"""How files write a boolean."""
+
+
+def from_file(column: Column, cell: object) -> object:
+    """The value that a cell of a file stands for; the cell itself where it is none of its column's.
+
+    Training and batch scoring both read files by it. An empty cell is None or NaN.
+
+    Examples
+    --------
+    >>> from mlref.core.contract import Column
+    >>> lift = Column(name="lift", title="L", meaning="L", type="boolean", example=True)
+    >>> from_file(lift, "TRUE"), from_file(lift, "maybe")
+    (True, 'maybe')
+    """
+    if _is_null(cell) or (column.is_text and isinstance(cell, str)):
+        return cell
+    if column.is_text:
+        return str(cell)
+    if column.type == "date":
+        found = day(cell)
+        return cell if found is None else found.isoformat()
+    if column.type == "boolean":
+        return WORDS.get(str(cell).lower(), cell)
+    if isinstance(cell, (bool, np.bool_)):
+        return bool(cell)
+    if isinstance(cell, str) and "_" in cell:  # Python reads 1_000 as a number; no file means it
+        return cell
+    try:
+        return float(cell)  # type: ignore[arg-type] # what it is not, it raises
+    except (TypeError, ValueError, OverflowError):
+        return cell
+
+
 def show(cell: object) -> str:
     """A value as a message may print it: short, and on one line."""
     if isinstance(cell, np.generic):
         cell = cell.item()
     if _is_null(cell):
         return "null"
+    if isinstance(cell, datetime.date):
+        return str(cell)
     return f"{cell:.6g}" if isinstance(cell, float) else reprlib.repr(cell)
 
 
@@ -273,12 +317,12 @@ def generate(contract: Contract, count: int, seed: int) -> Array:
     generator = np.random.default_rng(seed)
     array = np.empty((count, len(contract.features)))
     for place, column in enumerate(contract.features):
-        if column.valid is None:
-            array[:, place] = generator.integers(len(column.allowed or ()), size=count)
+        lo, hi = column.valid or column.span
+        if column.allowed is not None:
+            array[:, place] = generator.integers(len(column.allowed), size=count)
         else:
-            array[:, place] = generator.uniform(*column.valid, size=count)
-        if column.type == "integer":
-            lo, hi = column.valid or (0, 0)
+            array[:, place] = generator.uniform(lo, hi, size=count)
+        if column.type in ("integer", "date"):
             array[:, place] = np.clip(np.round(array[:, place]), np.ceil(lo), np.floor(hi))
         if column.nullable:
             array[generator.random(count) < 0.1, place] = np.nan

@@ -45,6 +45,7 @@ class Project:
         self.store = Path(os.environ.get("MLREF_STORE", models / "store")).resolve()
         self.log = self.root / "predictions.db"
         self.spool = Path(os.environ.get("MLREF_LOG_SPOOL", f"{self.log}.spool")).resolve()
+        self.adopted = reports / "adopt.html"
         self.validation = reports / "validation.json"
         self.data_docs = reports / "data_docs" / "index.html"
         self.profile = reports / "profile.json"

@@ -151,8 +151,45 @@ class Regression:
         return f"{calibration['coverage']:.0%} intervals ± {' / '.join(shown)} by thirds"
 
 
+@dataclass(frozen=True)
+class LogRegression(Regression):
+    """A positive number a row; the squared error of its logarithm, and intervals that are equal ratios.
+
+    Models answer in the target's unit. The point is the median, where the logarithm is symmetric.
+    Calibration holds logarithms, and says so with ``"scale": "log"``.
+    """
+
+    primary: str = "rmse_log"
+
+    def loss(self, actual: Array, predicted: Array) -> Array:
+        """Squared error of each row's natural logarithm."""
+        return super().loss(np.log(actual), np.log(predicted))
+
+    def calibrate(self, actual: Array, out_of_fold: Array, coverage: float) -> dict[str, Any]:
+        """Measure the intervals on the logarithms."""
+        return super().calibrate(np.log(actual), np.log(out_of_fold), coverage) | {"scale": "log"}
+
+    def answer(self, predicted: Array, calibration: dict[str, Any]) -> Prediction:
+        """Put the interval around each logarithm, and transform its ends back."""
+        _, lower, upper = super().answer(np.log(predicted), calibration)
+        return Prediction(predicted.ravel(), np.exp(lower), np.exp(upper))
+
+    def parts(self, predicted: Array, calibration: dict[str, Any]) -> Iterator[tuple[str, Mask]]:
+        """The thirds of the predictions, whose bounds are logarithms."""
+        yield from super().parts(np.log(predicted), calibration)
+
+    def describe(self, calibration: dict[str, Any], target: Column) -> str:
+        """The coverage of the intervals and the factors by which they reach."""
+        factors = " / ".join(f"{math.exp(width):.3g}" for width in calibration["half_widths"])
+        return f"{calibration['coverage']:.0%} intervals × or ÷ {factors} by thirds"
+
+
 def task_of(contract: Contract) -> Task:
     """The task that a contract declares."""
+    target = contract.target
+    if target.transform == "log":
+        lo, hi = target.bounds
+        return LogRegression((math.log(lo), math.log(hi)))
     return Regression(contract.target.valid or (-math.inf, math.inf))
 
 
@@ -204,3 +241,19 @@ def rows_needed(coverage: float) -> int:
     (9, 19)
     """
     return math.ceil(coverage / (1 - coverage) - 1e-9)
+
+
+def heavy_tail(values: Array) -> bool:
+    """Whether positive values, shape (n,), are skewed and their logarithms much less so.
+
+    Examples
+    --------
+    >>> heavy_tail(np.exp(np.linspace(-3, 3, 99))), heavy_tail(np.linspace(1, 9, 99))
+    (True, False)
+    """
+    if len(values) < 3 or not (values.min() > 0 and np.ptp(values) > 0):
+        return False
+    plain, logs = (
+        float((((x - x.mean()) / x.std()) ** 3).mean()) for x in (values, np.log(values))
+    )
+    return plain > 1.5 and abs(logs) < plain / 2

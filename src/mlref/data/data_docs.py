@@ -1,5 +1,6 @@
 """Data Docs: one page for people that shows every expectation of the dataset, first those not met."""
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ WORDS = {
     "expect_column_values_to_not_be_null": "No value is missing.",
     "expect_column_values_to_be_of_type": "Every value is a {type_}.",
     "expect_column_values_to_be_in_set": "Every value is one of {value_set}.",
-    "expect_column_values_to_match_regex": "Every value is a whole number.",
+    "expect_column_values_to_match_regex": "Every value is a {regex_}.",
+    "expect_column_values_to_match_strftime_format": "Every value is in the calendar.",
     "expect_column_values_to_be_between": "Every value is from {min_value:g} to {max_value:g}.",
 }
 """Sentence of each expectation of the suite, with its arguments."""
@@ -69,8 +71,12 @@ def _told(item: Any) -> dict[str, Any]:
         name: ", ".join(map(_text, value)) if isinstance(value, (list, set)) else value
         for name, value in config.kwargs.items()
     }
-    given["type_"] = {"str": "text", "float": "number"}.get(given.get("type_", ""), "")
+    kinds = {"str": "text", "float": "number", "bool": "boolean"}
+    given["type_"] = kinds.get(given.get("type_", ""), "")
+    given["regex_"] = "day" if r"\d-" in given.get("regex", "") else "whole number"
     known = WORDS.get(config.type)
+    if given.get("max_value") == sys.float_info.max:
+        known = "Every value is a finite number" + (" above 0." if given["min_value"] > 0 else ".")
     missing = config.type == "expect_column_values_to_not_be_null"
     values = [] if missing else result.get("partial_unexpected_list") or []
     return {

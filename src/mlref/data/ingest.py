@@ -10,14 +10,15 @@ from mlref.core.contract import LABELS, Contract, FileSource, SklearnSource, Sql
 from mlref.core.errors import DataError, EnvironmentFault, SettingsError
 from mlref.core.storage import Project
 from mlref.data.labelled import TIME, unseen
-from mlref.data.tables import checked, read_csv, read_parquet, write_csv
+from mlref.data.parquet import read_dataset
+from mlref.data.tables import checked, read_csv, write_csv
 
 
 def ingest(contract: Contract, root: Path) -> pd.DataFrame:
     """Read the source and the files of labelled rows beside it, in the order of their names.
 
-    The source is neither validated nor changed here. The added rows are validated, since later stages no
-    longer know their files.
+    The source is neither validated nor changed here, but the columns that the contract ignores are left
+    out. The added rows are validated, since later stages no longer know their files.
 
     Returns
     -------
@@ -31,7 +32,7 @@ def ingest(contract: Contract, root: Path) -> pd.DataFrame:
     RowsRefused
         For added rows; see :func:`mlref.data.labelled.unseen`.
     """
-    frame = _source(contract, root)
+    frame = _source(contract, root).drop(columns=[*contract.ignore], errors="ignore")
     if files := sorted((root / LABELS).glob("*.csv")):
         added, _ = unseen(contract, frame, files)
         added = added.drop(columns={TIME} - {*contract.header}, errors="ignore")
@@ -43,11 +44,21 @@ def _source(contract: Contract, root: Path) -> pd.DataFrame:
     if isinstance(contract.source, SklearnSource):
         return _from_sklearn(contract, contract.source)
     if isinstance(contract.source, FileSource):
-        path = root / contract.source.path
-        if not path.is_file():
-            raise DataError(path, "there is no such file")
-        return read_csv(path) if path.suffix == ".csv" else read_parquet(path)
+        return _from_file(contract, root / contract.source.path, contract.source)
     return _from_sql(contract.source)
+
+
+def _from_file(contract: Contract, path: Path, source: FileSource) -> pd.DataFrame:
+    if not path.exists():
+        raise DataError(path, "there is no such file")
+    if path.is_dir() or path.suffix.lower() == ".parquet":
+        return read_dataset(path, contract.ignore)
+    frame = read_csv(path, source.separator, source.encoding)
+    if source.decimal == ",":
+        for column in contract.columns:
+            if column.is_number and column.name in frame:
+                frame[column.name] = frame[column.name].str.replace(",", ".", regex=False)
+    return frame
 
 
 def _from_sklearn(contract: Contract, source: SklearnSource) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from mlref.core.settings import Split
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, write_json
 from mlref.data.folds import different, units
-from mlref.data.tables import encode, fingerprint, read_parquet, write_parquet
+from mlref.data.tables import encode, fingerprint, read_stage, write_parquet
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
@@ -66,7 +66,7 @@ def profile(contract: Contract, features: Array, target: Array) -> dict[str, Any
 def run(project: Project) -> str:
     """Split the validated rows of this clone."""
     contract, settings = load(project.contract), load_settings(project.params)
-    frame = read_parquet(project.validated)
+    frame = read_stage(contract, project.validated, "validate")
     tested = split(contract, frame, settings.split)
     if tested.all() or not tested.any():
         count = different(contract, units(contract, frame).nunique())

@@ -5,8 +5,11 @@ validates the table can name it.
 """
 
 import csv
+import gzip
 import io
 import json
+import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,39 +25,86 @@ FIRST_ROW = 2
 """Line of a CSV file that holds row 0; line 1 is the header."""
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file as text cells; an empty cell is null.
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def read_csv(path: Path, separator: str = ",", encoding: str = "utf-8") -> pd.DataFrame:
+    """Read a CSV file, which may be compressed by gzip, as text cells; an empty cell is null.
+
+    Rows at the end that hold nothing, as spreadsheets leave them, are no rows.
 
     Raises
     ------
     DataError
-        For a file that is empty, not UTF-8, ragged, without rows, or names a column twice.
+        For a file that is empty, of another encoding or separator, ragged, without rows, or names a column
+        twice. Where a quote is not closed, its line is named.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(path, "there is no such file") from error
-    except IsADirectoryError as error:
-        raise DataError(path, "is a folder") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        remedy = "Save it as UTF-8 and try again."
-        raise DataError(path, f"line {line} is not UTF-8 text ({error.reason})", remedy) from error
-    lines, cells = csv.reader(io.StringIO(text, newline=""), strict=True), list[list[object]]()
-    try:
-        header = next(lines, [])
-        for row in lines:
-            cells.append([cell or np.nan for cell in row or [""] * len(header)])
-            if len(cells[-1]) != len(header):
-                seen = f"in line {lines.line_num}, saw {len(row)}"
-                raise csv.Error(f"Expected {len(header)} fields {seen}")
-    except csv.Error as error:
-        raise DataError(path, f"is not a table ({error})") from error
+    text = _text(path, encoding)
+    line = text.partition("\n")[0]
+    other = max(SEPARATORS, key=line.count)
+    if other in line and separator not in line:
+        problem = f"separates its columns by {SEPARATORS[other]}, not by {SEPARATORS[separator]}"
+        remedy = "Say so in the contract's source: `separator: {!r}`, and `decimal: ','` where it is one."
+        raise DataError(path, problem, remedy.format(other))
+    header, cells = _records(path, text, separator)
     if not header:
         raise DataError(path, "the file is empty")
     if "" in header:
         raise DataError(path, f"column {header.index('') + 1} has no name")
+    while cells and not any(isinstance(cell, str) for cell in cells[-1]):
+        cells.pop()
     return checked(path, pd.DataFrame(cells, columns=header, dtype=object))
+
+
+def _text(path: Path, encoding: str) -> str:
+    """The text of a file, unfolded and decoded."""
+    try:
+        content = path.read_bytes()
+        if path.suffix.lower() == ".gz":
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+    except FileNotFoundError as error:
+        raise DataError(path, "there is no such file") from error
+    except IsADirectoryError as error:
+        raise DataError(path, "is a folder") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(path, f"is not a complete gzip file ({error})") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        remedy = (
+            "Save it as UTF-8, or name its encoding in the contract's source: `encoding: latin-1`."
+        )
+        name = encoding.upper()
+        raise DataError(path, f"line {line} is not {name} text ({error.reason})", remedy) from error
+
+
+def _records(path: Path, text: str, separator: str) -> tuple[list[str], list[list[object]]]:
+    """The header and the cells, which may be of any length."""
+    csv.field_size_limit(sys.maxsize)
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+    header, cells, first = list[str](), list[list[object]](), 1
+    try:
+        header = next(lines, [])
+        first = lines.line_num + 1
+        for row in lines:
+            if row and len(row) != len(header):
+                raise csv.Error(f"Expected {len(header)} fields in line {first}, saw {len(row)}")
+            if lines.line_num > first + 2 and _swallowed(row, separator):
+                raise csv.Error(f"a quote of line {first} is closed in line {lines.line_num}")
+            cells.append([cell or np.nan for cell in row or [""] * len(header)])
+            first = lines.line_num + 1
+    except csv.Error as error:
+        remedy = f"Look at line {first}, where this record begins, for a quote that is not closed."
+        raise DataError(path, f"is not a table ({error})", remedy * ('"' in text)) from error
+    return header, cells
+
+
+def _swallowed(row: list[str], separator: str) -> bool:
+    """Whether a cell holds lines that are rows themselves: a stray quote opens it, another closes it."""
+    inner = [line for cell in row for line in cell.splitlines()[1:-1]]
+    return len(row) > 1 and len(inner) > 1 and all(
+        line.count(separator) == len(row) - 1 for line in inner
+    )  # fmt: skip
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -74,6 +124,23 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise DataError(path, f"is not a complete Parquet file ({problem})") from error
 
 
+def read_stage(contract: Contract, path: Path, stage: str) -> pd.DataFrame:
+    """Read the rows that an earlier stage has written by this contract.
+
+    Raises
+    ------
+    DataError
+        For rows of an earlier contract; it names the stage to run.
+    """
+    frame = read_parquet(path)
+    if changed := other_columns(contract, frame):
+        names = ", ".join(repr(it.column) for it in changed)
+        problem = f"was written by an earlier contract, which differs in {names}"
+        remedy = f"Run `mlref {stage}` first; `make train` runs every stage that has to run again."
+        raise DataError(path, problem, remedy)
+    return frame
+
+
 def checked(path: Path | str, frame: pd.DataFrame) -> pd.DataFrame:
     """The same frame, which must have rows, and columns of different names."""
     twice = frame.columns[frame.columns.duplicated()]
@@ -87,8 +154,9 @@ def checked(path: Path | str, frame: pd.DataFrame) -> pd.DataFrame:
 def decode(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     """Give the named columns the types of the contract, where their cells allow it.
 
-    Text of a number becomes a float64. A cell that is no number keeps what it holds, and its column
-    stays an object column. Columns that the frame lacks are left out; others are kept as they are.
+    Text of a number becomes a float64, of a boolean a bool, of a time its day. A cell that is none of these
+    keeps what it holds, and its column stays an object column. Columns that the frame lacks are left out;
+    others are kept as they are.
 
     Examples
     --------
@@ -99,35 +167,24 @@ def decode(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     """
     decoded = frame.copy()
     for column in columns:
-        if column.name in frame and not column.is_text:
-            decoded[column.name] = _numbers(frame[column.name])
+        if column.name in frame:
+            decoded[column.name] = _decoded(column, frame[column.name])
     return decoded
 
 
-def _numbers(cells: pd.Series) -> pd.Series:
-    if cells.dtype.kind in "fiu":
+def _decoded(column: Column, cells: pd.Series) -> pd.Series:
+    if column.is_number and cells.dtype.kind in "fiu":
         return cells.astype(np.float64)
-    values = [_number(cell) for cell in cells.astype(object)]
-    clean = all(isinstance(value, float) for value in values)
+    plain = cells.astype(object)
+    values = [rows.from_file(column, cell) for cell in plain.where(plain.notna(), np.nan)]
+    clean = column.is_number and all(isinstance(value, float) for value in values)
     return pd.Series(values, index=cells.index, dtype=np.float64 if clean else object)
-
-
-def _number(cell: object) -> object:
-    if isinstance(cell, (bool, np.bool_)):
-        return bool(cell)
-    if cell is None or cell is pd.NA:
-        return np.nan
-    if isinstance(cell, str) and "_" in cell:  # Python reads 1_000 as a number; no file means it
-        return cell
-    try:
-        return float(cell)  # type: ignore[arg-type] # what it is not, it raises
-    except (TypeError, ValueError, OverflowError):
-        return cell
 
 
 def other_columns(contract: Contract, frame: pd.DataFrame) -> list[Violation]:
     """The columns that a table of labelled rows lacks, and those that the contract does not know."""
-    allowed, given = ", ".join(contract.header), [str(name) for name in frame]
+    allowed = ", ".join(contract.header)
+    given = [str(name) for name in frame if name not in contract.ignore]
     return [
         Violation(None, name, "no such column", allowed)
         for name in contract.header if name not in given
@@ -192,7 +249,10 @@ def encode(contract: Contract, frame: pd.DataFrame) -> tuple[rows.Array, rows.Ar
     """
     result = validate(contract, frame)
     if result.refused:
-        raise RowsRefused("the table", result.refused)
+        remedy = (
+            "Run `mlref validate` first: the contract has changed since these rows were written."
+        )
+        raise RowsRefused("the table", result.refused, remedy=remedy)
     return np.ascontiguousarray(result.array[:, :-1]), result.array[:, -1].copy()
 
 

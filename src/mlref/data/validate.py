@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import great_expectations as gx
@@ -9,6 +10,7 @@ import great_expectations.expectations as gxe
 import numpy as np
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
+from numpy.typing import NDArray
 
 from mlref.core.contract import Column, Contract, load
 from mlref.core.errors import DataError, RowsRefused, Violation
@@ -45,14 +47,18 @@ def _expectations(column: Column) -> Iterator[Any]:
     name = column.name
     if not column.nullable:
         yield gxe.ExpectColumnValuesToNotBeNull(column=name)
-    yield gxe.ExpectColumnValuesToBeOfType(column=name, type_="str" if column.is_text else "float")
+    kind = {"boolean": "bool", "date": "str"}.get(column.type, "str" if column.is_text else "float")
+    yield gxe.ExpectColumnValuesToBeOfType(column=name, type_=kind)
     if column.allowed is not None:
-        allowed = column.allowed if column.is_text else map(float, column.allowed)
+        allowed = map(float, column.allowed) if column.is_number else column.allowed
         yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(allowed))
     if column.type == "integer":
         yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=WHOLE)
-    if column.valid is not None:
-        lo, hi = column.valid
+    if column.type == "date":
+        yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=r"^\d{4}-\d\d-\d\d$")
+        yield gxe.ExpectColumnValuesToMatchStrftimeFormat(column=name, strftime_format="%Y-%m-%d")
+    elif column.is_number and column.allowed is None:
+        lo, hi = column.bounds
         yield gxe.ExpectColumnValuesToBeBetween(column=name, min_value=lo, max_value=hi)
 
 
@@ -169,14 +175,38 @@ def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
             )
 
 
+def with_target(contract: Contract, frame: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.intp]]:
+    """The rows that have a target, where the contract drops the others, and their places; else all rows.
+
+    Raises
+    ------
+    DataError
+        When no row has one.
+    """
+    name, places = contract.target.name, np.arange(len(frame))
+    if contract.missing_target == "refuse" or name not in frame:
+        return frame, places
+    places = np.flatnonzero(frame[name].notna())
+    if not len(places):
+        raise DataError("data/raw/dataset.csv", f"no row has a value of the target {name!r}")
+    return frame.iloc[places].reset_index(drop=True), places
+
+
 def run(project: Project) -> str:
     """Validate the raw rows of this clone; nothing is written when a row is refused but the docs."""
     contract, settings = load(project.contract), load_settings(project.params).validate_
     frame = decode(read_csv(project.raw), contract.columns)
+    given = len(frame)
+    frame, places = with_target(contract, frame)
     violations, result = validate(contract, frame)
     write_bytes(project.data_docs, page(contract, len(frame), result).encode())
     if violations:
-        raise RowsRefused(project.show(project.raw), violations, FIRST_ROW)
+        found = [
+            replace(it, row=it.row if it.row is None else int(places[it.row])) for it in violations
+        ]
+        remedy = f"`missing_target: drop` in the contract leaves out rows without {contract.target.name}."
+        no_target = any(it.column == contract.target.name and it.got == "null" for it in found)
+        raise RowsRefused(project.show(project.raw), found, FIRST_ROW, remedy * no_target)
     check_leakage(contract, frame, settings.max_correlation)
     check_usual(contract, frame, settings.max_unusual)
     write_parquet(project.validated, frame[list(contract.header)])
@@ -188,4 +218,6 @@ def run(project: Project) -> str:
         for item in result.results
     ]
     write_json(project.validation, {"rows": len(frame), "expectations": met})
-    return f"{len(frame)} rows keep all {len(met)} expectations"
+    dropped = given - len(frame)
+    left_out = f"; {dropped} rows without a target dropped" if dropped else ""
+    return f"{len(frame)} rows keep all {len(met)} expectations{left_out}"

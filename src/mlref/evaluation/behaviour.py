@@ -63,8 +63,8 @@ def grid(column: Column) -> Array:
     """The encoded values that a check tries of a column: all categories, or steps over the expected range."""
     if column.allowed is not None:
         return np.arange(len(column.allowed), dtype=np.float64)
-    steps = np.linspace(*(column.expected or column.valid or (0.0, 1.0)), STEPS)
-    return np.unique(np.round(steps)) if column.type == "integer" else steps
+    steps = np.linspace(*column.span, STEPS)
+    return np.unique(np.round(steps)) if column.type in ("integer", "date") else steps
 
 
 def sweep(column: Column, place: int, predict: Callable[[Array], Array], rows: Array) -> Array:

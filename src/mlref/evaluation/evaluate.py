@@ -9,7 +9,9 @@ import pandas as pd
 from mlref.bundle.predictor import Predictor, load
 from mlref.core.contract import Contract
 from mlref.core.contract import load as load_contract
-from mlref.core.digits import digits, show_number
+from mlref.core.digits import interval
+from mlref.core.digits import places as places_of
+from mlref.core.digits import show_number
 from mlref.core.errors import DataError
 from mlref.core.rows import Array
 from mlref.core.settings import Bootstrap, Evaluate
@@ -17,7 +19,7 @@ from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, read_json, rounded, write_json
 from mlref.core.task import Prediction, task_of
 from mlref.data.folds import deal, units
-from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_csv
+from mlref.data.tables import encode, fingerprint, read_csv, read_stage, row_ids, write_csv
 from mlref.evaluation.behaviour import check
 from mlref.evaluation.compare import score_difference
 from mlref.evaluation.draw import draw
@@ -68,10 +70,11 @@ def evaluate(
         need = f"At least {settings.smallest_slice} are needed (evaluate.smallest_slice)."
         raise DataError("data/split/holdout.parquet", problem, need)
     predicted = predictor.predict(features)
+    task = task_of(predictor.contract)
     held = predicted.holds(target)
 
     def _metrics(rows: Any) -> dict[str, Any]:
-        found = measured(target[rows], predicted.value[rows], settings)
+        found = measured(target[rows], predicted.value[rows], settings, task)
         return {
             "rows": len(target[rows]),
             "coverage": share(held[rows], settings.confidence),
@@ -95,7 +98,7 @@ def evaluate(
         "slices": parts,
         "fairness": fairness(contract, features, target, predicted, settings),
         "baselines": {
-            name: measured(target, values, settings) for name, values in baselines.items()
+            name: measured(target, values, settings, task) for name, values in baselines.items()
         },
         "promises": check(contract, predictor.values, features),
     }
@@ -220,7 +223,9 @@ def worst(predictions: pd.DataFrame) -> Any:
 def measure(project: Project) -> tuple[dict[str, Any], pd.DataFrame]:
     """Measure the bundle of this clone: the metrics, and the predictions for the test set."""
     contract, settings = load_contract(project.contract), load_settings(project.params).evaluate
-    train, holdout = read_parquet(project.train), read_parquet(project.holdout)
+    train, holdout = (
+        read_stage(contract, path, "split") for path in (project.train, project.holdout)
+    )
     check_disjoint(contract, train, holdout)
     predictor, tuning = load(project.bundle, digest(project.contract)), read_json(project.tuning)
     features, target = encode(contract, holdout)
@@ -242,17 +247,15 @@ def measure(project: Project) -> tuple[dict[str, Any], pd.DataFrame]:
 def write(project: Project, metrics: dict[str, Any], predictions: pd.DataFrame) -> str:
     """Write the metrics and the predictions; returns the primary score in words."""
     contract = load_contract(project.contract)
-    primary, places = task_of(contract).primary, digits(contract.target)
+    primary = task_of(contract).primary
     write_json(project.metrics, metrics)
     write_json(project.summary, summarise(metrics, primary))
     write_csv(project.predictions, pd.DataFrame(rounded(predictions.to_dict("list"))))
-    score = metrics[primary]
-    found, *ends = (show_number(score[end], places) for end in ("value", "lower", "upper"))
-    other = metrics["cross_validated"]
+    other, places = metrics["cross_validated"], places_of(metrics[primary]["value"], 3)
     validated, chance = (show_number(other[name], places) for name in ("value", "by_chance"))
     difference = show_number(other["difference"], places, "+")
     return (
-        f"{primary.upper()} {found} [{', '.join(ends)}] on the {metrics['rows']} rows of the test set\n"
+        f"{primary.upper()} {interval(metrics[primary])} on the {metrics['rows']} rows of the test set\n"
         f"  Out of fold it is {validated}: a difference of {difference}, where chance allows ± {chance}."
     )
 

@@ -12,7 +12,7 @@ from mlref.core import settings
 from mlref.core.contract import Column, load
 from mlref.core.rows import Array
 from mlref.core.storage import Project, read_json, rounded
-from mlref.data.tables import FIRST_ROW, encode, read_parquet, row_ids, write_csv
+from mlref.data.tables import FIRST_ROW, encode, read_stage, row_ids, write_csv
 from mlref.training.candidates import build
 
 CHANCE = 0.2
@@ -78,7 +78,7 @@ def _reason(target: Column, row: Any, count: int) -> str:
 def review(project: Project, output: Path | None = None, listed: int = 20) -> str:
     """Write the review list of this clone, and say what stands out."""
     contract, seed = load(project.contract), settings.load(project.params).tune.seed
-    frame, tuning = read_parquet(project.validated), read_json(project.tuning)
+    frame, tuning = read_stage(contract, project.validated, "validate"), read_json(project.tuning)
     features, target = encode(contract, frame)
     model = build(contract, tuning["model"], tuning["parameters"], seed)
     table = issues(model, features, target, seed)

@@ -11,7 +11,7 @@ from scipy import stats
 
 from mlref.core.rows import Array
 from mlref.core.settings import Bootstrap
-from mlref.core.task import Prediction
+from mlref.core.task import Prediction, Regression, Task
 
 Interval = dict[str, float]
 """``{"value", "lower", "upper"}``: a point and its interval."""
@@ -96,11 +96,15 @@ def bootstrap(
     }
 
 
-def measured(actual: Array, predicted: Array, settings: Bootstrap) -> dict[str, Interval]:
-    """All metrics of :func:`errors` for n rows; RMSE with the interval of :func:`score_interval`."""
+def measured(
+    actual: Array, predicted: Array, settings: Bootstrap, task: Task | None = None
+) -> dict[str, Interval]:
+    """All metrics of :func:`errors` for n rows, and the task's score; see :func:`score_interval`."""
     found = bootstrap(errors, (actual, predicted), settings)
     if len(actual) > 1:
-        found["rmse"] = score_interval((predicted - actual) ** 2, settings)
+        for kind in filter(None, (Regression(), task)):
+            losses = kind.loss(actual, predicted)
+            found[kind.primary] = score_interval(losses, settings, kind.score)
     return found
 
 

@@ -1,5 +1,6 @@
 """Turn records into rows of the tables: plain values, as the drivers of both databases take them."""
 
+import datetime
 import functools
 import itertools
 from collections import Counter
@@ -37,7 +38,10 @@ def encode(records: Sequence[Predicted | Refused]) -> Rows:
 def _decoder(column: Column) -> Callable[[float], Value]:
     if column.allowed is not None:
         categories = column.allowed
-        return lambda code: categories[int(code)]
+        return lambda code: categories[int(code)]  # type: ignore[no-any-return]
+    if column.origin is not None:
+        first = column.origin.toordinal()
+        return lambda days: datetime.date.fromordinal(first + int(days)).isoformat()
     return int if column.type == "integer" else float
 
 

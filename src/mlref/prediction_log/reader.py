@@ -95,7 +95,7 @@ def stream(
     )  # fmt: skip
     if period is not None:
         statement = statement.where(period.holds(columns.id))
-    kinds = {one.name: object if one.is_text else np.float64 for one in contract.features}
+    kinds = {one.name: np.float64 if one.is_number else object for one in contract.features}
     with database.begin(only_read=True) as connection:
         found = connection.execution_options(yield_per=CHUNK).execute(statement)
         for part in found.partitions():

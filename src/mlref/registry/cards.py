@@ -21,7 +21,7 @@ LIMIT = 5000
 """Characters of a description that a database of MLflow 3.17 holds."""
 TITLES = {
     "rmse": "RMSE", "mae": "MAE", "median_error": "median error", "bias": "bias", "r2": "R²",
-    "coverage": "share inside the interval",
+    "coverage": "share inside the interval", "rmse_log": "RMSE of the logarithm",
 }  # fmt: skip
 """Names of metrics for people."""
 

@@ -65,7 +65,8 @@ def meet(
     if not _has_columns(challenger, frame) or refusals(challenger.contract, frame):
         return Incomparable("block", f"It {other.format(challenger.contract.name)}.")
     replaced = f"The champion {other.format(champion.contract.name)}, so this model replaces it."
-    if not _has_columns(champion, frame):
+    same = champion.contract.target.name == challenger.contract.target.name
+    if not same or not _has_columns(champion, frame):
         return Incomparable("promote", replaced)
     learned, theirs = _learned(challenger, frame), _learned(champion, frame)
     for side, here, name in ((champion, theirs, "champion"), (challenger, learned, "model")):

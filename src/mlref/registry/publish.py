@@ -11,6 +11,7 @@ from mlref.core.contract import load as load_contract
 from mlref.core.digits import interval
 from mlref.core.rows import validate_records
 from mlref.core.storage import Project, digest, read_json
+from mlref.core.task import task_of
 from mlref.data.tables import read_csv, read_parquet
 from mlref.registry import cards
 from mlref.tracking.run_log import RunLog
@@ -23,7 +24,8 @@ def publish(project: Project, record: dict[str, Any]) -> tuple[str, str]:
     cards.write(project, record)
     predicted = read_csv(project.predictions).astype({"lower": float, "upper": float})
     chosen, metrics = tuning["candidates"][tuning["model"]], record["metrics"]
-    cross_validated = {"cv_rmse": chosen["rmse"], "cv_rmse_std": chosen["rmse_std"]}
+    primary = task_of(contract).primary
+    cross_validated = {f"cv_{name}": chosen[name] for name in (primary, f"{primary}_std")}
     shaped = {
         f"{stage}.{name}": value
         for stage in ("split", "tune", "train")

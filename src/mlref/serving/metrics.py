@@ -130,7 +130,7 @@ def _ends(column: Column, profile: Mapping[str, Any]) -> list[float]:
     if column.allowed is not None:
         return [float(code) for code in range(len(column.allowed))]
     measured = profile["columns"].get(column.name, {}).get("quantiles", {})
-    return [float(end) for end in [*measured.values()] or column.expected or column.valid or ()]
+    return [float(end) for end in [*measured.values()] or column.span]
 
 
 class LogMetrics(Collector):

@@ -19,7 +19,7 @@ from mlref.serving.schemas import takes
 
 Datatype = Literal[
     "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64",
-    "BYTES",
+    "BOOL", "BYTES",
 ]  # fmt: skip
 """Types of tensors whose values may be those of a column."""
 
@@ -136,7 +136,9 @@ def error_body(content: ErrorContent) -> InferError:
 
 
 def _datatype(column: Column) -> Datatype:
-    return "BYTES" if column.is_text else "FP64"
+    if column.type == "boolean":
+        return "BOOL"
+    return "FP64" if column.is_number else "BYTES"
 
 
 def _find(service: Service, name: str, version: str) -> Model:

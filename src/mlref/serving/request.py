@@ -5,7 +5,7 @@ read once more by Python's JSON reader and explained in one pass that stops at a
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import astuple
 
-from mlref.core.contract import Column, Contract
+from mlref.core.contract import Column, Contract, Value
 from mlref.core.errors import Violation
 from mlref.core.rows import Array, Mask, masks
 from mlref.serving.errors import LISTED, InvalidJson, RequestRefused
@@ -106,10 +106,10 @@ class Reader:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.type)
         ends = [column.expected or (-np.inf, np.inf) for column in contract.features]
         self._low, self._high = np.array(ends, dtype=np.float64).T
-        self._codes = {
-            place: {value: float(code) for code, value in enumerate(column.allowed)}
+        self._codes: dict[int, Callable[[Any], float | None]] = {
+            place: column.days if column.type == "date" else _codes(column).__getitem__
             for place, column in enumerate(contract.features)
-            if column.allowed is not None
+            if column.type == "date" or column.allowed is not None
         }
 
     def read(self, body: bytes) -> ValidRows:
@@ -131,13 +131,17 @@ class Reader:
         return ValidRows(array, unusual if np.count_nonzero(unusual) else None)
 
     def _encode(self, rows: list[tuple[Any, ...]]) -> Array:
-        """Cells in contract order as one array; a category as its index, null as NaN."""
+        """Cells in contract order as one array; a category as its index, a date in days, null as NaN."""
         if not self._codes:
             return np.array(rows, dtype=np.float64)
         columns = list(zip(*rows, strict=True))
-        for place, codes in self._codes.items():
-            columns[place] = tuple([None if x is None else codes[x] for x in columns[place]])
+        for place, code in self._codes.items():
+            columns[place] = tuple([None if x is None else code(x) for x in columns[place]])
         return np.array(columns, dtype=np.float64).T
+
+
+def _codes(column: Column) -> dict[Value, float]:
+    return {value: float(code) for code, value in enumerate(column.allowed or ())}
 
 
 def decode(body: bytes) -> object:
@@ -226,9 +230,11 @@ def _violations(
 def _fault(column: Column, value: object) -> str:
     """Why a column does not accept a value."""
     got = kind(value)
-    if column.allowed is not None and got == ("text" if column.is_text else "a number"):
-        return "another text" if column.is_text else "another number"
-    if column.allowed is not None or got != "a number":
+    own = {"boolean": "a boolean", "date": "text"}.get(column.type, "a number")
+    if column.type == "date" or column.allowed is not None:
+        same = got == ("text" if column.is_text else own)
+        return f"another {got.removeprefix('a ')}" if same else got
+    if got != "a number":
         return got
     fraction = column.type == "integer" and isinstance(value, float) and value % 1 > 0
     return "a fraction" if fraction else "a number outside"

@@ -48,10 +48,10 @@ def _envelope(name: str, key: str, item: type[Struct], most: int) -> type[Struct
 
 def _cell(column: Column) -> Any:
     """The type of one column's values; a whole number may be written as 3.0."""
-    kind: Any = float
+    kind: Any = {"boolean": bool, "date": datetime.date}.get(column.type, float)
     if column.is_text:
         kind = Literal[column.allowed]
-    elif column.allowed is not None:
+    elif column.is_number and column.allowed is not None:
         kind = Annotated[kind, Meta(extra_json_schema={"enum": list(column.allowed)})]
     elif column.valid is not None:
         kind = Annotated[kind, Meta(ge=column.valid[0], le=column.valid[1])]

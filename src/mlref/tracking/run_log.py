@@ -151,7 +151,7 @@ def _log_trial(
     from mlflow.entities import Metric, Param
 
     now, name = int(time.time() * 1000), f"{trial['model']} {trial['trial']:02d}"
-    measured = {"cv_rmse": trial["rmse"], "cv_rmse_std": trial["rmse_std"]}
+    measured = {f"cv_{name}": value for name, value in trial.items() if name.startswith("rmse")}
     metrics = [Metric(key, value, now, 0) for key, value in measured.items()]
     parameters = {"model": trial["model"]} | trial["parameters"]
     run_id = client.create_run(place, tags=tags, run_name=name).info.run_id

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.feature_selection import SelectKBest, f_regression
@@ -13,6 +15,7 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from mlref.core.contract import Contract
 from mlref.core.errors import SettingsError
+from mlref.core.rows import Array
 from mlref.features import preprocessing
 
 BASELINES = ("mean", "single_feature")
@@ -38,8 +41,31 @@ TREES = (GradientBoostingRegressor, RandomForestRegressor)
 """Estimators that take unscaled columns and convert in float32; see ``mlref.features``."""
 
 
-def estimator(name: str, parameters: Mapping[str, Any], seed: int) -> Any:
-    """Build an unfitted estimator of preprocessed rows.
+class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+    """A regressor of the target's logarithm that answers in the target's unit.
+
+    Far from the training rows an exponential leaves every scale, so an answer goes beyond the training
+    targets by at most half of their range, on the log scale.
+    """
+
+    def __init__(self, regressor: Any) -> None:
+        self.regressor = regressor
+
+    def fit(self, rows: Array, target: Array) -> "LogTarget":
+        """Fit to rows and positive targets, shapes (n, columns) and (n,)."""
+        logs = np.log(target)
+        reach = float(np.ptp(logs)) / 2
+        self.range_ = [float(logs.min()) - reach, float(logs.max()) + reach]
+        self.regressor_ = clone(self.regressor).fit(rows, logs)
+        return self
+
+    def predict(self, rows: Array) -> Array:
+        """Predict in the target's unit, shape (n,)."""
+        return np.exp(np.clip(self.regressor_.predict(rows), *self.range_))  # type: ignore[no-any-return]
+
+
+def estimator(name: str, parameters: Mapping[str, Any], seed: int, transform: str = "none") -> Any:
+    """Build an unfitted estimator of preprocessed rows, for the contract's transform of the target.
 
     Raises
     ------
@@ -55,7 +81,7 @@ def estimator(name: str, parameters: Mapping[str, Any], seed: int) -> Any:
         raise SettingsError("config/params.yaml", [f"tune.candidates.{name}: {error}"]) from error
     if "random_state" in built.get_params():
         built.set_params(random_state=seed)
-    return built
+    return LogTarget(built) if transform == "log" else built
 
 
 def build(contract: Contract, name: str, parameters: Mapping[str, Any], seed: int) -> Pipeline:
@@ -66,6 +92,6 @@ def build(contract: Contract, name: str, parameters: Mapping[str, Any], seed: in
     SettingsError
         For a model or a parameter that does not exist.
     """
-    built = estimator(name, parameters, seed)
-    scale = not isinstance(built, TREES)
+    built = estimator(name, parameters, seed, contract.target.transform)
+    scale = not isinstance(getattr(built, "regressor", built), TREES)
     return Pipeline([("prepare", preprocessing(contract, scale)), ("estimate", built)])

@@ -90,6 +90,7 @@ def fit(model: str, tried: list[Setting], part: Part, data: Data) -> Found:
     fold, task = data.folds[repeat].of_row, task_of(data.contract)
     seen, unseen = data.folds[repeat].seen(*folds), np.isin(fold, folds)
     known, actual = data.target[seen], data.target[unseen]
+    transform = data.contract.target.transform
     errors, predictions = [], []
     prepare = build(data.contract, model, tried[0], data.seed)["prepare"]
     fitted = prepare.fit_transform(data.features[seen], known)
@@ -98,7 +99,7 @@ def fit(model: str, tried: list[Setting], part: Part, data: Data) -> Found:
     with sklearn.config_context(skip_parameter_validation=repeat > 0, assume_finite=True):
         for setting in tried:
             try:
-                one = estimator(model, setting, data.seed).fit(fitted, known)
+                one = estimator(model, setting, data.seed, transform).fit(fitted, known)
             except ValueError as error:
                 raise ValueError(f"{model}: {setting}: {error}") from error
             predictions.append(one.predict(asked))

@@ -7,7 +7,7 @@ from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, read_json, write_bytes, write_json
 from mlref.core.task import task_of
 from mlref.data.folds import deal
-from mlref.data.tables import encode, read_parquet
+from mlref.data.tables import encode, read_stage
 from mlref.training import out_of_fold
 from mlref.training.archive import dumps
 from mlref.training.candidates import build
@@ -17,7 +17,7 @@ def run(project: Project) -> str:
     """Train on the training set of this clone."""
     contract, settings = load(project.contract), load_settings(project.params).train
     tuning = read_json(project.tuning)
-    frame = read_parquet(project.train)
+    frame = read_stage(contract, project.train, "split")
     features, target = encode(contract, frame)
     model = build(contract, tuning["model"], tuning["parameters"], settings.seed)
     folds = deal(contract, frame, settings.folds, settings.seed)

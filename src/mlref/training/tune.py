@@ -13,15 +13,16 @@ from joblib import Memory, Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from mlref.core.contract import Contract, load
-from mlref.core.digits import digits, show_number
+from mlref.core.digits import places as places_of
+from mlref.core.digits import show_number
 from mlref.core.errors import SettingsError
 from mlref.core.rows import Array
 from mlref.core.settings import Range, Tune
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, rounded, write_json
-from mlref.core.task import task_of
+from mlref.core.task import heavy_tail, task_of
 from mlref.data.folds import Folds
-from mlref.data.tables import encode, read_parquet, write_csv
+from mlref.data.tables import encode, read_stage, write_csv
 from mlref.training import nested
 from mlref.training.candidates import BASELINES, estimator
 from mlref.training.sampling import Setting, search
@@ -31,6 +32,10 @@ Track = Callable[[list[str]], Iterable[str]]
 
 Measure = Callable[[str, list[Setting], list[nested.Part]], list[nested.Found]]
 """Fits settings of a candidate to parts of the rows, and gives their scores and predictions."""
+
+HINT = """
+  The target has a heavy tail, which a squared error serves badly: `transform: log` in the contract learns and
+  compares its logarithm."""
 
 RULE = "the simplest candidate within one standard error of the best"
 
@@ -126,7 +131,7 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
     """
     contract, settings = load(project.contract), load_settings(project.params).tune
     check(settings)
-    frame = read_parquet(project.train)
+    frame = read_stage(contract, project.train, "split")
     features, target = encode(contract, frame)
     folds = nested.deal(settings, contract, frame)
     data = nested.Data(contract, features, target, folds, settings.seed)
@@ -155,7 +160,7 @@ def write(
     """Write what was tried, the score of each candidate, and what was chosen."""
     trials: list[dict[str, Any]] = []
     candidates: dict[str, dict[str, Any]] = {}
-    primary, places = task_of(contract).primary, digits(contract.target)
+    primary = task_of(contract).primary
 
     def _scores(errors: Array) -> dict[str, float]:
         return {primary: float(errors.mean()), f"{primary}_std": float(errors.std())}
@@ -180,6 +185,7 @@ def write(
     predicted = pd.DataFrame(rounded({name: column.tolist() for name, column in table.items()}))
     write_csv(project.out_of_fold, predicted.dropna())
     setting = ", ".join(f"{key}={value}" for key, value in choice["parameters"].items())
+    places = places_of(choice["standard_error"] or lowest[primary], 2)
     score, least, error = (
         show_number(value, places)
         for value in (chosen[primary], lowest[primary], choice["standard_error"])
@@ -193,4 +199,4 @@ def write(
             said += (
                 f"\n  {name} is best with {edge}, the last value that was tried: widen its range."
             )
-    return said
+    return said + (HINT if contract.target.transform == "none" and heavy_tail(target) else "")

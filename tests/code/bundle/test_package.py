@@ -83,6 +83,23 @@ def test_every_candidate_converts_to_equal_bytes_and_predicts_the_same(
     assert convert(fitted(contract, name), 4) == onnx
 
 
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_model_of_the_logarithm_converts_and_answers_in_the_targets_unit(name: str) -> None:
+    """Far outside of its training rows it stays within reach of them; another skops load gives the same."""
+    target = CONTRACT.target.model_copy(update={"transform": "log", "valid": None})
+    contract = CONTRACT.model_copy(update={"target": target})
+    rows = generate(contract, 100, seed=1)
+    actual = np.exp(linear(rows) / 2000)
+    model = build(contract, name, TREES.get(name, {}), 0).fit(rows, actual)
+    far = generate(contract, 500, seed=2) * np.array([100, 1, 1, 1])
+    session = onnxruntime.InferenceSession(convert(model, 4), providers=["CPUExecutionProvider"])
+    value = np.asarray(session.run(None, {"rows": far})[0]).ravel()
+    assert value == pytest.approx(model.predict(far), rel=1e-5)
+    assert value.max() <= actual.max() * (actual.max() / actual.min()) ** 0.5 * 1.001
+    again = skops.io.loads(dumps(model), trusted=TRUSTED)
+    assert again.predict(rows) == pytest.approx(model.predict(rows), rel=1e-6)
+
+
 def test_the_order_of_operator_sets_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The converter takes them out of a set, so in some processes they come the other way round."""
     model, plain = fitted(CONTRACT, "ridge"), conversion.to_onnx

@@ -47,6 +47,16 @@ def test_a_sound_file_becomes_an_object_that_cannot_be_changed() -> None:
         home.street = "Oak"  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("text", ["1e5", "+1E5", "1.e+5", "100000.", ".1e6"])
+def test_a_number_is_one_however_it_is_written(text: str) -> None:
+    """YAML 1.1 takes 1e5 for text."""
+
+    class Length(Frozen):
+        metres: float
+
+    assert parse(Length, f"metres: {text}", "x.yaml", SettingsError).metres == 100_000
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [

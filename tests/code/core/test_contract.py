@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mlref.core.contract import FileSource, SklearnSource, SqlSource, load, parse
+from mlref.core.contract import OUTPUTS, FileSource, SklearnSource, SqlSource, load, parse
 from mlref.core.errors import ContractError
-from tests.fakes import CONTRACT_TEXT
+from tests.fakes import CONTRACT_TEXT, TYPES, TYPES_TEXT
 
 SOUND = CONTRACT_TEXT + """\
 identity: [flat]
@@ -103,13 +103,23 @@ MISTAKES = [
     ("task: regression", "task: classification",
      "task: got 'classification'; allowed: 'regression'"),
     ("type: integer", "type: float",
-     "features[1] (rooms).type: got 'float'; allowed: 'number', 'integer' or 'category'"),
+     "features[1] (rooms).type: got 'float'; allowed: 'number', 'integer', 'boolean', 'category' or 'date'"),
     ("valid: [5, 1000]", "valid: [1000, 5]",
      "features[0] (area).valid: [lo, hi] with lo < hi, not [1000.0, 5.0]"),
     ("valid: [5, 1000]", "valid: [.nan, 5]",
      "features[0] (area).valid[0]: got nan; allowed: a finite number"),
-    ("    valid: [5, 1000]\n", "",
-     "features[0] (area): a column of type number needs `valid`: [lo, hi]"),
+    ("title: Area", "title: 'TODO: which?'", "features[0] (area).title: still to be answered: which?"),
+    ("example: 70.5", "example: true", "features[0] (area): example: a number inside"),
+    ("example: oil", "example: oil\n    origin: 2020-01-01",
+     "features[2] (heating): a date needs `origin`, the day that counts as 0; no other type takes it"),
+    ("name: area", "name: warnings",
+     "the name 'warnings' is that of a column that scoring adds; rename the column"),
+    ("identity: [flat]", "identity: [flat]\nignore: [area, flat]",
+     "ignore: 'flat' is a feature, the target or part of `identity`"),
+    ("example: 900", "example: 900\n  transform: log",
+     "target: transform: the logarithm needs `valid` above 0, not [0.0, 20000.0]"),
+    ("example: 70.5", "example: 70.5\n    transform: log",
+     "features (area): `transform` is for the target"),
     ("valid: [5, 1000]", "allowed: [5, 1000]",
      "features[0] (area): `allowed` is for a category; a column of type number takes `valid`"),
     ("expected: [20, 300]", "expected: [2, 300]",
@@ -155,7 +165,9 @@ MISTAKES = [
      "slices[1] (area).edges: rising numbers inside `valid`, not [200.0, 100.0]"),
     ("edges: [100, 200]", "edges: [1, 200]",
      "slices[1] (area).edges: rising numbers inside `valid`, not [1.0, 200.0]"),
-    ("data/source/rents.csv", "rents.xlsx", "source.path: got 'rents.xlsx'; allowed: "),
+    ("data/source/rents.csv", "data/rents.csv", "source.path: a file or folder under data/source/, not"),
+    ("data/source/rents.csv", "data/source/rents.xlsx",
+     "source.path: ends in .csv, .csv.gz, .parquet, or is a folder of Parquet, not "),
     ("data/source/rents.csv", "data/source/labels/rents.csv",
      "source.path: a file outside of data/source/labels/, whose files are added to the source"),
     (SOURCE, "{kind: excel}", "source.kind: got 'excel'; allowed: 'scikit-learn', 'file', 'sql'"),
@@ -187,6 +199,71 @@ def test_categories_are_different_and_of_one_kind(values: str) -> None:
         "features[2] (heating).allowed: two or more different values, all whole numbers or all text"
         " (quote yes, no, on and off), not ["
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("origin: 2020-01-01, ", "", "features[4] (sold): a date needs `origin`"),
+        (
+            "2020-05-31",
+            "soon",
+            "features[4] (sold): example: a date such as 2020-05-31, not 'soon'",
+        ),
+        (
+            "type: date",
+            "type: date, expected: [0, 1]",
+            "features[4] (sold): a date takes no `expected`",
+        ),
+        ("example: true", "example: 1", "features[5] (lift): example: true or false, not 1"),
+        (
+            "example: true",
+            "example: true, allowed: [a, b]",
+            "features[5] (lift): a boolean takes no `allowed`",
+        ),
+        (
+            "example: true",
+            "example: true, valid: [0, 1]",
+            "features[5] (lift): a boolean takes no `valid`",
+        ),
+    ],
+)
+def test_a_date_and_a_boolean_need_little_and_take_little(
+    old: str, new: str, sentence: str
+) -> None:
+    assert mistakes_of(TYPES_TEXT) == ()
+    head, _, types = TYPES_TEXT.partition("  - {name: sold")
+    found = mistakes_of(f"{head}  - {{name: sold{types.replace(old, new, 1)}")
+    assert any(line.startswith(sentence) for line in found), found
+
+
+def test_a_boolean_is_a_category_and_a_date_counts_days() -> None:
+    *_, sold, lift = TYPES.features
+    assert (lift.allowed, lift.accepts) == ((False, True), "true or false")
+    assert (sold.allowed, sold.accepts) == (None, "a date such as 2020-05-31 or null")
+    assert sold.days("2019-12-31 23:00") == -1.0
+
+
+def test_without_valid_any_finite_number_is_possible() -> None:
+    area = parse(planted("    valid: [5, 1000]\n", "")).features[0]
+    assert area.accepts == "a number (m²)"
+    assert area.bounds[1] < float("inf")
+    log = parse(
+        planted("valid: [0, 20000]\n  example: 900", "transform: log\n  example: 900")
+    ).target
+    assert (log.accepts, log.bounds[0] > 0) == ("a number above 0 (euro)", True)
+
+
+@pytest.mark.parametrize(
+    "path", ["houses (1).csv", "a+b.CSV", "x.csv.gz", "größe.parquet", "a/parts", "a/b.c/x.csv"]
+)
+def test_any_name_of_a_file_will_do(path: str) -> None:
+    assert mistakes_of(planted("path: data/source/rents.csv", f'path: "data/source/{path}"')) == ()
+
+
+def test_columns_that_scoring_adds_are_those_of_batch() -> None:
+    columns = pytest.importorskip("mlref.batch.columns")
+    assert tuple(columns.ADDED.names) == OUTPUTS
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "just text"])

@@ -59,6 +59,17 @@ def test_a_long_list_is_cut_in_the_message_but_not_in_the_violations(more: int) 
     assert str(refusal).endswith(f"… and {more} more") == bool(more)
 
 
+def test_many_faults_begin_with_a_line_for_each_column() -> None:
+    """Else one column's would bury the others'."""
+    dates = [Violation(row, "age", "'2024'", "a number") for row in range(400)]
+    refusal = RowsRefused("x.csv", [*dates, Violation(7, "sex", "x", "a or b")], 2, "Do that.")
+    assert str(refusal).splitlines()[1:3] == [
+        "  column 'age': 400 refused, such as '2024' in row 2; allowed: a number",
+        "  column 'sex': 1 refused, such as x in row 9; allowed: a or b",
+    ]
+    assert str(refusal).endswith("more\n  Do that.")
+
+
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [

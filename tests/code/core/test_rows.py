@@ -1,6 +1,7 @@
 """Which rows are accepted, which refused, and what in them is unusual."""
 
 import math
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from mlref.core.contract import Column, Contract
 from mlref.core.errors import Violation
-from mlref.core.rows import DictionaryColumn, generate, masks, validate, validate_records, warning
+from mlref.core.rows import (
+    DictionaryColumn,
+    from_file,
+    generate,
+    masks,
+    validate,
+    validate_records,
+    warning,
+)
 from tests.fakes import CONTRACT
 
 ABOUT: dict[str, Any] = {"title": "X", "meaning": "X."}
@@ -22,6 +31,11 @@ COLUMNS = {
     "nullable": Column(name="x", type="number", valid=(0, 9), nullable=True, example=5, **ABOUT),
     "text": Column(name="x", type="category", allowed=("1", "true", "b"), example="b", **ABOUT),
     "codes": Column(name="x", type="category", allowed=(1, 2), example=2, **ABOUT),
+    "any": Column(name="x", type="number", example=2, **ABOUT),
+    "boolean": Column(name="x", type="boolean", example=True, **ABOUT),
+    "date": Column(
+        name="x", type="date", origin=date(2020, 1, 1), nullable=True, example="2020-05-31", **ABOUT
+    ),
     "maybe": Column(
         name="x", type="category", allowed=("a", "b"), nullable=True, example="a", **ABOUT
     ),
@@ -45,6 +59,14 @@ NULL = float("nan")
         ("nullable", np.float64("nan"), NULL),
         ("text", "b", 2.0),
         ("codes", 2.0, 1.0),
+        ("any", -1e300, -1e300),
+        ("boolean", np.True_, 1.0),
+        ("boolean", False, 0.0),
+        ("date", "2020-01-31", 30.0),
+        ("date", "2020-01-31T23:30:00-01:00", 31.0),
+        ("date", "2019-12-31 08:00:00.123456789", -1.0),
+        ("date", datetime(2020, 1, 2, 1, tzinfo=UTC), 1.0),
+        ("date", NULL, NULL),
         ("maybe", "b", 1.0),
         ("maybe", NULL, NULL),
         ("maybe code", None, NULL),
@@ -70,6 +92,14 @@ def test_a_value_of_the_columns_type_is_encoded(kind: str, cell: object, code: f
         ("number", [59], "[59]"),
         ("integer", 59.5, "59.5"),
         ("nullable", "", "''"),
+        ("any", math.inf, "inf"),
+        ("any", None, "null"),
+        ("boolean", 1, "1"),
+        ("boolean", "true", "'true'"),
+        ("boolean", None, "null"),
+        ("date", "2020-02-31", "'2020-02-31'"),
+        ("date", "20200131", "'20200131'"),
+        ("date", 18_000, "18000"),
         ("text", 1, "1"),
         ("text", "B", "'B'"),
         ("text", None, "null"),
@@ -287,3 +317,38 @@ def test_a_column_without_a_usual_range_has_nothing_unusual() -> None:
     area, _, heating, _ = CONTRACT.features
     assert warning(area) == "area is unusual: expected 20 to 300 m²."
     assert warning(heating) == "heating is unusual: expected anything."
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "value"),
+    [
+        ("number", " 1e3 ", 1000.0),
+        ("number", "1_000", "1_000"),
+        ("number", True, True),
+        ("boolean", "TRUE", True),
+        ("boolean", 0, False),
+        ("boolean", "1.0", True),
+        ("boolean", "yes", "yes"),
+        ("date", "2020-05-31T08:00:00Z", "2020-05-31"),
+        ("date", date(2020, 5, 31), "2020-05-31"),
+        ("date", "31.5.2020", "31.5.2020"),
+        ("text", 1, "1"),
+        ("text", True, "True"),
+        ("text", " b", " b"),
+        ("maybe", None, None),
+    ],
+)
+def test_a_cell_of_a_file_is_read_as_its_column_asks(
+    kind: str, cell: object, value: object
+) -> None:
+    """What it cannot be, it stays, so that a refusal can show it."""
+    found = from_file(COLUMNS[kind], cell)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_generated_rows_of_every_type_are_accepted() -> None:
+    for column in COLUMNS.values():
+        contract = CONTRACT.model_copy(update={"features": (column,)})
+        for code in generate(contract, 20, 1)[:, 0].tolist():
+            assert column.nullable or not math.isnan(code)
+            assert column.bounds[0] <= code <= column.bounds[1] or math.isnan(code)

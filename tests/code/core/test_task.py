@@ -10,7 +10,7 @@ import pytest
 from mlref.core.digits import digits, show_number
 from mlref.core.errors import DataError
 from mlref.core.rows import Array
-from mlref.core.task import Regression, conformal_width, task_of
+from mlref.core.task import LogRegression, Regression, conformal_width, heavy_tail, task_of
 from tests.fakes import CONTRACT
 
 SOURCE = Path(__file__).parents[3] / "src" / "mlref"
@@ -167,3 +167,43 @@ def test_only_the_reports_of_a_regression_name_its_metrics() -> None:
             naming.add(str(path.relative_to(SOURCE)))
     naming = {name for name in naming if not name.startswith(("registry/", "tracking/"))}
     assert naming == NAMES_METRICS
+
+
+LOG = CONTRACT.model_copy(
+    update={
+        "target": CONTRACT.target.model_copy(update={"valid": (1.0, 20_000.0), "transform": "log"})
+    }
+)
+
+
+def test_a_log_target_is_compared_by_ratios_and_answered_in_its_unit() -> None:
+    """Twice as much and half as much are equally wrong; an interval is a factor."""
+    task, actual = task_of(LOG), np.array([100.0, 100.0])
+    assert isinstance(task, LogRegression)
+    assert task.primary == "rmse_log"
+    twice, half = task.loss(actual, np.array([[200.0], [50.0]]))
+    assert twice == pytest.approx(half) == pytest.approx(np.log(2) ** 2)
+    known = np.exp(np.random.default_rng(0).normal(5, 1, 400))
+    calibration = task.calibrate(known, np.full((400, 1), np.exp(5)), 0.9)
+    assert calibration["scale"] == "log"
+    value, lower, upper = task.answer(np.array([[150.0], [10.0]]), calibration)
+    assert value.tolist() == [150.0, 10.0]
+    assert upper / value == pytest.approx(value[0] / lower[0])
+    assert lower[1] >= 1.0  # where possible values end
+    assert "× or ÷" in task.describe(calibration, LOG.target)
+
+
+@pytest.mark.parametrize(
+    ("values", "heavy"),
+    [
+        (np.exp(np.random.default_rng(0).normal(size=300)), True),
+        (np.random.default_rng(0).normal(50, 5, 300), False),
+        (np.random.default_rng(0).normal(size=300) ** 3, False),  # not positive
+        (np.array([1.0, 2.0]), False),
+        (np.full(9, 3.0), False),
+    ],
+)
+def test_a_heavy_tail_is_noticed_where_the_logarithm_has_none(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]], heavy: bool
+) -> None:
+    assert heavy_tail(values) == heavy

@@ -1,5 +1,6 @@
 """The source is brought in as it is, or refused by name."""
 
+import gzip
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,30 @@ def test_a_parquet_file_keeps_its_digits_and_is_refused_when_truncated(rents: Ma
     with pytest.raises(DataError, match=r"rents\.parquet: is not a complete Parquet file"):
         ingest.run(project)
     assert contents(project) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "content"),
+    [
+        ("rents (1).CSV", "", csv(*LINES)),
+        ("rents.csv.gz", "", gzip.compress(csv(*LINES))),
+        ("rents.csv", ", encoding: utf-16", csv(*LINES).decode().encode("utf-16")),
+        (
+            "rents.csv",
+            ", separator: ;, decimal: ','",
+            csv(*LINES).replace(b",", b";").replace(b".", b","),
+        ),
+    ],
+)
+def test_a_csv_file_is_read_as_the_contract_says(
+    rents: MakeProject, name: str, keys: str, content: bytes
+) -> None:
+    """Whatever its name, compression, separator, decimal sign and encoding: data/raw/ is the same."""
+    made = f'{{kind: file, path: "data/source/{name}"{keys}}}'.replace(": ;,", ': ";",')
+    project = rents(with_source(made))
+    source(project).with_name(name).write_bytes(content)
+    ingest.run(project)
+    assert project.raw.read_bytes() == csv(*LINES)
 
 
 def loaded(loader: str, **options: Any) -> pd.DataFrame:

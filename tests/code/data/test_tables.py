@@ -31,8 +31,18 @@ def path(tmp_path: Path) -> Path:
         ),
         ("a,b\n1,m²\n".encode("utf-8-sig"), {"a": ["1"], "b": ["m²"]}),
         (b"a,b\r\n1,2\r\n\r\n3,4\r\n", {"a": ["1", None, "3"], "b": ["2", None, "4"]}),
+        (b"a,b\n1,2\n,\n\n,\n", {"a": ["1"], "b": ["2"]}),
+        (b'a,b\n1,"x\ny\nz\nw"\n', {"a": ["1"], "b": ["x\ny\nz\nw"]}),
+        (b"a,b\n1," + b"x" * 200_000, {"a": ["1"], "b": ["x" * 200_000]}),
     ],
-    ids=["nothing guessed", "byte order mark", "blank line"],
+    ids=[
+        "nothing guessed",
+        "byte order mark",
+        "blank line",
+        "empty rows at the end",
+        "lines",
+        "long",
+    ],
 )
 def test_cells_of_csv_stay_text_and_an_empty_cell_is_null(
     path: Path, content: bytes, cells: dict[str, list[str | None]]
@@ -55,7 +65,23 @@ LONG = b"a,b\n" + b"1,2\n" * 100_000 + "3,é\n".encode("latin-1")
         (b"a,b,a\n1,2,3\n", "the column 'a' is there twice\n  Drop or rename one."),
         (b"a,b\n1,2\n1,2,3\n", "is not a table (Expected 2 fields in line 3, saw 3)"),
         (b"a,b,c\n1,2\n", "is not a table (Expected 3 fields in line 2, saw 2)"),
-        (b'a,b\n1,"2\n', "is not a table (unexpected end of data)"),
+        (
+            b'a,b\n1,"2\n',
+            "is not a table (unexpected end of data)\n  Look at line 2, where this record",
+        ),
+        (
+            b'a,b\n1,2\n3,"4\n' + b"5,6\n" * 999 + b'7,8"\n9,0\n',
+            "is not a table (a quote of line 3 is closed in line 1003)\n  Look at line 3, where",
+        ),
+        (
+            b'a,b\n3,"4\n' + b"5,6\n" * 999 + b'7,"8\n9,0\n',
+            "is not a table (',' expected after '\"')\n  Look at line 2, where this record begins, for a",
+        ),
+        (
+            b"a;b\n1,5;2\n",
+            "separates its columns by semicolons, not by commas\n  Say so in the contract's"
+            " source: `separator: ';'`",
+        ),
         (b"a,\n1,2\n", "column 2 has no name"),
         ("a,°\n1,2\n".encode("latin-1"), "line 1 is not UTF-8 text (invalid start byte)"),
         ("a,b\n1,2\n".encode("utf-16"), "line 1 is not UTF-8 text"),

@@ -12,9 +12,10 @@ import pytest
 from mlref.core.contract import parse
 from mlref.core.errors import DataError, MlrefError, RowsRefused, Violation
 from mlref.core.storage import Project, read_json
-from mlref.data import ingest, validate
+from mlref.data import ingest, split, validate
+from mlref.data.tables import encode
 from tests.code.data.conftest import HEADER, LINES, MakeProject, contents, csv, run_all, source
-from tests.fakes import CONTRACT, CONTRACT_TEXT
+from tests.fakes import CONTRACT, CONTRACT_TEXT, TYPES_TEXT
 
 AREA = "a number from 5 to 1000 (m²)"
 ROOMS = "a whole number from 1 to 20"
@@ -184,3 +185,52 @@ def test_data_docs_show_what_failed_first_and_load_nothing(validated: Project) -
     assert [text.strip() for text in sections] == [
         "Failed", "The table", "Area (m²)", "Rooms", "Heating", "Balcony", "Rent (euro)",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", ["drop", "refuse"])
+def test_rows_without_a_target_are_dropped_and_counted_or_refused(
+    rents: MakeProject, rule: str
+) -> None:
+    """A cell that is refused beside them is still named by its line of the file."""
+    text = CONTRACT_TEXT.replace("target:\n", f"missing_target: {rule}\ntarget:\n")
+    project = rents(text, csv(",1,gas,,", "40,1,gas,,", *LINES))
+    ingest.run(project)
+    if rule == "drop":
+        assert validate.run(project).endswith("; 2 rows without a target dropped")
+        assert len(pd.read_parquet(project.validated)) == len(LINES)
+        source(project).write_bytes(csv("40,1,gas,,", *LINES, "4,1,gas,,1"))
+        ingest.run(project)
+        with pytest.raises(RowsRefused, match=r"1 value refused\n  row 11, column 'area'"):
+            validate.run(project)
+        source(project).write_bytes(csv("40,1,gas,,"))
+        ingest.run(project)
+        with pytest.raises(DataError, match="no row has a value of the target 'rent'"):
+            validate.run(project)
+    else:
+        with pytest.raises(RowsRefused, match="3 values refused(?s:.*)`missing_target: drop`"):
+            validate.run(project)
+
+
+def test_dates_booleans_and_ignored_columns_come_through(rents: MakeProject) -> None:
+    """The validated file holds days and booleans; a model gets days and codes."""
+    lines = [f"{line},2020-01-31 08:00,TRUE,secret" for line in LINES[:4]]
+    lines += [f"{line},,0,secret" for line in LINES[4:]]
+    text = TYPES_TEXT.replace("target:\n", "ignore: [note, gone]\ntarget:\n")
+    project = rents(text, csv(*lines, header=f"{HEADER},sold,lift,note"))
+    run_all(project)
+    assert b"secret" not in project.raw.read_bytes()
+    frame = pd.read_parquet(project.validated)
+    assert frame["sold"].fillna("none").tolist() == ["2020-01-31"] * 4 + ["none"] * 4
+    assert frame["lift"].tolist() == [True] * 4 + [False] * 4
+    features, _ = encode(parse(text), frame)
+    np.testing.assert_equal(features[[0, 4], 4:], [[30, 1], [np.nan, 0]])
+
+
+def test_a_stage_on_rows_of_an_earlier_contract_says_which_to_run(validated: Project) -> None:
+    text = validated.contract.read_text()
+    validated.contract.write_text(text.replace("name: balcony", "name: terrace"))
+    with pytest.raises(DataError, match="earlier contract(?s:.*)Run `mlref validate` first"):
+        split.run(validated)
+    validated.contract.write_text(text.replace("valid: [0, 20000]", "valid: [600, 20000]"))
+    with pytest.raises(RowsRefused, match="Run `mlref validate` first"):
+        split.run(validated)

@@ -38,6 +38,9 @@ features:
 - {name: count, title: X, meaning: X., type: integer, valid: [0, 9], nullable: true, example: 1}
 - {name: word, title: X, meaning: X., type: category, allowed: [a, b], nullable: true, example: a}
 - {name: flag, title: X, meaning: X., type: category, allowed: [0, 1], nullable: true, example: 1}
+- {name: any, title: X, meaning: X., type: integer, example: 1}
+- {name: lift, title: X, meaning: X., type: boolean, nullable: true, example: true}
+- {name: sold, title: X, meaning: X., type: date, origin: 2020-01-01, example: 2020-05-31}
 """)
 VALID = {
     "number": st.floats(-5, 1000) | st.integers(-5, 1000),
@@ -48,12 +51,15 @@ VALID = {
     "count": st.integers(0, 9) | st.none() | st.just(math.nan),
     "word": st.sampled_from(["a", "b", None, math.nan]),
     "flag": st.sampled_from([0, 1, 1.0, None, "0"]),
+    "any": st.integers(-(10**300), 10**300),
+    "lift": st.sampled_from([True, "false", 1, "0", None]),
+    "sold": st.sampled_from(["2020-05-31", "1999-01-01T08:00:00Z"]) | st.dates(),
     "y": st.floats(0, 100),
 }
 MUTATIONS: list[object] = [
     None, math.nan, math.inf, -math.inf, "tall", "", " ", "7", "7.0", " 8 ", "7.5", "1e1", "1_0", "inf",
     "nan", "None", "True", True, False, 0, 1, 1.0, "1.0", 2.5, -1, -10, 0.5, 1000.5, 1e16, 1e17 + 16,
-    1e300, 1e-300, -0.0, 5e-324, 10**30, 10**400, -(10**400), "gas", "Gas", "gas ", "a",
+    1e300, 1e-300, -0.0, 5e-324, 10**30, 10**400, -(10**400), "gas", "Gas", "gas ", "a", "2020-02-31",
 ]  # fmt: skip
 """Nulls, text, text of numbers, booleans, out of range, no whole number, unknown categories, huge."""
 GOOD: dict[str, object] = {column.name: column.example for column in CONTRACT.columns}

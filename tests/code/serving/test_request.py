@@ -13,10 +13,10 @@ from mlref.core.contract import load
 from mlref.core.errors import MlrefError
 from mlref.serving.errors import InvalidJson, RequestRefused
 from mlref.serving.request import Reader, decode, listed, validated
-from tests.fakes import CONTRACT
+from tests.fakes import CONTRACT, TYPES
 
 OWN = load(Path(__file__).parents[3] / "config" / "dataset.yaml")
-CONTRACTS = {contract.name: contract for contract in (CONTRACT, OWN)}
+CONTRACTS = {"rents": CONTRACT, "types": TYPES, OWN.name: OWN}
 PIECES = [*(bytes([one]) for one in b'":,{}[]-0'), b"null", b"NaN", b"1e400", b".5", b"\xff"]
 
 
@@ -54,6 +54,25 @@ def test_a_good_body_becomes_an_encoded_array() -> None:
     result = Reader(CONTRACT, 10).read(body)
     assert str(result.array.tolist()) == "[[70.0, 3.0, 2.0, nan]]"
     assert result.unusual is None
+
+
+def test_dates_and_booleans_are_json_of_their_own() -> None:
+    """A time counts as its day; numbers are no booleans."""
+    rows = [TYPES.example, TYPES.example | {"sold": "2020-01-02T23:30:00-02:00", "lift": False}]
+    read = Reader(TYPES, 10).read
+    assert read(json.dumps({"instances": rows[:1]}).encode()).array[0, 4:].tolist() == [151.0, 1.0]
+    assert read(json.dumps({"instances": rows}).encode()).array[1, 4:].tolist() == [2.0, 0.0]
+    for column, cell, got in (
+        ("sold", "31.5.2020", "another text"),
+        ("sold", 18_000, "a number"),
+        ("lift", 1, "a number"),
+        ("lift", "true", "text"),
+        ("lift", None, "null"),
+    ):
+        with pytest.raises(RequestRefused) as refusal:
+            read(json.dumps({"instances": [TYPES.example | {column: cell}]}).encode())
+        [found] = refusal.value.violations
+        assert (found.column, found.got) == (column, got)
 
 
 def test_the_place_of_a_mistake_in_json_is_named_without_what_stands_there() -> None:

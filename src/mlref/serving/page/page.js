@@ -4,6 +4,7 @@ const element = (name, text = "", properties = {}) =>
   Object.assign(document.createElement(name), { textContent: text }, properties);
 
 let columns = {};
+const days = new Set();
 
 function field(name, schema) {
   const kinds = schema.anyOf ?? [schema];
@@ -13,10 +14,14 @@ function field(name, schema) {
   const label = element("label");
   label.append(element("span", schema.title));
   let input;
-  if (kind.enum) {
+  const values = kind.type === "boolean" ? [true, false] : kind.enum;
+  if (values) {
     input = element("select", "", { name });
     if (nullable) input.append(element("option", "not known", { value: "" }));
-    kind.enum.forEach((one) => input.append(element("option", one, { selected: one === example })));
+    values.forEach((one) => input.append(element("option", one, { selected: one === example })));
+  } else if (kind.format === "date") {
+    days.add(name);
+    input = element("input", "", { name, type: "date", value: example, required: !nullable });
   } else {
     input = element("input", "", {
       name, type: "number", step: kind.multipleOf ?? "any",
@@ -24,13 +29,13 @@ function field(name, schema) {
     });
   }
   label.append(input, element("small", schema.description));
-  columns[name] = kind.enum ?? [];
+  columns[name] = values ?? [];
   return label;
 }
 
 function cell(name, value) {
   if (value === "") return null;
-  return columns[name].find((one) => String(one) === value) ?? Number(value);
+  return columns[name].find((one) => String(one) === value) ?? (days.has(name) ? value : Number(value));
 }
 
 function ask(path, body) {
