@@ -1,11 +1,13 @@
 """The application factory: routes, the middleware, exception handlers and pages."""
 
 import html
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse
@@ -37,6 +39,7 @@ def create_app(
     keys: ApiKeys | None = None,
     store: feedback.Store | None = None,
     lifespan: Lifespan[FastAPI] | None = None,
+    origins: Sequence[str] = (),
 ) -> FastAPI:
     """Put the application together.
 
@@ -50,6 +53,8 @@ def create_app(
         Stores labels; without it there is no feedback.
     lifespan : callable, optional
         What runs beside the requests.
+    origins : sequence of str
+        Whose pages may read answers (CORS); without any, no other page may.
     """
     app = FastAPI(
         title=service.model.contract.title,
@@ -66,6 +71,12 @@ def create_app(
         return answer(error, request.url.path, request.state.context.id)
 
     app.add_middleware(Middleware, service=service, keys=keys or ApiKeys(), respond=answer)
+    if origins:  # outermost, since a browser asks first without a key
+        app.add_middleware(
+            CORSMiddleware, allow_origins=[*origins], allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id", "x-subject-id"],
+            expose_headers=["x-request-id"],
+        )  # fmt: skip
     app.add_exception_handler(MlrefError, on_error)
     app.add_exception_handler(HTTPException, on_error)
     routers = [predict.router(service), operations.router(service), mlflow_protocol.router(service)]

@@ -36,6 +36,14 @@ def serve(
             envvar="MLREF_BEHIND_PROXY",
         ),
     ] = False,
+    cors: Annotated[
+        str,
+        typer.Option(
+            metavar="ORIGINS",
+            help="Origins whose pages may ask, separated by commas: https://app.example.org.",
+            envvar="MLREF_CORS",
+        ),
+    ] = "",
 ) -> None:
     """Answer predictions over HTTP; the documentation is at /docs.
 
@@ -56,6 +64,7 @@ def serve(
     serve(
         host=host, port=port, reference=model, insecure=insecure, drain=drain, logged=not no_log,
         shadow=shadow, behind_proxy=behind_proxy,
+        origins=[origin.strip() for origin in cors.split(",") if origin.strip()],
     )  # fmt: skip
 
 

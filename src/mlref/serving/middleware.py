@@ -31,6 +31,9 @@ MEDIA = re.compile(
 ).fullmatch
 """JSON, or what curl sends where nobody named a type."""
 
+CSV = re.compile(rb"text/csv\s*(;.*)?", re.IGNORECASE).fullmatch
+"""What MLflow's own server takes beside JSON, at the path of its protocol."""
+
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 """Ids that a client may choose: no free text gets into logs."""
 
@@ -105,7 +108,8 @@ class Middleware:
             role = "admin" if path in ADMIN else "predict"
             self.keys.check(headers.get(b"authorization"), role)
         if scope["method"] == "POST":
-            if not MEDIA(headers.get(b"content-type", b"application/json")):
+            media = headers.get(b"content-type", b"application/json")
+            if not (MEDIA(media) or (path == "/invocations" and CSV(media))):
                 raise WrongMediaType("The body must be JSON: `content-type: application/json`.")
             if headers.get(b"content-encoding", b"identity").lower() != b"identity":
                 raise WrongMediaType("The body must not be compressed.")

@@ -3,12 +3,15 @@
 The four forms of a request differ in how rows are written down; rows are validated as everywhere.
 """
 
+import csv
+import io
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 
 from mlref import __version__
+from mlref.core.rows import from_file
 from mlref.serving.model import Model, Service
 from mlref.serving.request import ValidRows, listed, parse, refused, validated
 from mlref.serving.schemas import TEXT, takes
@@ -38,10 +41,16 @@ def router(service: Service) -> APIRouter:
 
     @router.post("/invocations", openapi_extra=body)
     async def invoke(request: Request) -> dict[str, list[float]]:
-        """Predict rows in the forms of `mlflow models serve`; answers values only."""
-        model = service.model
+        """Predict rows in the forms of `mlflow models serve`, CSV too; answers values only."""
+        model, content = service.model, request.headers.get("content-type", "")
         with service.counting(model):
-            rows = _rows(parse(await request.body(), InvocationRequest), model)
+            if content.lower().startswith("text/csv"):
+                records = listed(
+                    {"rows": _records(await request.body(), model)}, "rows", model.limits.rows
+                )
+                rows = validated(model.contract, records)
+            else:
+                rows = _rows(parse(await request.body(), InvocationRequest), model)
         _, prediction = service.answer(model, rows, request.state.context)
         return {"predictions": prediction.value.tolist()}
 
@@ -79,6 +88,24 @@ def _rows(asked: InvocationRequest, model: Model) -> ValidRows:
         for row in listed({"rows": table}, "rows", model.limits.rows)
     ]
     return validated(model.contract, records)
+
+
+def _records(body: bytes, model: Model) -> list[object]:
+    """The rows of CSV with a header; an empty cell is null, and text stands for what its column holds."""
+    try:
+        lines = [*csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)]
+    except (UnicodeDecodeError, csv.Error):
+        raise refused(None, "another form", "CSV in UTF-8, with a header") from None
+    columns = {column.name: column for column in model.contract.features}
+    names = lines[0] if lines else []
+
+    def _read(name: str, cell: str) -> object:
+        return from_file(columns[name], cell or None) if name in columns else cell
+
+    return [
+        dict(zip(names, map(_read, names, row), strict=True)) if _fits(row, names) else row
+        for row in lines[1:]
+    ]
 
 
 def _fits(row: object, names: list[str]) -> bool:

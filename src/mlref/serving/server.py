@@ -42,6 +42,7 @@ FLUSH = 1.0
 def serve(
     host: str, port: int, reference: str, insecure: bool = False, drain: float = 0.0,
     logged: bool = True, shadow: str | None = None, behind_proxy: bool = False,
+    origins: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Serve one model until the process is told to stop.
 
@@ -63,6 +64,8 @@ def serve(
         Version, alias or digest of a model that scores the same rows, for the log alone.
     behind_proxy : bool
         Whether a proxy bounds clients, so that the quicker parser is safe, and its headers are trusted.
+    origins : sequence of str
+        Whose pages may read answers (CORS).
 
     Raises
     ------
@@ -118,7 +121,7 @@ def serve(
             for task in tasks:
                 task.cancel()
 
-        app = create_app(service, keys, labels, lifespan)
+        app = create_app(service, keys, labels, lifespan, origins)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config(app, behind_proxy)).run(sockets=[listener])
 

@@ -146,3 +146,20 @@ def test_a_door_with_a_lock_or_a_reason_is_fine() -> None:
     check_door("0.0.0.0", KEYS, insecure=False)
     check_door("0.0.0.0", ApiKeys(), insecure=True)
     check_door("127.0.0.1", ApiKeys(), insecure=False)
+
+
+@pytest.mark.parametrize("origins", [(), ("https://app.example.org",)])
+def test_pages_of_other_origins_read_answers_only_where_they_are_named(
+    service: Service, origins: tuple[str, ...]
+) -> None:
+    """A browser asks first, without a key; with a wrong one the answer is readable too."""
+    client = TestClient(create_app(service, KEYS, origins=origins))
+    asked = {"origin": "https://app.example.org", "access-control-request-method": "POST"}
+    for response in (
+        client.options("/v1/predict", headers=asked),
+        client.post("/v1/predict", headers=asked, json={}),
+    ):
+        allowed = response.headers.get("access-control-allow-origin")
+        assert allowed == (origins[0] if origins else None)
+    other = client.options("/v1/predict", headers=asked | {"origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in other.headers

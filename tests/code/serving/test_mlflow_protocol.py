@@ -31,6 +31,38 @@ def test_each_form_gives_the_values(client: TestClient, body: Any) -> None:
     assert response.json() == {"predictions": pytest.approx(VALUES)}
 
 
+CSV = "area,rooms,heating,balcony\n70.5,3,oil,4\n100,2,gas,\n"
+
+
+def test_csv_is_taken_as_mlflows_own_server_takes_it(client: TestClient) -> None:
+    """An empty cell is null; elsewhere CSV is no body."""
+    kind = {"content-type": "text/csv; charset=utf-8"}
+    response = client.post("/invocations", content=CSV, headers=kind)
+    assert response.json() == {"predictions": pytest.approx(VALUES)}
+    assert client.post("/v1/predict", content=CSV, headers=kind).status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("body", "key", "got"),
+    [
+        (b"", "rows", "a list of 0"),
+        (b"area,rooms\n", "rows", "a list of 0"),
+        (CSV.replace("70.5", "tall").encode(), "area", "text"),
+        (CSV.replace("oil,4", "oil").encode(), None, "a list"),
+        (CSV.replace("balcony", "garden").encode(), "balcony", "nothing"),
+        (b'area\n"70', None, "another form"),
+        ("area\nä".encode("latin-1"), None, "another form"),
+    ],
+)
+def test_csv_that_is_no_table_of_the_contract_is_refused(
+    client: TestClient, body: bytes, key: str | None, got: str
+) -> None:
+    response = client.post("/invocations", content=body, headers={"content-type": "text/csv"})
+    assert response.status_code == 422
+    detail = response.json()["error"]["details"][0]
+    assert (detail["column"], detail["got"]) == (key, got)
+
+
 def split(columns: Any, *rows: Any) -> Any:
     """Names apart from the values."""
     return {"dataframe_split": {"columns": columns, "data": [*rows]}}
