@@ -8,7 +8,7 @@ from mlref.core.settings import Settings
 POWER = 0.8
 """Probability with which a difference that is called visible is seen."""
 ALIKE = 0.99
-"""Correlation of the errors of two sound models of the same rows (measured on the diabetes table)."""
+"""Correlation of the errors of two sound models of the same rows (measured on the embedded table)."""
 GAP = 0.2
 """Difference between two groups, as a share of RMSE, for which the rows needed are said."""
 

@@ -1,12 +1,14 @@
 """Commands about the contract, and the import of labelled rows."""
 
 import contextlib
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mlref.console import DryRun, say, show, table
+from mlref.console import DryRun, say, show
+from mlref.console import table as table_of
 from mlref.core.contract import load
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project
@@ -16,6 +18,79 @@ contract = typer.Typer(no_args_is_help=True, help="Show or check config/dataset.
 app.add_typer(contract, name="contract")
 labels = typer.Typer(no_args_is_help=True, help="Review labels, or add labelled rows.")
 app.add_typer(labels, name="labels")
+
+
+QUESTIONS = (
+    ("What may a prediction be used for?", "Exploring this table."),
+    ("What may be done with the data (licence)?", "None stated."),
+    ("Which columns are about protected characteristics of people (names, with commas)?", "none"),
+    ("What was measured, and how, for the columns in general?", "As its name says."),
+    ("In which units (name=unit, with commas)?", "none"),
+)
+"""What is asked on a terminal, each with its default."""
+
+
+@app.command()
+def adopt(
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet, or a folder of Parquet files.")],
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.")],
+    id_: Annotated[
+        list[str], typer.Option("--id", metavar="COLUMN", help="Names a row; may be repeated.")
+    ] = [],  # noqa: B006 - typer copies it
+    group: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Rows of one value stay together.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The test set holds the latest rows.")
+    ] = None,
+    ignore: Annotated[
+        list[str], typer.Option(metavar="COLUMN", help="Left out; may be repeated.")
+    ] = [],  # noqa: B006
+    answers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Answers to the open questions, as YAML.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Compare file and contract; change nothing.")
+    ] = False,
+) -> None:
+    """Draft config/dataset.yaml from a table: what can be measured is filled in, the rest is asked.
+
+    Example:  mlref adopt houses.csv --target price --id house --answers answers.yaml
+    """
+    from mlref.core import config
+    from mlref.core.errors import ContractError
+    from mlref.core.storage import write_bytes
+    from mlref.sources.adopt import adopt as run
+    from mlref.sources.report import page
+    from mlref.sources.table import Roles
+
+    project, told = Project.here(), config.read(answers, ContractError) if answers else {}
+    if not answers and not update and sys.stdin.isatty():
+        told = _asked()
+    table, said = run(project, file, Roles(target, id_, group, time, ignore), told, update)
+    rows = [(name, it.declared.get("type", "–"), it.evidence) for name, it in table.drafts.items()]
+    show(table_of(("column", "type", "evidence"), rows))
+    for sentence in said:
+        say(sentence)
+    if not update:
+        write_bytes(project.adopted, page(table, said).encode())
+        say(f"Pictures: {project.show(project.adopted)}")
+        say("\nNext: mlref contract check\n      make train\n      make serve")
+
+
+def _asked() -> dict[str, Any]:
+    """Ask a person on the terminal, five questions at most."""
+    use, licence, sensitive, meaning, units = (
+        typer.prompt(question, default) for question, default in QUESTIONS
+    )
+    columns: dict[str, dict[str, Any]] = {}
+    for name in [] if sensitive == "none" else sensitive.split(","):
+        columns.setdefault(name.strip(), {})["sensitive"] = True
+    for pair in [] if units == "none" else units.split(","):
+        name, _, unit = pair.partition("=")
+        columns.setdefault(name.strip(), {})["unit"] = unit.strip() or None
+    every = {"sensitive": False, "meaning": meaning, "unit": None}
+    return {"use": {"intended": use}, "licence": licence, "every_column": every, "columns": columns}
 
 
 @contract.command("show")
@@ -39,7 +114,7 @@ def show_contract() -> None:
     ]
     head = ("column", "title", "type", "unit", "valid or allowed", "expected")
     title = f"{declared.title} ({declared.name}), {declared.task}"
-    show(table(head, rows, title))
+    show(table_of(head, rows, title))
     say("* sensitive")
     for check in declared.promises:
         about = getattr(check, "column", "predictions")
@@ -56,15 +131,18 @@ def check() -> None:
     declared = load(project.contract)
     found = f"{len(declared.features)} features, target {declared.target.name}"
     say(f"{project.show(project.contract)} is sound: {found}.")
-    if declared.source.kind == "sql":
-        return  # a query may take long
-    from mlref.core.settings import load as load_settings
-    from mlref.data.ingest import ingest
-    from mlref.evaluation.power import outlook
+    if declared.source.kind != "sql":  # a query may take long
+        from mlref.core.settings import load as load_settings
+        from mlref.data.ingest import ingest
+        from mlref.evaluation.power import outlook
 
-    with contextlib.suppress(MlrefError):  # `ingest` says what is wrong with a source
-        rows = len(ingest(declared, project.root))
-        say(outlook(rows, load_settings(project.params)))
+        with contextlib.suppress(MlrefError):  # `ingest` says what is wrong with a source
+            rows = len(ingest(declared, project.root))
+            say(outlook(rows, load_settings(project.params)))
+    from mlref.sources.check import small_slices
+
+    for sentence in small_slices(project, declared):
+        say(sentence)
 
 
 @labels.command("import")
