@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# make 3.81, which macOS has, looks for a plain command in its own PATH, not in the one below, unless the shell is not /bin/sh.
+SHELL := bash
 PYTHON ?= python3
 PORT ?= 5000
 
@@ -10,6 +12,8 @@ PORT ?= 5000
 SYSTEM_PATH := $(subst $(CURDIR)/.venv/bin:,,$(PATH))
 export PATH := $(CURDIR)/.venv/bin:$(SYSTEM_PATH)
 unexport PYTHONHOME
+# Modules of another distribution, such as ROS or a Spark, must not come before those of .venv.
+export PYTHONPATH := $(CURDIR)/src
 # Bytecode of src/ is to be written also where the shell says otherwise: without it each command compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
