@@ -66,6 +66,8 @@ $(READY): requirements/dev.txt pyproject.toml
 	@.venv/bin/python -m pip install --disable-pip-version-check --require-hashes --requirement .venv/uv.txt
 	@.venv/bin/uv pip sync --python .venv/bin/python --require-hashes --compile-bytecode requirements/dev.txt
 	@.venv/bin/uv pip install --quiet --python .venv/bin/python --offline --no-deps --no-build-isolation --editable .
+	@# Relative, since Python in a C locale cannot read a path with letters beyond ASCII.
+	@for file in .venv/lib/python*/site-packages/_editable_impl_mlref.pth; do echo ../../../../src > "$$file"; done
 	@echo "$(CURDIR)" > $(READY)
 endif
 

@@ -27,9 +27,12 @@ def page(table: Table, said: list[str]) -> str:
         lstrip_blocks=True,
     )
     columns = [_shown(name, it, table) for name, it in table.drafts.items()]
+    columns.sort(key=lambda it: -(it["relation"] or 0))
+    target = Draft({"type": "number"}, "the target", False, table.target)
+    shown = _shown(table.roles.target, target, table) | {"means": []}
     return environment.get_template("adopt.html.jinja").render(
         name=Path(table.source["path"]).name, rows=len(table.target), target=table.roles.target,
-        columns=sorted(columns, key=lambda it: -(it["relation"] or 0)), said=said, bins=BINS,
+        columns=[shown, *columns], said=said, bins=BINS,
     )  # fmt: skip
 
 
@@ -37,8 +40,8 @@ def _shown(name: str, found: Draft, table: Table) -> dict[str, Any]:
     kind, known = found.declared.get("type"), np.isfinite(found.values)
     shown = {
         "name": name, "kind": kind or "left out", "evidence": found.evidence, "counts": [],
-        "left_out": found.left_out, "missing": f"{table.frame[name].isna().mean():.1%}", "means": [],
-        "relation": round(table.relations[name], 2) if known.any() else None, "ends": "",
+        "left_out": found.left_out, "means": [], "ends": "",
+        "relation": round(table.relations.get(name, 0), 2) or None,
     }  # fmt: skip
     if not known.any():
         return shown
@@ -50,9 +53,13 @@ def _shown(name: str, found: Draft, table: Table) -> dict[str, Any]:
         shown["ends"] = ", ".join(str(allowed[code]) for code in codes)
     else:
         lo, hi = np.quantile(values, [0.005, 0.995])
-        edges = np.linspace(lo, hi, BINS + 1)
-        places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
-        groups = [places == place for place in range(BINS)]
+        count, half = BINS, 0.0
+        if kind == "integer" and hi - lo < BINS:  # a bar for each
+            lo, hi = np.floor(lo), np.ceil(hi)
+            count, half = int(hi - lo) + 1, 0.5
+        edges = np.linspace(lo - half, hi + half, count + 1)
+        places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, count - 1)
+        groups = [places == place for place in range(count)]
         shown["ends"] = f"{_end(kind, lo)} to {_end(kind, hi)}"
     shown["counts"] = [int(rows.sum()) for rows in groups]
     shown["means"] = _means(target, groups)
