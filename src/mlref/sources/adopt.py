@@ -123,6 +123,8 @@ def warnings(project: Project, table: Table, document: Document) -> Iterator[str
     rows = int(np.isfinite(table.target).sum())
     tested = int(rows * limits.split.holdout)
     width = sum(len(it.declared.get("allowed", [0])) for it in used)
+    if not document["features"]:
+        yield "No column is left to predict from: each is constant, names a row, is free text or a leak."
     if rows < len(table.target):
         yield f"{len(table.target) - rows} rows have no target and are dropped (missing_target)."
     if tested < limits.gate.smallest_holdout:

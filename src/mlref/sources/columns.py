@@ -101,7 +101,9 @@ def _number(name: str, present: pd.Series, texts: pd.Series, count: int) -> Draf
     if good.mean() < CLEAN:
         return None
     known = values[good]
-    whole = bool((known == np.floor(known)).all())
+    whole = bool((known == np.floor(known)).all() and np.abs(known).max() < 2**53)
+    if np.ptp(known) == 0:
+        return Draft({}, f"constant: {known[0]:g}, as far as 16 digits tell", True, values)
     evidence = f"{count} different values"
     if not good.all():
         odd = texts.to_numpy()[~good]
@@ -180,8 +182,9 @@ def relation(found: Draft, target: Array) -> float:
     values, wanted = found.values[known], target[known]
     if len(values) < 3 or np.ptp(values) == 0 or np.ptp(wanted) == 0:
         return 0.0
+    values = values / np.abs(values).max()  # its square may be no float
     if found.declared.get("type") == "category":
-        codes = values.astype(int)
+        codes = found.values[known].astype(int)
         counts = np.maximum(np.bincount(codes), 1)
         means = np.bincount(codes, wanted) / counts
         return float(means[codes].std() / wanted.std())

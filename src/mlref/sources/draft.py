@@ -130,7 +130,7 @@ def to_text(document: Document, table: Table) -> str:
             notes = [_note(name, table) for name in value]
         elif key == "target":
             notes = ["", f"# {hint}"] if (hint := heavy(document, table)) else [""]
-        elif key == "features":
+        elif key == "features" and value:
             parts.append("\nfeatures:")
             for column in value:
                 first, *rest = _yaml(column).splitlines()

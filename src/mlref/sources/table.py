@@ -146,7 +146,8 @@ def _marked(drafts: dict[str, Draft], found: Mapping[str, float]) -> dict[str, D
             marked[name] = it._replace(left_out=True, evidence=evidence)
         elif it.declared["type"] != "category":
             arrays[name] = it.values
-    known = {name: np.where(np.isnan(x), np.nanmean(x), x) for name, x in arrays.items()}
+    scaled = {name: x / np.nanmax(np.abs(x)) for name, x in arrays.items() if np.nanmax(np.abs(x))}
+    known = {name: np.where(np.isnan(x), np.nanmean(x), x) for name, x in scaled.items()}
     varied = [name for name, values in known.items() if np.ptp(values) > 0]
     near = np.abs(np.corrcoef([known[name] for name in varied])) if len(varied) > 1 else np.eye(1)
     for place, name in enumerate(varied):

@@ -223,6 +223,14 @@ def test_what_a_table_is_too_small_or_too_wide_for_is_said(clone: Project, file:
     assert load(clone.contract).missing_target == "drop"
 
 
+def test_a_table_without_a_useful_column_is_told_so(clone: Project, file: Path) -> None:
+    homes()[["flat", "same", "rent"]].to_csv(file, index=False)
+    _, said = adopt(clone, file, RENT, ANSWERS | {"columns": {}})
+    assert any(line.startswith("No column is left to predict from") for line in said)
+    with pytest.raises(ContractError, match="features: got .*at least one entry"):
+        load(clone.contract)
+
+
 def test_the_report_shows_each_column_and_loads_nothing(clone: Project, file: Path) -> None:
     table, said = adopt(clone, file, RENT, ANSWERS)
     html = page(table, [*said, "<script>"])

@@ -50,6 +50,7 @@ WORDS = [f"word{n} and more" for n in range(200)]
         ("note", WORDS, None, "free text: 200 different ones of 15 characters"),
         ("same", ["x"] * 30, None, "constant: x"),
         ("none", [None] * 30, None, "no value at all"),
+        ("huge", [str(2**70 + n) for n in range(30)], None, "constant: 1.18059e+21"),
     ],
 )
 def test_a_column_is_told_by_its_values(
