@@ -406,7 +406,7 @@ class Contract(Frozen):
         for name in {*self.header} & {*OUTPUTS}:
             yield f"the name {name!r} is that of a column that scoring adds; rename the column"
         for name in {*self.header} & {*self.ignore}:
-            yield f"ignore: {name!r} is a feature, the target or part of `identity`"
+            yield f"ignore: {name!r} is a feature, the target, or named by `identity` or `split`"
         for column in self.features:
             if column.transform != "none":
                 yield f"features ({column.name}): `transform` is for the target"

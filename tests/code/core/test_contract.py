@@ -115,7 +115,7 @@ MISTAKES = [
     ("name: area", "name: warnings",
      "the name 'warnings' is that of a column that scoring adds; rename the column"),
     ("identity: [flat]", "identity: [flat]\nignore: [area, flat]",
-     "ignore: 'flat' is a feature, the target or part of `identity`"),
+     "ignore: 'flat' is a feature, the target, or named by `identity` or `split`"),
     ("example: 900", "example: 900\n  transform: log",
      "target: transform: the logarithm needs `valid` above 0, not [0.0, 20000.0]"),
     ("example: 70.5", "example: 70.5\n    transform: log",

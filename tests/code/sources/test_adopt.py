@@ -92,6 +92,23 @@ def test_answers_make_it_sound(clone: Project, file: Path) -> None:
     assert (area.unit, area.valid, contract.features[1].valid) == ("m²", (5, 1000), None)
 
 
+@pytest.mark.parametrize(
+    ("roles", "split"),
+    [
+        (Roles("rent", group="flat"), {"by": "group", "column": "flat"}),
+        (Roles("rent", time="sold", ignore=("flat",)), {"by": "time", "column": "sold"}),
+    ],
+)
+def test_rows_are_divided_as_a_person_says(
+    clone: Project, file: Path, roles: Roles, split: dict[str, str]
+) -> None:
+    """By a column that is no feature then."""
+    adopt(clone, file, roles, ANSWERS)
+    contract = load(clone.contract)
+    assert contract.split.model_dump() == split
+    assert split["column"] not in (*contract.names, *contract.ignore)
+
+
 def test_a_draft_that_nobody_has_touched_is_made_anew(clone: Project, file: Path) -> None:
     """So answers may come later, also where they win over what was measured."""
     adopt(clone, file, RENT, {})
