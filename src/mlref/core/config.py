@@ -80,13 +80,12 @@ def blanks(document: Any) -> Iterator[tuple[str, str]]:
 def _blanks(value: Any, loc: tuple[int | str, ...]) -> Iterator[tuple[tuple[int | str, ...], str]]:
     if isinstance(value, str) and value.startswith(TODO):
         yield loc, f"still to be answered: {value.removeprefix(TODO).strip()}"
-    pairs = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value) if isinstance(value, list) else ()
-    )
-    for key, inner in pairs:
-        yield from _blanks(inner, (*loc, key))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _blanks(inner, (*loc, key))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _blanks(inner, (*loc, place))
 
 
 DEEPEST = 50

@@ -87,7 +87,7 @@ def answered(
     """
     top = {key: value for key, value in answers.items() if key not in ("columns", "every_column")}
     made = document | {
-        key: made | value if isinstance(made := document.get(key), dict) else value
+        key: document[key] | value if isinstance(document.get(key), dict) else value
         for key, value in top.items()
     }
     shared, single = answers.get("every_column") or {}, dict(answers.get("columns") or {})
@@ -125,7 +125,7 @@ def to_text(document: Document, table: Table) -> str:
     """The document as a file, the evidence above each column."""
     parts = [HEAD]
     for key, value in document.items():
-        notes = []
+        notes = list[str]()
         if key == "ignore":
             notes = [_note(name, table) for name in value]
         elif key == "target":
