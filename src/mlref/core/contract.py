@@ -407,9 +407,9 @@ class Contract(Frozen):
             yield f"the name {name!r} is that of a column that scoring adds; rename the column"
         for name in {*self.header} & {*self.ignore}:
             yield f"ignore: {name!r} is a feature, the target, or named by `identity` or `split`"
-        for column in self.features:
-            if column.transform != "none":
-                yield f"features ({column.name}): `transform` is for the target"
+        for feature in self.features:
+            if feature.transform != "none":
+                yield f"features ({feature.name}): `transform` is for the target"
         columns = dict(zip(names, self.features, strict=True))
         divides = columns.get(self.split.column or "")
         if self.split.column == self.target.name:

@@ -76,7 +76,8 @@ def _told(item: Any) -> dict[str, Any]:
     given["regex_"] = "day" if r"\d-" in given.get("regex", "") else "whole number"
     known = WORDS.get(config.type)
     if given.get("max_value") == sys.float_info.max:
-        known = "Every value is a finite number" + (" above 0." if given["min_value"] > 0 else ".")
+        above = " above 0" if config.kwargs["min_value"] > 0 else ""
+        known = f"Every value is a finite number{above}."
     missing = config.type == "expect_column_values_to_not_be_null"
     values = [] if missing else result.get("partial_unexpected_list") or []
     return {

@@ -38,7 +38,7 @@ def encode(records: Sequence[Predicted | Refused]) -> Rows:
 def _decoder(column: Column) -> Callable[[float], Value]:
     if column.allowed is not None:
         categories = column.allowed
-        return lambda code: categories[int(code)]  # type: ignore[no-any-return]
+        return lambda code: categories[int(code)]
     if column.origin is not None:
         first = column.origin.toordinal()
         return lambda days: datetime.date.fromordinal(first + int(days)).isoformat()

@@ -73,7 +73,7 @@ def describe(name: str, cells: pd.Series) -> Draft:
         declared = declared | {"nullable": True}
     if missing:
         evidence = f"{_percent(missing)} missing; {evidence}"
-    whole = pd.Series(values, present.index).reindex(cells.index).to_numpy(np.float64)
+    whole = np.asarray(pd.Series(values, present.index).reindex(cells.index), np.float64)
     return Draft(declared, evidence, left_out, whole)
 
 
@@ -89,14 +89,14 @@ def _boolean(name: str, present: pd.Series, texts: pd.Series, count: int) -> Dra
     lower = texts.str.lower()
     if not lower.isin(["true", "false"]).all():
         return None
-    values = (lower == "true").to_numpy(np.float64)
+    values = np.asarray(lower == "true", np.float64)
     declared = {"type": "boolean", "example": bool(values.mean() >= 0.5)}
     return Draft(declared, f"true in {_percent(values.mean())}", False, values)
 
 
 def _number(name: str, present: pd.Series, texts: pd.Series, count: int) -> Draft | None:
-    values = pd.to_numeric(texts.where(~texts.str.contains("_")), errors="coerce")
-    values = values.to_numpy(np.float64)
+    plain = texts.where(~texts.str.contains("_"))
+    values = np.asarray(pd.to_numeric(plain, errors="coerce"), np.float64)
     good = np.isfinite(values)
     if good.mean() < CLEAN:
         return None
@@ -168,7 +168,11 @@ def _text(texts: pd.Series, count: int) -> Draft:
     evidence = f"{count} categories" + (
         f", {rare} of them in fewer than {REPEATS} rows" * bool(rare)
     )
-    declared = {"type": "category", "allowed": list(allowed), "example": allowed[counts.argmax()]}
+    declared = {
+        "type": "category",
+        "allowed": list(allowed),
+        "example": allowed[int(counts.argmax())],
+    }
     return Draft(declared, evidence, False, codes.astype(np.float64))
 
 

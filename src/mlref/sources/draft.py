@@ -100,8 +100,9 @@ def answered(
     made["target"] = _told(made["target"])
     ignored = made.get("ignore") or []
     features = [_told(it) for it in made["features"] if it["name"] not in ignored]
-    for name in [name for name in single if drafts and name in drafts]:
-        features.append(_told(_column(name, drafts[name].declared)))
+    known = drafts or {}
+    for name in [name for name in single if name in known]:
+        features.append(_told(_column(name, known[name].declared)))
         ignored = [other for other in ignored if other != name]
     if single:
         names = ", ".join([made["target"]["name"], *(it["name"] for it in features)])

@@ -38,7 +38,7 @@ def page(table: Table, said: list[str]) -> str:
 
 def _shown(name: str, found: Draft, table: Table) -> dict[str, Any]:
     kind, known = found.declared.get("type"), np.isfinite(found.values)
-    shown = {
+    shown: dict[str, Any] = {
         "name": name, "kind": kind or "left out", "evidence": found.evidence, "counts": [],
         "left_out": found.left_out, "means": [], "ends": "",
         "relation": round(table.relations.get(name, 0), 2) or None,

@@ -69,19 +69,20 @@ def examine(file: Path, path: str, roles: Roles) -> Table:
     else:
         source, frame = _sniffed(file, path)
     named = (roles.target, *roles.identity, roles.group, roles.time, *roles.ignore)
-    if unknown := [name for name in named if name and name not in frame]:
-        close = difflib.get_close_matches(unknown[0], list(frame), 1)
+    names = [str(name) for name in frame]
+    if unknown := [name for name in named if name and name not in names]:
+        close = difflib.get_close_matches(unknown[0], names, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise DataError(file, f"has no column {unknown[0]!r}.{hint} It has: {', '.join(frame)}")
+        raise DataError(file, f"has no column {unknown[0]!r}.{hint} It has: {', '.join(names)}")
     cells = frame[roles.target]
     numbers = pd.to_numeric(cells, errors="coerce")
-    target = numbers.astype(np.float64).to_numpy()
+    target = np.asarray(numbers, np.float64)
     if (numbers.isna() & cells.notna()).any() or numbers.nunique() < 3:
         odd = cells[numbers.isna() & cells.notna()]
         seen = f"holds {odd.iloc[0]!r}" if len(odd) else f"has {numbers.nunique()} different values"
         problem = f"the target {roles.target!r} {seen}; a regression predicts a number"
         raise DataError(file, problem, "Classes cannot be predicted yet.")
-    drafts = {str(name): describe(str(name), frame[name]) for name in frame if name != roles.target}
+    drafts = {name: describe(name, frame[name]) for name in names if name != roles.target}
     found = {name: relation(it, target) for name, it in drafts.items()}
     return Table(source, frame, roles, target, _marked(drafts, found), found)
 

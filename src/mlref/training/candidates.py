@@ -61,7 +61,8 @@ class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-l
 
     def predict(self, rows: Array) -> Array:
         """Predict in the target's unit, shape (n,)."""
-        return np.exp(np.clip(self.regressor_.predict(rows), *self.range_))  # type: ignore[no-any-return]
+        low, high = self.range_
+        return np.exp(np.clip(self.regressor_.predict(rows), low, high))  # type: ignore[no-any-return]
 
 
 def estimator(name: str, parameters: Mapping[str, Any], seed: int, transform: str = "none") -> Any:
