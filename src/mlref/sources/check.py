@@ -1,4 +1,4 @@
-"""What a sound contract still asks for, once there are rows: slices that are too small for the gate."""
+"""What a sound contract still asks for, once there are rows: slices that are too small to judge."""
 
 from collections.abc import Iterator
 
@@ -14,14 +14,12 @@ def small_slices(project: Project, contract: Contract) -> Iterator[str]:
     """A sentence for each slice with too few rows of the test set, where there is one of this contract."""
     if not contract.slices or not project.holdout.is_file():
         return
-    least = settings.load(project.params).gate.smallest_slice
+    least = settings.load(project.params).evaluate.smallest_slice
     try:
         features, _ = encode(contract, read_stage(contract, project.holdout, "split"))
     except MlrefError:  # of an earlier contract: the stages will say so
         return
     for name, rows in slices(contract, features):
         if rows.sum() < least:
-            yield (
-                f"The slice {name} has {rows.sum()} rows in the test set; the gate compares slices of"
-                f" {least} and more."
-            )
+            found = f"The slice {name} has {rows.sum()} rows in the test set"
+            yield f"{found}: too few to judge, {least} are needed."

@@ -8,16 +8,16 @@ from mlref.sources.check import small_slices
 from tests.projects import set_params
 
 
-@pytest.mark.parametrize(("least", "named"), [(1, 0), (1000, 6)])
-def test_slices_that_are_too_small_for_the_gate_are_named(
+@pytest.mark.parametrize(("least", "named"), [(2, 0), (1000, 6)])
+def test_slices_that_are_too_small_to_judge_are_named(
     project: Project, least: int, named: int
 ) -> None:
     """Each value of a category and each part between edges; nothing before there is a test set."""
-    set_params(project, register={"smallest_slice": least})
+    set_params(project, evaluate={"smallest_slice": least})
     contract = load(project.contract)
     said = [*small_slices(project, contract)]
     assert len(said) == named
-    assert all(line.endswith(f"the gate compares slices of {least} and more.") for line in said)
+    assert all(line.endswith(f"too few to judge, {least} are needed.") for line in said)
     project.contract.write_text(project.contract.read_text().replace("name: rooms", "name: halls"))
     assert [*small_slices(project, load(project.contract))] == []
     project.holdout.unlink()
