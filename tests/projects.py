@@ -63,6 +63,13 @@ PARAMS: dict[str, Any] = {
         "largest_gain": 0.3,
         "max_age_days": 90,
     },
+    "monitor": {
+        "seed": 1,
+        "months": 100,
+        "alarms_a_month": 1.0,
+        "smallest_window": 50,
+        "max_age_days": 90,
+    },
 }
 
 
