@@ -15,7 +15,14 @@ from starlette.types import Lifespan
 
 from mlref import __version__
 from mlref.core.errors import MlrefError
-from mlref.serving import feedback, mlflow_protocol, open_inference, operations, predict
+from mlref.serving import (
+    feedback,
+    mlflow_protocol,
+    monitor,
+    open_inference,
+    operations,
+    predict,
+)
 from mlref.serving.errors import Error, respond
 from mlref.serving.keys import ApiKeys
 from mlref.serving.middleware import Middleware
@@ -37,6 +44,7 @@ def create_app(
     keys: ApiKeys | None = None,
     store: feedback.Store | None = None,
     lifespan: Lifespan[FastAPI] | None = None,
+    show: monitor.Show = monitor.nothing,
 ) -> FastAPI:
     """Put the application together.
 
@@ -50,6 +58,8 @@ def create_app(
         Stores labels; without it there is no feedback.
     lifespan : callable, optional
         What runs beside the requests.
+    show : callable, optional
+        Reads what the monitor left.
     """
     app = FastAPI(
         title=service.model.contract.title,
@@ -74,6 +84,7 @@ def create_app(
     for router in routers:
         app.include_router(router, responses=refusals())
     app.include_router(open_inference.router(service), responses=refusals("InferError"))
+    app.include_router(monitor.router(show))
     _add_pages(app)
     app.openapi = lambda: app.openapi_schema or _document(app, service)  # type: ignore[method-assign]
     return app
