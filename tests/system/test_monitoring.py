@@ -155,6 +155,32 @@ def test_a_real_prometheus_answers_every_expression_of_the_dashboard(
             assert name in known or name.startswith("model_monitor_") or "process_" in name, name
 
 
+DATADOG = """
+import json, sys, yaml
+from datadog_checks.base import OpenMetricsBaseCheckV2
+from datadog_checks.base.stubs import aggregator
+[instance] = yaml.safe_load(open(sys.argv[1]))["instances"]
+instance["openmetrics_endpoint"] = sys.argv[2]
+check = OpenMetricsBaseCheckV2("openmetrics", {}, [instance])
+print(json.dumps([[check.run(), check.run()], aggregator.metric_names]))
+"""
+"""In a process of its own, since it patches what it imports."""
+
+
+def test_the_real_check_of_datadog_reads_the_service(url: str) -> None:
+    config = DEPLOY / "datadog" / "openmetrics.d.yaml"
+    command = [sys.executable, "-c", DATADOG, str(config), f"{url}/metrics"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    faults, names = json.loads(done.stdout.splitlines()[-1])
+    assert faults == ["", ""]
+    found = {name.removeprefix("mlref.").rsplit(".", 1)[0] for name in names}
+    wanted = yaml.safe_load(config.read_text())["instances"][0]["metrics"]
+    unknown = {name for name in wanted if name not in found and "monitor" not in name}
+    assert unknown <= {"model_input_invalid"}  # it has no sample before something is rejected
+    assert "model_monitor_open_alarms" in found
+
+
 def known_names(text: str) -> set[str]:
     """Names of series in an expression."""
     return set(re.findall(r"\b(?:model|prediction_log|http_server|process)_\w+", text)) - {
