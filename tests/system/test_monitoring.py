@@ -133,7 +133,7 @@ def test_a_real_prometheus_answers_every_expression_of_the_dashboard(
     shutil.copy(DEPLOY / "prometheus" / "rules.yml", tmp_path)
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
     with subprocess.Popen(
-        [tool("prometheus"), "--web.listen-address=127.0.0.1:0", "--storage.tsdb.path=data"],
+        [tool("prometheus"), "--config.file=prometheus.yml", "--web.listen-address=127.0.0.1:0", "--storage.tsdb.path=data"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
     ) as server:  # fmt: skip
         try:
