@@ -181,7 +181,7 @@ def measure(population: Population, seed: int, months: int, settings: Monitor, s
         for scenario in SCENARIOS:
             opened = month(model, thresholds, draw, scenario, rows)
             days[scenario] = next((day + 1 for day, count in opened if count), NEVER)
-        ks, psi = (sum(one[at] for one in rules) for at in (0, 1))
+        ks, psi = (int(sum(one[at] for one in rules)) for at in (0, 1))
         found[str(rows)] = {"quiet": quiet, "ks": ks, "psi": psi, "days": days}
     return found
 
