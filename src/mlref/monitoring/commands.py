@@ -40,7 +40,8 @@ def monitor(
         bool, typer.Option("--open", help="Judge windows that are not over, too, and keep nothing.")
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show each threshold with its reason.")
+        bool,
+        typer.Option("--explain", help="Show each threshold with its reason, and joint drift."),
     ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Write windows and alarms to this file.")
@@ -176,7 +177,11 @@ def _explain(project: Project, asked: "Asked") -> None:
     """Print the thresholds of the champion, or of the model that was asked for."""
     from mlref.monitoring.run import explained
 
-    show(table(*explained(project, asked), title="Thresholds"))
+    rows, joint = explained(project, asked)
+    head = ["monitor", "column", "threshold", "false alarms a month", "reason"]
+    show(table(head, rows, title=f"Thresholds of a window of {asked.size}"))
+    if joint:
+        say(joint)
 
 
 @alarms.command("list")

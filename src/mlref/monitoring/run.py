@@ -15,7 +15,7 @@ from mlref.core.errors import MlrefError
 from mlref.core.settings import Settings
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, rounded
-from mlref.monitoring import alarms, drift, performance
+from mlref.monitoring import alarms, drift, joint, performance
 from mlref.monitoring.drift import Finding, Judgement
 from mlref.monitoring.reference import Reference, reference
 from mlref.monitoring.thresholds import REASONS, SHARES, Thresholds
@@ -286,17 +286,33 @@ def _text(seconds: float) -> str:
     return to_text(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
 
 
-def explained(project: Project, asked: Asked) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a table of all simulated thresholds of a model, with their reasons."""
-    settings, store = load_settings(project.params), Store(project.store)
+def explained(project: Project, asked: Asked) -> tuple[list[list[str]], str]:
+    """All simulated thresholds of a model with their reasons, and what tells its last rows from its first.
+
+    Returns
+    -------
+    thresholds : list of list of str
+        Monitor, column, threshold, false alarms a month, reason.
+    joint : str
+        A sentence; empty where there are too few rows to tell.
+    """
+    settings, store = load_settings(project.params).monitor, Store(project.store)
     predictor, _ = store.open(asked.version or "champion")
+    contract, digest = predictor.contract, predictor.digest
     with contextlib.closing(Database.of(project)) as database:
-        thresholds = Thresholds(database, predictor.digest, reference(predictor), settings.monitor)
-        rows = asked.size.rows or settings.monitor.smallest_window
-        limits = thresholds.at(rows)
-    share = settings.monitor.alarms_a_month
-    return ["monitor", "column", f"threshold at {rows} rows", "false alarms a month", "reason"], [
+        rows = asked.size.rows or settings.smallest_window
+        limits = Thresholds(database, digest, reference(predictor), settings).at(rows)
+        found = stream(database, contract, role="champion", digest=digest)
+        before, after = joint.first_and_last(found)
+    share, said = settings.alarms_a_month, ""
+    if len(before) >= settings.smallest_window:
+        told = joint.tell(contract, before, after, settings.seed)
+        said = (
+            f"A classifier tells the last {told.rows} rows from the first {told.rows} with an AUC of"
+            f" {number(told.auc)} (0.5 is chance); {told.column} alone with {number(told.alone)}."
+        )
+    return [
         [monitor, column, number(limit), number(share * SHARES[monitor]), REASONS[monitor]]
         for monitor, columns in limits.items()
         for column, limit in columns.items()
-    ]
+    ], said

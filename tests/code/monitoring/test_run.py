@@ -295,7 +295,13 @@ def test_what_is_asked_is_explained_and_shown(service: Service, monitor: Monitor
     service.simulate("none", rows=100)
     code, said, _ = monitor("--explain")
     assert code == 0
-    for text in ("Wasserstein distance", "CUSUM of the log mean loss", "expected", "median lag"):
+    for text in (
+        "tells the last 50 rows from the first 50",
+        "Wasserstein distance",
+        "CUSUM of the log mean loss",
+        "expected",
+        "median lag",
+    ):
         assert text in said
     assert monitor(window="soon")[0] == 1
 
