@@ -132,10 +132,9 @@ def test_a_real_prometheus_answers_every_expression_of_the_dashboard(
     config["scrape_configs"][0]["static_configs"] = [{"targets": [url.removeprefix("http://")]}]
     shutil.copy(DEPLOY / "prometheus" / "rules.yml", tmp_path)
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-    with subprocess.Popen(
-        [tool("prometheus"), "--config.file=prometheus.yml", "--web.listen-address=127.0.0.1:0", "--storage.tsdb.path=data"],
-        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-    ) as server:  # fmt: skip
+    options = ("--config.file=prometheus.yml", "--storage.tsdb.path=data")
+    command = [tool("prometheus"), *options, "--web.listen-address=127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr is not None
             lines = (line for line in server.stderr if "Listening on" in line)

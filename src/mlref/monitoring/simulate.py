@@ -14,12 +14,13 @@ import numpy as np
 
 from mlref.bundle.store import Store
 from mlref.console import track
-from mlref.core.contract import Column, Contract, Value
+from mlref.core.contract import Column, Contract
 from mlref.core.errors import EnvironmentFault, MlrefError
 from mlref.core.rows import Array
 from mlref.core.storage import Project
 from mlref.data.tables import encode, read_parquet
 from mlref.monitoring.reference import Reference, reference
+from mlref.prediction_log.encode import decoder
 
 SCENARIOS = {
     "none": "nothing happens",
@@ -90,7 +91,14 @@ def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) 
     contract = known.contract
     training, _ = encode(contract, read_parquet(project.train))
     made = _changed(scenario, known, jittered(draw, known, training, rows), draw)
-    records = [_record(contract.features, one) for one in made]
+    decoders = {column.name: decoder(column) for column in contract.features}
+    records = [
+        {
+            name: None if cell != cell else decode(cell)
+            for (name, decode), cell in zip(decoders.items(), row, strict=True)
+        }
+        for row in made.tolist()
+    ]
     if scenario == "schema":
         name = moved(contract).name
         records = [
@@ -186,23 +194,6 @@ def _labels(
         truth = np.round(truth)
     labels: list[float] = truth.tolist()
     return labels[: len(labels) // 2] if scenario == "late-labels" else labels
-
-
-def _record(features: tuple[Column, ...], row: Array) -> dict[str, Value | None]:
-    """An encoded row as a request has it."""
-    return {
-        column.name: _value(column, cell)
-        for column, cell in zip(features, row.tolist(), strict=True)
-    }
-
-
-def _value(column: Column, cell: float) -> Value | None:
-    if cell != cell:
-        return None
-    if column.allowed is not None:
-        value: Value = column.allowed[int(cell)]
-        return value
-    return int(cell) if column.type == "integer" else cell
 
 
 def to_service(url: str, key: str | None = None) -> Send:
