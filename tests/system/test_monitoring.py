@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -127,6 +128,11 @@ def expressions() -> list[str]:
 def test_a_real_prometheus_answers_every_expression_of_the_dashboard(
     url: str, tmp_path: Path
 ) -> None:
+    bad = urllib.request.Request(f"{url}/v1/predict", b'{"instances": [{}]}')
+    with pytest.raises(
+        urllib.error.HTTPError
+    ):  # from then on there are rejected values to be counted
+        urllib.request.urlopen(bad, timeout=PATIENCE)
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     config["global"]["scrape_interval"] = "500ms"
     config["scrape_configs"][0]["static_configs"] = [{"targets": [url.removeprefix("http://")]}]
@@ -137,8 +143,10 @@ def test_a_real_prometheus_answers_every_expression_of_the_dashboard(
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr is not None
-            lines = (line for line in server.stderr if "Listening on" in line)
-            address = next(lines).split("address=")[-1].split()[0].strip('"')
+            said = ""
+            while "Server is ready" not in said:
+                said += server.stderr.readline()
+            [address] = re.findall(r'"Listening on" address="?([\d.:]+)', said)
             deadline = time.monotonic() + PATIENCE
             while not ask(address, "count_over_time(model_info[1m]) >= 3"):
                 assert time.monotonic() < deadline
