@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlref.core.contract import Contract
 from mlref.core.errors import MlrefError
 from mlref.core.rows import Array, Mask
-from mlref.prediction_log.ids import moment
+from mlref.prediction_log.ids import seconds
 from mlref.prediction_log.reader import Chunk, LabelledChunk
 
 DAY = 86_400
@@ -73,7 +73,7 @@ class Rows:
 
 def of_inputs(chunk: Chunk) -> Rows:
     """Predictions as rows, with nothing known of the truth."""
-    predicted = np.array([moment(name).timestamp() for name in chunk.ids])
+    predicted = seconds(chunk.ids)
     nothing, nobody = np.full(len(predicted), np.nan), np.full(len(predicted), "")
     return Rows(
         chunk.arrivals, predicted, predicted, chunk.rows, chunk.unusual,
