@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,6 +134,7 @@ def run(project: Project, asked: Asked, now: datetime.datetime) -> Outcome:
     only = store.resolve(asked.version) if asked.version else None
     with contextlib.closing(Database.of(project)) as database:
         models = monitored.served(database)
+        newest = next((model for model in reversed(models) if model.digest), None)
         for model in models:
             try:
                 predictor, record = store.open(model.digest or model.version)
@@ -152,14 +154,11 @@ def run(project: Project, asked: Asked, now: datetime.datetime) -> Outcome:
                 )
             for one in (_inputs(subject), _truth(subject)):
                 _keep(subject, one, outcome)
-        answered = [model for model in models if model.digest]
-        if answered and not only:
-            newest = answered[-1]
-            monitored.keep(
-                database,
-                [],
-                lambda active: alarms.superseded(active, newest.digest, newest.version),
-            )
+            if model == newest:
+                outcome.notes.extend(_stale(subject, record.get("created")))
+        if newest and not only:
+            now_serving = {"serving": newest.digest, "version": newest.version}
+            monitored.keep(database, [], partial(alarms.superseded, **now_serving))
         open_now = monitored.alarms(database, state="open")
     there = {alarm.id for alarm in open_now}
     outcome.alarms[:] = [*open_now, *(one for one in outcome.alarms if one.id not in there)]
@@ -183,6 +182,18 @@ def _keep(subject: Subject, found: Iterator[tuple[Judged, bool]], outcome: Outco
         )
         outcome.judged.extend(windows)
         outcome.alarms.extend(opened)
+
+
+def _stale(subject: Subject, created: str | None) -> Iterator[str]:
+    """Say that the model that serves, or what is known of its error, is old."""
+    limit, labels = subject.settings.monitor.max_age_days, subject.latest("truth")
+    for what, since in (
+        (f"Version {subject.version} was made", created),
+        (f"The last judged label of version {subject.version} arrived", labels and labels.end),
+    ):
+        age = (subject.now - datetime.datetime.fromisoformat(since)).days if since else 0
+        if age > limit:
+            yield f"{what} {age} days ago, and monitor.max_age_days is {limit:g}: it is stale."
 
 
 def _waiting(subject: Subject, window: JudgedWindow) -> str:

@@ -108,7 +108,7 @@ class Thresholds:
 
     def _on_grid(self, rows: int) -> Limits:
         if rows not in self._known:
-            key = json.dumps(self.settings.model_dump(), sort_keys=True)
+            key = json.dumps(self.settings.model_dump(include={"seed", "months", "alarms_a_month"}))
             found = self.database and monitored.limits(self.database, self.digest, key, rows)
             if not found:
                 found = simulate(self.reference, rows, self.settings)

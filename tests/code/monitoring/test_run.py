@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from mlref.bundle.store import Store
 from mlref.cli import main
 from mlref.core.errors import EnvironmentFault, MlrefError
-from mlref.core.storage import Project
+from mlref.core.storage import Project, read_json, write_json
 from mlref.monitoring import run as monitoring
 from mlref.monitoring.run import Asked
 from mlref.monitoring.windows import Size
@@ -200,6 +200,20 @@ def test_a_bundle_without_out_of_fold_errors_is_judged_by_its_inputs(
     code, said, found = monitor()
     assert code == 0 and len(found["windows"]) == 2
     assert "shown and not judged: its bundle has no out-of-fold errors" in said
+
+
+def test_a_model_and_labels_that_are_old_are_said(
+    project: Project, service: Service, monitor: Monitor
+) -> None:
+    names = service.log_rows(rows := quiet_rows(60))
+    label(service, names, rows)
+    monitor()
+    record = next(project.store.glob("*.json"))
+    write_json(record, read_json(record) | {"created": "2020-01-01T00:00:00+00:00"})
+    assert "Version 1 was made" in monitor()[1]
+    later = datetime.datetime.now(datetime.UTC) + 100 * DAY
+    [*_, note] = monitoring.run(project, Asked(Size.parse("50")), later).notes
+    assert "last judged label of version 1 arrived 100 days ago" in note
 
 
 LABELS: dict[str, tuple[dict[str, Any], float, str | None]] = {
