@@ -157,8 +157,8 @@ def run(project: Project, asked: Asked, now: datetime.datetime) -> Outcome:
             if model == newest:
                 outcome.notes.extend(_stale(subject, record.get("created")))
         if newest and not only:
-            now_serving = {"serving": newest.digest, "version": newest.version}
-            monitored.keep(database, [], partial(alarms.superseded, **now_serving))
+            close = partial(alarms.superseded, serving=newest.digest, version=newest.version)
+            monitored.keep(database, [], close)
         open_now = monitored.alarms(database, state="open")
     there = {alarm.id for alarm in open_now}
     outcome.alarms[:] = [*open_now, *(one for one in outcome.alarms if one.id not in there)]
