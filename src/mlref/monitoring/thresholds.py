@@ -32,6 +32,10 @@ SHARES = {
 """How the false alarms of a month are divided: one in five months on a kind of drift in any column, half
 as many on what pages somebody, and as little on what a coarse monitor sees."""
 
+REPEATED = 1.4
+"""Alarms of a kind in a month that has any: an unlucky reference alarms more than once. Measured by
+benchmarks/alarms.py: 60 months, 15 references, 50 rows."""
+
 SLACK = {"slow": 0.2, "bias": 0.1, "loss": 0.1}
 """What a CUSUM forgives each window: of the mean in training standard deviations, of the residuals' mean
 in theirs, of the log of the mean loss. It is above the sampling error of a few hundred training rows, so
@@ -103,7 +107,7 @@ class Thresholds:
         known : float
             Of the training rows.
         """
-        level = self.settings.alarms_a_month * SHARES[monitor] / (WINDOWS * max(tests, 1))
+        level = _share(self.settings, monitor) / (WINDOWS * max(tests, 1))
         return largest_count(rows, round(known, 1), self.reference.rows, level) / max(rows, 1)
 
     def _on_grid(self, rows: int) -> Limits:
@@ -162,10 +166,15 @@ def simulate(reference: Reference, rows: int, settings: Monitor) -> Limits:
         for monitor, highest in _of_truth(draw, reference, rows, settings.months):
             maxima[monitor][""] = highest
     return {
-        monitor: _exceeded(columns, settings.alarms_a_month * SHARES[monitor])
+        monitor: _exceeded(columns, _share(settings, monitor))
         for monitor, columns in maxima.items()
         if columns
     }
+
+
+def _share(settings: Monitor, monitor: str) -> float:
+    """The share of quiet months in which a kind of monitor may have an alarm."""
+    return settings.alarms_a_month * SHARES[monitor] / REPEATED
 
 
 def _of_number(
