@@ -67,6 +67,13 @@ PARAMS: dict[str, Any] = {
         "leak_alarms": 0.05,
         "max_age_days": 90,
     },
+    "monitor": {
+        "seed": 1,
+        "months": 100,
+        "alarms_a_month": 1.0,
+        "smallest_window": 50,
+        "max_age_days": 90,
+    },
 }
 
 

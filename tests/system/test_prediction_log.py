@@ -26,6 +26,7 @@ from mlref.prediction_log.database import Database
 from mlref.prediction_log.reader import stream
 from mlref.prediction_log.writer import Writer, open_log
 from tests.code.prediction_log import test_ground_truth as of_ground_truth
+from tests.code.prediction_log import test_monitored as of_monitored
 from tests.code.prediction_log import test_reader as of_reader
 from tests.code.prediction_log import test_retention as of_retention
 from tests.code.prediction_log import test_schema as of_schema
@@ -38,7 +39,7 @@ from tests.postgres import Postgres, running
 ROOT = Path(__file__).parents[2]
 PASSWORD = "password-of-the-log"  # pragma: allowlist secret
 
-for module in (of_ground_truth, of_reader, of_retention, of_schema, of_writer):
+for module in (of_ground_truth, of_monitored, of_reader, of_retention, of_schema, of_writer):
     for name, test in inspect.getmembers(module, inspect.isfunction):
         needs = inspect.signature(test).parameters.keys()
         if name.startswith("test_") and needs & {"project", "database", "filled"}:

@@ -31,6 +31,13 @@ PLANES = {
         ("src/mlref/batch", "tests/code/batch", "tests/system/test_batch.py",
          "requirements/batch.txt", "benchmarks/batch.py"),
     ),
+    "monitoring": Plane(
+        "monitor", "monitor",
+        ("src/mlref/monitoring", "tests/code/monitoring", "tests/system/test_monitoring.py",
+         "requirements/monitor.txt", "benchmarks/alarms.py", "benchmarks/monitoring.py",
+         "deploy/prometheus", "deploy/grafana", "deploy/datadog",
+         ".github/workflows/monitoring.yml"),
+    ),
 }  # fmt: skip
 """Each comes off without the others."""
 

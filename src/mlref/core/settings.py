@@ -175,6 +175,21 @@ class Gate(Bootstrap):
     """Age in days at which an evaluation no longer allows `mlref promote`."""
 
 
+class Monitor(Frozen):
+    """Settings of `mlref monitor`."""
+
+    seed: Seed
+    """Decides the simulated months."""
+    months: Annotated[int, Field(ge=50)]
+    """Quiet months that are simulated for the thresholds of a model."""
+    alarms_a_month: Annotated[float, Field(gt=0, le=2)]
+    """False alarms in 30 windows, over all monitors."""
+    smallest_window: Annotated[int, Field(ge=20)]
+    """Rows that a window needs to be judged; smaller ones are pooled."""
+    max_age_days: Annotated[float, Field(gt=0)]
+    """Days after which a model, and labels that stopped, count as stale."""
+
+
 class Settings(Frozen):
     """All settings, by stage."""
 
@@ -192,6 +207,8 @@ class Settings(Frozen):
     """Settings of the stage that evaluates the bundle on the test set."""
     gate: Gate = Field(alias="register")
     """Settings of the gate, which `register` and `promote` ask."""
+    monitor: Monitor
+    """Settings of the monitor of the prediction log."""
 
 
 def load(path: Path) -> Settings:

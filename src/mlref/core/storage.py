@@ -57,6 +57,7 @@ class Project:
         self.metrics = reports / "metrics.json"
         self.summary = reports / "summary.json"
         self.gate = reports / "gate.json"
+        self.monitoring = reports / "monitoring" / "index.html"
         self.label_issues = reports / "label_issues.csv"
         self.pictures = reports / "pictures"
         self.cards = reports / "cards"

@@ -28,14 +28,15 @@ def encode(records: Sequence[Predicted | Refused]) -> Rows:
     predictions: list[Row] = []
     predicted = (record for record in records if isinstance(record, Predicted))
     for model, group in itertools.groupby(predicted, lambda record: record.model):
-        decoders = {column.name: _decoder(column) for column in model.contract.features}
+        decoders = {column.name: decoder(column) for column in model.contract.features}
         for record in group:
             predictions += _predictions(record, decoders)
     refusals = _refusals([record for record in records if isinstance(record, Refused)])
     return {PREDICTIONS: predictions, REFUSALS: refusals}
 
 
-def _decoder(column: Column) -> Callable[[float], Value]:
+def decoder(column: Column) -> Callable[[float], Value]:
+    """What turns an encoded cell of a column, not null, into the value that a client sends."""
     if column.allowed is not None:
         categories = column.allowed
         return lambda code: categories[int(code)]
@@ -58,8 +59,8 @@ def _predictions(record: Predicted, decoders: Decoders) -> Iterator[Row]:
     )
     for name, cells, answer, unusual, subject in parts:
         values = {
-            column: None if cell != cell else decoder(cell)
-            for (column, decoder), cell in zip(decoders.items(), cells, strict=True)
+            column: None if cell != cell else decode(cell)
+            for (column, decode), cell in zip(decoders.items(), cells, strict=True)
         }
         features, warnings = _json(values), _json([*itertools.compress(decoders, unusual)])
         request = warnings, record.latency, record.request_id

@@ -1,13 +1,14 @@
 """Read the log: predictions as a stream of arrays, or as a table with ground truth."""
 
 import datetime
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from mlref.core.contract import Contract
 from mlref.core.rows import Array, Mask, masks
@@ -37,8 +38,8 @@ class Chunk(NamedTuple):
     ----------
     ids : tuple of str
         One of each row.
-    last : int
-        The number of arrival of the last row.
+    arrivals : ndarray of int64, shape (n,)
+        Numbers of arrival, rising.
     rows : ndarray of float64, shape (n, features)
         As encoded by ``mlref.core.rows``; a value that the contract does not allow is NaN.
     unusual : ndarray of bool, shape (n, features)
@@ -48,12 +49,40 @@ class Chunk(NamedTuple):
     """
 
     ids: tuple[str, ...]
-    last: int
+    arrivals: NDArray[np.int64]
     rows: Array
     unusual: Mask
     value: Array
     lower: Array
     upper: Array
+
+    @property
+    def last(self) -> int:
+        """The number of arrival of the last row."""
+        return int(self.arrivals[-1])
+
+
+class LabelledChunk(NamedTuple):
+    """Some labels, each with the champion's prediction that it is about, as arrays of n rows.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        The predictions; ``arrivals`` are the labels' own numbers.
+    label : ndarray of float64, shape (n,)
+        Ground truth, in the unit of the target.
+    received, observed : ndarray of float64, shape (n,)
+        When the label arrived, and when its source says that it was measured (else NaN), in seconds
+        since 1970.
+    sources : tuple of str or None
+        Who sent each label.
+    """
+
+    chunk: Chunk
+    label: Array
+    received: Array
+    observed: Array
+    sources: tuple[str | None, ...]
 
 
 def stream(
@@ -95,19 +124,79 @@ def stream(
     )  # fmt: skip
     if period is not None:
         statement = statement.where(period.holds(columns.id))
-    kinds = {one.name: np.float64 if one.is_number else object for one in contract.features}
     with database.begin(only_read=True) as connection:
         found = connection.execution_options(yield_per=CHUNK).execute(statement)
         for part in found.partitions():
-            arrival, ids, texts, *answer = zip(*part, strict=True)
-            rows = msgspec.json.decode(f"[{','.join(texts)}]")
-            table = {
-                name: np.array([row.get(name) for row in rows], kind)
-                for name, kind in kinds.items()
-            }
-            encoded = masks(contract.features, table)
-            numbers = (np.array(values, dtype=np.float64) for values in answer)
-            yield Chunk(ids, arrival[-1], encoded.array, encoded.unusual, *numbers)
+            yield _chunk(contract, *zip(*part, strict=True))
+
+
+def stream_labels(
+    database: Database,
+    contract: Contract,
+    after: int = 0,
+    period: Period | None = None,
+    **wanted: str,
+) -> Iterator[LabelledChunk]:
+    """Read ground truth in the order of its own arrival, as :func:`stream` reads predictions.
+
+    Of a label that was corrected only the latest value is read, where it arrived.
+
+    Parameters
+    ----------
+    after : int
+        Only labels that arrived after this number.
+    period : Period, optional
+        Only labels of predictions that were made then.
+    **wanted : str
+        Values of ``version``, ``digest``, ``source`` or ``subject`` of the champion's prediction.
+
+    Raises
+    ------
+    EnvironmentFault
+        When the database cannot be reached.
+    """
+    columns, label, newer = PREDICTIONS.c, LABEL_EVENTS.c, LABEL_EVENTS.alias()
+    later = sa.exists().where(newer.c.prediction_id == columns.id, newer.c.seq > label.seq)
+    statement = (
+        sa.select(
+            label.seq, columns.id, sa.cast(columns.features, sa.Text),
+            columns.value, columns.lower, columns.upper,
+            label.value, label.received, label.observed_at, label.source,
+        )
+        .join_from(LABEL_EVENTS, PREDICTIONS, label.prediction_id == columns.id)
+        .where(label.seq > after, columns.role == "champion", ~later)
+        .where(*(columns[name] == wanted[name] for name in wanted))
+        .order_by(label.seq)
+    )  # fmt: skip
+    if period is not None:
+        statement = statement.where(period.holds(columns.id))
+    with database.begin(only_read=True) as connection:
+        found = connection.execution_options(yield_per=CHUNK).execute(statement)
+        for part in found.partitions():
+            *predicted, labels, received, observed, sources = zip(*part, strict=True)
+            moments = _seconds(received), _seconds(observed)
+            yield LabelledChunk(
+                _chunk(contract, *predicted), np.array(labels, np.float64), *moments, sources
+            )
+
+
+def _chunk(
+    contract: Contract, numbers: Any, ids: tuple[str, ...], texts: Iterable[str], *answer: Any
+) -> Chunk:
+    kinds = {one.name: np.float64 if one.is_number else object for one in contract.features}
+    rows = msgspec.json.decode(f"[{','.join(texts)}]")
+    table = {name: np.array([row.get(name) for row in rows], kind) for name, kind in kinds.items()}
+    encoded = masks(contract.features, table)
+    arrays = (np.array(values, dtype=np.float64) for values in answer)
+    return Chunk(ids, np.array(numbers), encoded.array, encoded.unusual, *arrays)
+
+
+def _seconds(moments: Iterable[datetime.datetime | str | None]) -> Array:
+    """Moments as seconds since 1970; SQLite gives them as text, and None is NaN."""
+    known = (
+        datetime.datetime.fromisoformat(str(one)).timestamp() if one else np.nan for one in moments
+    )
+    return np.array([*known], np.float64)
 
 
 def read(database: Database, period: Period, labelled: bool = False, **wanted: str) -> pd.DataFrame:

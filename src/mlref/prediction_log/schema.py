@@ -1,4 +1,4 @@
-"""The tables of the prediction log for SQLite and PostgreSQL, and the way from version 1 to version 2.
+"""The tables of the prediction log for SQLite and PostgreSQL, and their migration from older versions.
 
 Rows are read by *arrival*: the database numbers them, and transactions that write exclude one another.
 So whoever has read up to a number finds all that was written since above it, also rows that waited
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from mlref.core.errors import PredictionLogError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Goes up with every change to a table; a new version only adds to the tables."""
 
 Row = tuple[str | float | None, ...]
@@ -88,6 +88,63 @@ LABEL_EVENTS = sa.Table(
 """Ground truth, only appended: the label of a prediction is its event with the highest ``seq``."""
 
 
+WINDOWS = sa.Table(
+    "monitor_windows",
+    METADATA,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("size", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("start", Time, nullable=False),
+    sa.Column("end", Time, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("found", sa.JSON, nullable=False),
+)
+"""Windows that the monitor has judged: those of a model, a stream (inputs or truth) and a size count
+from 1, and ``last`` is the number of the last row that they read."""
+
+ALARMS = sa.Table(
+    "monitor_alarms",
+    METADATA,
+    sa.Column("id", Number, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("size", sa.Text, nullable=False),
+    sa.Column("monitor", sa.Text, nullable=False),
+    sa.Column("column", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("opened", Time, nullable=False),
+    sa.Column("updated", Time, nullable=False),
+    sa.Column("windows", sa.Integer, nullable=False),
+    sa.Column("evidence", sa.JSON, nullable=False),
+    sa.Column("because", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Episodes of alarm: ``state`` is open, acknowledged or closed, and ``because`` says why."""
+
+THRESHOLDS = sa.Table(
+    "monitor_thresholds",
+    METADATA,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("settings", sa.Text, primary_key=True),
+    sa.Column("rows", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("limits", sa.JSON, nullable=False),
+)
+"""Thresholds of a model for windows of so many rows, simulated once under these settings."""
+
+MONITORED = sa.Table(
+    "monitor_state",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("at", Time, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+)
+"""What the monitor last left for the service to show: its page and its metrics."""
+
+
 def prepare(connection: sa.Connection, name: str) -> None:
     """Create the tables, or bring those of an older version up to date.
 
@@ -110,20 +167,23 @@ def prepare(connection: sa.Connection, name: str) -> None:
         return
     newest = sa.select(sa.func.max(VERSION.c.version))
     found = connection.scalar(newest) if VERSION.name in tables else None
-    if found not in (1, SCHEMA_VERSION):
+    if found not in (1, 2, SCHEMA_VERSION):
         raise PredictionLogError(
             f"{name} has tables of another program, or of version {found} of the prediction log; this"
             f" mlref reads and writes version {SCHEMA_VERSION}. Update mlref, or let MLREF_LOG_URL name"
             " another database."
         )
     if found == 1:
-        _migrate(connection)
+        _number_rows(connection)
+    if found != SCHEMA_VERSION:
+        METADATA.create_all(connection)  # what is missing; nothing that is there changes
+        connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
     if "labels" in tables:  # where a process of version 1 goes on to write them
         _copy(connection, "labels", LABEL_EVENTS)
         connection.exec_driver_sql("DELETE FROM labels")
 
 
-def _migrate(connection: sa.Connection) -> None:
+def _number_rows(connection: sa.Connection) -> None:
     """Copy version 1 into tables that number their rows, and to which it can go on writing."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
@@ -133,7 +193,6 @@ def _migrate(connection: sa.Connection) -> None:
         _copy(connection, "version_1", table)
         connection.exec_driver_sql("DROP TABLE version_1")
     LABEL_EVENTS.create(connection)
-    connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
 
 
 def _copy(connection: sa.Connection, name: str, table: sa.Table) -> None:

@@ -17,7 +17,14 @@ from starlette.types import Lifespan
 
 from mlref import __version__
 from mlref.core.errors import MlrefError
-from mlref.serving import feedback, mlflow_protocol, open_inference, operations, predict
+from mlref.serving import (
+    feedback,
+    mlflow_protocol,
+    monitor,
+    open_inference,
+    operations,
+    predict,
+)
 from mlref.serving.errors import Error, respond
 from mlref.serving.keys import ApiKeys
 from mlref.serving.middleware import Middleware
@@ -40,6 +47,7 @@ def create_app(
     store: feedback.Store | None = None,
     lifespan: Lifespan[FastAPI] | None = None,
     origins: Sequence[str] = (),
+    show: monitor.Show = monitor.nothing,
 ) -> FastAPI:
     """Put the application together.
 
@@ -55,6 +63,8 @@ def create_app(
         What runs beside the requests.
     origins : sequence of str
         Whose pages may read answers (CORS); without any, no other page may.
+    show : callable, optional
+        Reads what the monitor left.
     """
     app = FastAPI(
         title=service.model.contract.title,
@@ -85,6 +95,7 @@ def create_app(
     for router in routers:
         app.include_router(router, responses=refusals())
     app.include_router(open_inference.router(service), responses=refusals("InferError"))
+    app.include_router(monitor.router(show))
     _add_pages(app)
     app.openapi = lambda: app.openapi_schema or _document(app, service)  # type: ignore[method-assign]
     return app

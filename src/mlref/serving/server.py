@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from mlref.serving.app import create_app
 from mlref.serving.keys import ApiKeys, check_door
 from mlref.serving.metrics import LogMetrics
 from mlref.serving.model import Model, Service, Watch, open_model
+from mlref.serving.monitor import MonitorMetrics, Show, nothing
 from mlref.serving.request import Limits
 from mlref.serving.shadow import Shadow
 
@@ -96,11 +98,14 @@ def serve(
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with contextlib.ExitStack() as stack:  # the log ends last: after every request
         service, labels = Service(model), None
-        watches = [Watch(service, store, reference)]
+        show: Show = nothing
+        watches: list[Watch | MonitorMetrics] = [Watch(service, store, reference)]
         if logged:
-            log, labels = _log(project, stack)
+            log, labels, show = _log(project, stack)
             service.log = log
             service.metrics.registry.register(LogMetrics(log))
+            service.metrics.registry.register(monitored := MonitorMetrics(show))
+            watches.append(monitored)
         if shadow:
             beside = Shadow(service.log, open_model(store, shadow, model))
             service.log = stack.enter_context(contextlib.closing(beside))
@@ -121,7 +126,7 @@ def serve(
             for task in tasks:
                 task.cancel()
 
-        app = create_app(service, keys, labels, lifespan, origins)
+        app = create_app(service, keys, labels, lifespan, origins, show)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config(app, behind_proxy)).run(sockets=[listener])
 
@@ -166,10 +171,10 @@ def drain_first(service: Service, seconds: float) -> None:
     signal.signal(signal.SIGTERM, begin)
 
 
-def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, feedback.Store]":
-    """Open the log, also while its database is away, and what stores labels beside it."""
+def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, feedback.Store, Show]":
+    """Open the log, also while its database is away, and what stores labels and reads results beside it."""
     # SQLAlchemy, which a service without a log can spare
-    from mlref.prediction_log import ground_truth
+    from mlref.prediction_log import ground_truth, monitored
     from mlref.prediction_log.writer import open_log
 
     log = stack.enter_context(open_log(project))
@@ -179,7 +184,7 @@ def _log(project: Project, stack: contextlib.ExitStack) -> "tuple[Writer, feedba
         log.flush(FLUSH)
         return vars(ground_truth.add(log.database, given))
 
-    return log, labels
+    return log, labels, partial(monitored.show, log.database)
 
 
 def listen(host: str, port: int) -> socket.socket:

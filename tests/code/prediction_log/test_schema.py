@@ -110,6 +110,23 @@ def test_a_process_of_version_1_may_go_on_writing(project: Project, database: Da
         assert found.to_dict() == {FIRST: 850, SECOND: 901, names[0]: 5}
 
 
+def test_a_log_of_version_2_gets_the_tables_of_the_monitor(
+    project: Project, database: Database
+) -> None:
+    ours = [name for name in METADATA.tables if name.startswith("monitor_")]
+    write(project, record := predicted(2))
+    with database.begin() as connection:
+        for name in ours:
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+        connection.exec_driver_sql("UPDATE prediction_log_version SET version = 2")
+    together(address(database), 3)
+    assert {*ours} <= {*sa.inspect(database.engine).get_table_names()}
+    with contextlib.closing(Database.of(project)) as migrated:
+        assert ids(migrated) == record.ids
+        versions = [row["version"] for row in rows(migrated, "prediction_log_version")]
+    assert versions == [2, SCHEMA_VERSION]
+
+
 @pytest.mark.parametrize(
     ("table", "values"),
     [("predictions", None), ("prediction_log_version", SCHEMA_VERSION + 1), ("refusals", None)],

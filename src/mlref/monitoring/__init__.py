@@ -1,0 +1,1 @@
+"""The monitor: what came in, what went out, what turned out true, and alarms."""

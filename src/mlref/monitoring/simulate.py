@@ -1,0 +1,223 @@
+"""Traffic for a live service, with or without a fault: to see the monitor quiet, and to see it find things.
+
+Rows are whole training rows with a little jitter, since columns drawn one by one would change the spread of
+the predictions. The truth is the prediction plus an out-of-fold error of its third.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlref.bundle.store import Store
+from mlref.console import track
+from mlref.core.contract import Column, Contract
+from mlref.core.errors import EnvironmentFault, MlrefError
+from mlref.core.rows import Array
+from mlref.core.storage import Project
+from mlref.data.tables import encode, read_parquet
+from mlref.monitoring.reference import Reference, reference
+from mlref.prediction_log.encode import decoder
+
+SCENARIOS = {
+    "none": "nothing happens",
+    "shift": "a feature is half a standard deviation higher",
+    "unit": "a feature comes in another unit in one row of five",
+    "gradual": "a feature rises by one and a half standard deviations in the course of the run",
+    "level": "the truth is higher by 0.8 of the error",
+    "slopes": "the truth follows the prediction less",
+    "noise": "the errors are 30 % larger",
+    "late-labels": "only the first half of the labels has arrived",
+    "noisy-labels": "one label in five belongs to another row",
+    "schema": "a client renames a feature: its rows are rejected",
+    "burst": "all rows come in a few large requests",
+}
+"""What each scenario does. Those that change what is true cost the model at least a fifth of its error."""
+
+REQUEST = 25
+"""Rows of a request, and of a burst ten times as many."""
+
+JITTER = 0.05
+"""Of a feature, in its standard deviations."""
+
+UNIT = 2.2046
+"""Pounds in a kilogram; values that would be impossible are divided instead."""
+
+Send = Callable[[str, Any], Any]
+"""Posts a document to a path of the service and returns its answer."""
+
+
+class Sent(NamedTuple):
+    """How many rows were answered and rejected, and how many labels were accepted."""
+
+    answered: int
+    rejected: int
+    labels: int
+
+
+def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) -> Sent:
+    """Send rows to a service, then their ground truth.
+
+    Parameters
+    ----------
+    project : Project
+        Whose training rows and bundle store are used.
+    scenario : str
+        One of ``SCENARIOS``.
+    send : callable
+        Posts to the service.
+    rows : int
+        How many.
+    seed : int
+        Decides rows, jitter and errors.
+
+    Raises
+    ------
+    MlrefError
+        When the bundle that answers has no out-of-fold errors, or is not in this store.
+    EnvironmentFault
+        When the service cannot be reached.
+    """
+    draw = np.random.default_rng(seed)
+    model = send("/v1/model", None)["model"]
+    known = reference(Store(project.store).open(model["digest"])[0])
+    if known.residuals is None:
+        raise MlrefError(
+            "The bundle has no out-of-fold errors to draw from: `make train` makes one."
+        )
+    contract = known.contract
+    training, _ = encode(contract, read_parquet(project.train))
+    made = _changed(scenario, known, jittered(draw, known, training, rows), draw)
+    decoders = {column.name: decoder(column) for column in contract.features}
+    records = [
+        {
+            name: None if cell != cell else decode(cell)
+            for (name, decode), cell in zip(decoders.items(), row, strict=True)
+        }
+        for row in made.tolist()
+    ]
+    if scenario == "schema":
+        name = moved(contract).name
+        records = [
+            {f"{key}_" if key == name else key: record[key] for key in record} for record in records
+        ]
+    size = REQUEST * 10 if scenario == "burst" else REQUEST
+    ids, values, rejected = list[str](), list[float](), 0
+    for start in track(scenario, range(0, rows, size)):
+        batch = records[start : start + size]
+        answer = send("/v1/predict", {"instances": batch})
+        if "predictions" not in answer:
+            rejected += len(batch)
+            continue
+        ids += [one["id"] for one in answer["predictions"]]
+        values += [one["value"] for one in answer["predictions"]]
+    labels = _labels(scenario, known, np.array(values), draw)
+    pairs = [{"id": name, "value": value} for name, value in zip(ids, labels, strict=False)]
+    accepted = 0
+    for start in range(0, len(pairs), 1000):
+        answer = send("/v1/feedback", {"labels": pairs[start : start + 1000]})
+        accepted += answer.get("accepted", 0)
+    return Sent(len(ids), rejected, accepted)
+
+
+def jittered(draw: np.random.Generator, known: Reference, training: Array, rows: int) -> Array:
+    """Training rows, drawn with replacement, with a little noise on what is a number.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows, features)
+        Encoded, and possible by the contract.
+    """
+    made = training[draw.integers(len(training), size=rows)]
+    for place, column in enumerate(known.contract.features):
+        if column.type == "number" and column.name in known.numbers:
+            noise = draw.normal(0, JITTER * known.numbers[column.name].std, rows)
+            low, high = np.nanmin(training[:, place]), np.nanmax(training[:, place])
+            made[:, place] = np.clip(made[:, place] + noise, low, high)
+    return made
+
+
+def moved(contract: Contract) -> Column:
+    """The feature that scenarios change: a number of a behavioural check, or else the first number."""
+    numbers = {column.name: column for column in contract.features if column.type == "number"}
+    checked = (getattr(one, "column", None) for one in contract.promises)
+    names = [name for name in (*checked, *numbers) if name in numbers]
+    if not names:
+        raise MlrefError("The contract has no feature of type number that a scenario could change.")
+    return numbers[names[0]]
+
+
+def _changed(scenario: str, known: Reference, made: Array, draw: np.random.Generator) -> Array:
+    """Rows as the scenario has them."""
+    if scenario not in ("shift", "unit", "gradual"):
+        return made
+    column = moved(known.contract)
+    place, std = known.contract.names.index(column.name), known.numbers[column.name].std
+    low, high = column.valid or (-np.inf, np.inf)
+    values = made[:, place]
+    if scenario == "shift":
+        values = values + 0.5 * std
+    elif scenario == "gradual":
+        values = values + np.linspace(0, 1.5, len(values)) * std
+    else:
+        factor = UNIT if np.nanmax(values) * UNIT <= high else 1 / UNIT
+        values = np.where(draw.random(len(values)) < 0.2, values * factor, values)
+    made[:, place] = np.clip(values, low, high)
+    return made
+
+
+def _labels(
+    scenario: str, known: Reference, values: Array, draw: np.random.Generator
+) -> list[float]:
+    """Ground truth of predictions, as the scenario has it; inside of what the target can be."""
+    assert known.residuals is not None
+    cells = draw.integers(known.residuals.shape[1], size=len(values))
+    errors = known.residuals[known.third(values), cells]
+    # between two cells, so that no two truths are equal
+    scale = float(known.residuals.std())
+    errors = errors + draw.normal(0, 0.05 * scale, len(values))
+    if scenario == "noise":
+        errors = 1.3 * errors
+    truth = values + errors
+    if scenario == "level":
+        truth = truth + 0.8 * scale
+    if scenario == "slopes" and len(values):
+        truth = truth - 0.7 * scale * (values - values.mean()) / (values.std() or 1.0)
+    if scenario == "noisy-labels":
+        wrong = draw.random(len(values)) < 0.2
+        truth[wrong] = draw.permutation(truth[wrong])
+    truth = np.clip(truth, *(known.contract.target.valid or (-np.inf, np.inf)))
+    if known.contract.target.type == "integer":
+        truth = np.round(truth)
+    labels: list[float] = truth.tolist()
+    return labels[: len(labels) // 2] if scenario == "late-labels" else labels
+
+
+def to_service(url: str, key: str | None = None) -> Send:
+    """Make what posts to a service; a path without a document is asked for with GET."""
+
+    def send(path: str, document: Any) -> Any:
+        """Post, and return the answer, also that of a refusal."""
+        data = None if document is None else json.dumps(document).encode()
+        headers: Mapping[str, str] = {"content-type": "application/json"}
+        if key:
+            headers = {**headers, "authorization": f"Bearer {key}"}
+        request = urllib.request.Request(url.rstrip("/") + path, data, dict(headers))
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                body = error.read()
+            if error.code in (400, 422):
+                return json.loads(body)
+            raise EnvironmentFault(f"{url}{path}", error, "Is --key the right one?") from error
+        except (OSError, ValueError) as error:
+            raise EnvironmentFault(
+                f"{url}{path}", error, "Is `mlref serve` running there?"
+            ) from error
+
+    return send

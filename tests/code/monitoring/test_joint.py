@@ -1,0 +1,43 @@
+"""A classifier tells rows apart by what no single column shows."""
+
+import numpy as np
+import pytest
+
+from mlref.monitoring import joint
+from mlref.monitoring.joint import first_and_last, tell
+from mlref.prediction_log.reader import Chunk
+from tests.code.monitoring.conftest import quiet_rows
+from tests.fakes import CONTRACT
+
+
+@pytest.mark.parametrize(
+    ("seed", "together", "least", "most"), [(1, 0, 0.35, 0.6), (2, 1, 0.75, 1)]
+)
+def test_only_a_difference_is_told(seed: int, together: int, least: float, most: float) -> None:
+    before, after = quiet_rows(200, seed), quiet_rows(200, seed + 10)
+    if together:  # area and rooms are as ever, each by itself
+        after[:, :2] = np.sort(after[:, :2], axis=0)
+    found = tell(CONTRACT, before, after, seed=0)
+    assert least < found.auc < most
+    assert found.alone < 0.65 and found.rows == 200
+
+
+def test_a_column_that_moved_is_named() -> None:
+    after = quiet_rows(100, 3)
+    after[:, 0] += 100
+    found = tell(CONTRACT, quiet_rows(100, 4), after, seed=0)
+    assert (found.column, found.alone > 0.65) == ("area", True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 40])
+def test_the_first_and_the_last_rows_do_not_overlap(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joint, "SAMPLE", 10)
+    cells = np.arange(count, dtype=float)[:, None]
+    nothing = np.empty(3)
+    parts = [cells[at : at + 3] for at in range(0, count, 3)]
+    chunks = (Chunk((), nothing.astype(int), part, part > 0, *[nothing] * 3) for part in parts)
+    first, last = (part.ravel().tolist() for part in first_and_last(chunks))
+    half = min(10, count // 2)
+    assert (first, last) == (list(range(half)), list(range(count - half, count)))

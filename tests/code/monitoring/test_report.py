@@ -1,0 +1,66 @@
+"""The page loads nothing, says what to do first, and shows quiet and alarm."""
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mlref.core.storage import Project
+from mlref.monitoring import report
+from mlref.prediction_log.monitored import Alarm
+from tests.code.monitoring.conftest import Said, Service
+
+NOW = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "says"),
+    [("none", "✔ No alarm is open."), ("unit", "▲ "), (None, "Nothing to judge yet.")],
+)
+def test_the_page_says_first_what_is_to_be_done(
+    scenario: str | None,
+    says: str,
+    service: Service,
+    monitor: Callable[..., Said],
+    project: Project,
+) -> None:
+    if scenario:
+        service.simulate(scenario, rows=150)
+    monitor()
+    page = project.monitoring.read_text()
+    assert says in page
+    assert not re.search(r"<script|<link|<img|\bsrc=|\bhref=|url\(|style=", page)
+    assert (page.count("<figure") >= 8) == bool(scenario)
+    assert ('class="alarm"' in page) == (scenario == "unit")
+    if scenario == "unit":
+        assert "mlref alarms acknowledge" in page and "docs/runbooks/" in page
+
+
+def test_names_of_the_contract_are_escaped() -> None:
+    evidence = {
+        "value": 2.0, "threshold": 1.0, "rows": 50, "cause": "<b>x</b>", "runbook": "r",
+    }  # fmt: skip
+    alarm = Alarm("d", "3", "50", "size", "<i>", "ticket", "open", "", "", 1, evidence, id=1)
+    page = report.page([], [alarm], None, ["<note>"], NOW)
+    assert "<b>x" not in page and "<i>" not in page and "<note>" not in page
+
+
+def test_metrics_are_those_of_the_newest_windows(
+    service: Service, monitor: Callable[..., Said]
+) -> None:
+    found: dict[str, Any] = report.metrics([], [], NOW)
+    assert found["run"] == NOW.timestamp() and found["alarms"] == {"page": 0, "ticket": 0}
+    assert all(found[key] is None for key in ("loss", "expected", "coverage", "lag", "labelled"))
+    assert found["drift"] == {}
+
+
+def test_a_line_without_values_is_drawn_as_nothing() -> None:
+    drawn = report.picture("Empty", [], [])
+    assert (drawn.lines, drawn.marks, drawn.low, drawn.high) == ([""], [], "0", "1")
+    from mlref.prediction_log.monitored import JudgedWindow
+
+    windows = [JudgedWindow(d, "1", "inputs", "50", 1, "", "", 50, 0, {}) for d in "aab"]
+    drawn = report.picture("Flat", windows, [None, 5.0, 5.0], alarms=[True, False, True])
+    assert len(drawn.lines[0].split()) == 2 and len(drawn.marks) == 1 and len(drawn.versions) == 1
