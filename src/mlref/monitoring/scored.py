@@ -108,7 +108,7 @@ def _joined(contract: Contract, part: pd.DataFrame, truth: Path, key: str) -> pd
 
 def _rows(source: Path, contract: Contract, frame: pd.DataFrame) -> Rows:
     _need(source, frame, *contract.names)
-    kinds = {one.name: object if one.is_text else np.float64 for one in contract.features}
+    kinds = {one.name: np.float64 if one.is_number else object for one in contract.features}
     table = {name: frame[name].to_numpy(kind) for name, kind in kinds.items()}
     found = masks(contract.features, table)
     count, target = len(frame), contract.target.name
