@@ -1,6 +1,6 @@
 """Measure what prediction intervals hold: one width for all rows against a width for each third.
 
-    python benchmarks/intervals.py [--quick] [--splits N] [--picture FILE]
+    python benchmarks/intervals.py [--quick] [--splits N] [--resume FILE] [--picture FILE]
 
 Two tables, each split anew as often as asked, by another seed:
 
@@ -12,6 +12,7 @@ intervals hold is counted on the test set. It prints tables and, as its last lin
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,46 +87,45 @@ def growing(contract: Contract) -> Callable[[int], Table]:
     return _draw
 
 
-class Counted(NamedTuple):
-    """What was counted of a table, one entry a split."""
+Found = dict[str, float]
+"""What was counted of one split, by name; of many, see :func:`count`."""
 
-    held: dict[tuple[str, str], list[float]]
-    """Share inside, by method and part of the rows."""
-    levels: dict[float, list[float]]
-    """Share inside of intervals by thirds, by the share that they promise."""
-    scores: dict[str, list[float]]
-    """Mean Winkler score, by method."""
+
+def once(rows: Table, contract: Contract, make: Callable[[], Any], train: settings.Train) -> Found:
+    """Calibrate on one split, and count what both kinds of intervals hold."""
+    task, found = Regression(), Found()
+    folds = deal(contract, rows.train, train.folds, train.seed)
+    predicted = out_of_fold.predict(make(), rows.features, rows.target, folds)
+    known = ~np.isnan(predicted)
+    thirds = task.calibrate(rows.target[known], predicted[known], train.coverage)
+    one = [conformal_width((rows.target - predicted)[known], train.coverage)] * 3
+    value = make().fit(rows.features, rows.target).predict(rows.fresh)
+    for method, changed in zip(METHODS, ({"half_widths": one}, {}), strict=True):
+        answer = task.answer(value, thirds | changed)
+        inside = answer.holds(rows.actual)
+        parts = {"all": np.full(len(value), True)} | dict(task.parts(value, thirds))
+        found |= {f"{method}, {part}": inside[of].mean() for part, of in parts.items() if of.any()}
+        found[f"{method}, winkler"] = winkler(rows.actual, answer, train.coverage).mean()
+    for level, changed in thirds["levels"].items():
+        found[f"at {level}"] = task.answer(value, thirds | changed).holds(rows.actual).mean()
+    return {name: float(figure) for name, figure in found.items()}
 
 
 def count(
-    name: str, draw: Callable[[int], Table], contract: Contract, make: Callable[[], Any],
-    train: settings.Train, splits: int,
-) -> Counted:  # fmt: skip
-    """Calibrate and count over many splits."""
-    task = Regression()
-    held = {(method, part): list[float]() for method in METHODS for part in LIMITS}
-    found = Counted(held, {level: [] for level in LEVELS}, {method: [] for method in METHODS})
+    name: str, draw: Callable[[int], Table], splits: int, kept: Path | None,
+    measure: Callable[[Table], Found],
+) -> dict[str, list[float]]:  # fmt: skip
+    """Count over many splits; those in the file ``kept`` are not made again."""
+    lines = kept.read_text().splitlines() if kept and kept.is_file() else []
+    known = {seed: found for table, seed, found in map(json.loads, lines) if table == name}
     for seed in track(range(splits), name, console=Console(stderr=True), transient=True):
-        rows = draw(seed)
-        folds = deal(contract, rows.train, train.folds, train.seed)
-        predicted = out_of_fold.predict(make(), rows.features, rows.target, folds)
-        known = ~np.isnan(predicted)
-        residuals = (rows.target - predicted)[known]
-        thirds = task.calibrate(rows.target[known], predicted[known], train.coverage)
-        one = [conformal_width(residuals, train.coverage)] * 3
-        value = make().fit(rows.features, rows.target).predict(rows.fresh)
-        for method, changed in zip(METHODS, ({"half_widths": one}, {}), strict=True):
-            answer = task.answer(value, thirds | changed)
-            inside = answer.holds(rows.actual)
-            found.held[method, "all"].append(inside.mean())
-            for part, mask in task.parts(value, thirds):
-                if mask.any():
-                    found.held[method, part].append(inside[mask].mean())
-            found.scores[method].append(winkler(rows.actual, answer, train.coverage).mean())
-        for level in LEVELS:
-            answer = task.answer(value, thirds | thirds["levels"][str(level)])
-            found.levels[level].append(answer.holds(rows.actual).mean())
-    return found
+        if seed not in known:
+            known[seed] = measure(draw(seed))
+            if kept:
+                with kept.open("a") as file:
+                    file.write(json.dumps([name, seed, known[seed]]) + "\n")
+    whole = [known[seed] for seed in range(splits)]
+    return {key: [found[key] for found in whole if key in found] for key in whole[0]}
 
 
 def share(values: list[float]) -> str:
@@ -139,24 +139,24 @@ def kept(values: list[float], promised: float, limit: float) -> bool:
     return bool(abs(np.mean(values) - promised) <= limit + error)
 
 
-def show(name: str, found: Counted, promised: float) -> None:
+def show(name: str, found: dict[str, list[float]], promised: float) -> None:
     """Print what the intervals hold."""
     rows = [
         (
-            method, part, share(values),
-            f"{100 * promised:g} ± {100 * LIMITS[part]:g}: "
-            + ("kept" if kept(values, promised, LIMITS[part]) else "missed"),
+            method, part, share(found[f"{method}, {part}"]), f"{100 * promised:g} ± {100 * limit:g}",
+            "kept" if kept(found[f"{method}, {part}"], promised, limit) else "missed",
         )
-        for (method, part), values in found.held.items()
+        for method in METHODS for part, limit in LIMITS.items()
     ]  # fmt: skip
-    table(f"{name}: share inside, %", "intervals", "predictions", "held", "promised", rows=rows)
-    levels = [(f"{100 * level:g}", share(values)) for level, values in found.levels.items()]
+    title = f"{name}: share inside, %"
+    table(title, "intervals", "predictions", "held", "promised", "limit", rows=rows)
+    levels = [(f"{100 * level:g}", share(found[f"at {level}"])) for level in LEVELS]
     table(f"{name}: by thirds, at other coverages, %", "promised", "held", rows=levels)
 
 
 def draw_picture(
     path: Path, rows: Table, make: Callable[[], Any], contract: Contract, train: settings.Train,
-    found: dict[str, Counted],
+    found: dict[str, dict[str, list[float]]],
 ) -> None:  # fmt: skip
     """Residuals with both kinds of intervals, and what these hold in each third."""
     folds = deal(contract, rows.train, train.folds, train.seed)
@@ -182,7 +182,7 @@ def draw_picture(
         left.legend(loc="upper left")
         for at, (name, counted) in zip(right, found.items(), strict=True):
             for place, (method, colour) in enumerate(zip(METHODS, (plots.ORANGE, plots.BLUE))):
-                means = [100 * float(np.mean(counted.held[method, part])) for part in THIRDS]
+                means = [100 * float(np.mean(counted[f"{method}, {part}"])) for part in THIRDS]
                 at.bar(np.arange(3) + 0.4 * place - 0.2, means, 0.36, color=colour)
             at.axhline(100 * train.coverage, color=plots.GREY, linestyle="--", linewidth=1)
             at.set_xticks(range(3), THIRDS)
@@ -199,6 +199,7 @@ def main() -> None:
     """Count, print the tables and the JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--splits", type=int, default=200, help="how often to split anew")
+    parser.add_argument("--resume", type=Path, help="file that keeps finished splits between runs")
     parser.add_argument("--picture", type=Path, help="PNG file to draw what was found into")
     parser.add_argument(
         "--quick", action="store_true", help="a few splits: that it runs, not what it finds"
@@ -212,21 +213,23 @@ def main() -> None:
     def make() -> Any:
         return build(contract, tuning["model"], tuning["parameters"], given.train.seed)
 
+    def measure(rows: Table) -> Found:
+        return once(rows, contract, make, given.train)
+
     draws = {
         contract.name: of_this_clone(project, contract, given.split),
         "noise grows with the mean": growing(contract),
     }
     found = {
-        name: count(name, draw, contract, make, given.train, splits) for name, draw in draws.items()
+        name: count(name, draw, splits, options.resume, measure) for name, draw in draws.items()
     }
     figures, ratios = {"splits": float(splits)}, {}
     for name, counted in found.items():
         show(name, counted, given.train.coverage)
-        key = name.replace(" ", "_")
-        for (method, part), values in counted.held.items():
-            figures[f"{key}, {method}, {part}"] = float(np.mean(values))
-        one, thirds = (float(np.mean(counted.scores[method])) for method in METHODS)
-        ratios[f"{key}, winkler score, thirds to one width"] = thirds / one
+        means = {key: float(np.mean(values)) for key, values in counted.items()}
+        figures |= {f"{name}: {key}": mean for key, mean in means.items()}
+        one, thirds = (means[f"{method}, winkler"] for method in METHODS)
+        ratios[f"{name}: winkler score, by thirds to one width"] = thirds / one
     if options.picture:
         rows = draws[contract.name](given.split.seed)
         draw_picture(options.picture, rows, make, contract, given.train, found)

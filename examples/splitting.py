@@ -10,7 +10,7 @@ tell which was right.
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,11 +30,13 @@ from mlref.training.candidates import build
 
 GROUPS, EACH = 90, 5
 FOLDS = 5
-MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+Kind = Literal["group", "time"]
+MODELS: dict[Kind, tuple[str, dict[str, Any]]] = {
     "group": ("random_forest", {"n_estimators": 50}),
     "time": ("ridge", {"alpha": 1.0}),
 }
 """Trees recognise a group that they know; a line cannot follow a level that rises."""
+TABLES: dict[Kind, str] = {"group": f"{GROUPS} groups of {EACH}", "time": "a rising level"}
 
 
 class Drawn(NamedTuple):
@@ -76,12 +78,12 @@ def signal(features: Array) -> Array:
     return total / total.std()
 
 
-def by(contract: Contract, kind: str) -> Contract:
+def by(contract: Contract, kind: Kind) -> Contract:
     """The contract, with rows divided by a column that is no feature."""
     return contract.model_copy(update={"split": SplitBy(by=kind, column="unit")})
 
 
-def told(contract: Contract, kind: str, known: Drawn, new: Drawn) -> dict[str, Interval]:
+def told(contract: Contract, kind: Kind, known: Drawn, new: Drawn) -> dict[str, Interval]:
     """The score that each way of splitting tells, and that of new rows; intervals from whole units."""
     model = build(contract, *MODELS[kind], seed=0)
     frame = pd.DataFrame(known.features, columns=contract.names).assign(unit=known.units)
@@ -102,7 +104,7 @@ def _score(rows: Drawn, predicted: Array, kind: str, bootstrap: Bootstrap) -> In
     return score_interval(losses.to_numpy(), bootstrap)
 
 
-def measure(contract: Contract) -> dict[str, dict[str, Interval]]:
+def measure(contract: Contract) -> dict[Kind, dict[str, Interval]]:
     """What is told of the two tables, by the way in which their rows belong together."""
     whole = rising(contract, 3)
     first, last = (
@@ -114,7 +116,7 @@ def measure(contract: Contract) -> dict[str, dict[str, Interval]]:
     }
 
 
-def draw(contract: Contract, found: dict[str, dict[str, Interval]], path: Path) -> None:
+def draw(contract: Contract, found: dict[Kind, dict[str, Interval]], path: Path) -> None:
     """How each way divides 60 rows of 12 groups, and what it tells."""
     frame = pd.DataFrame(generate(contract, 60, 0), columns=contract.names)
     moment, group = np.arange(60), np.random.default_rng(1).permutation(60) % 12
@@ -122,17 +124,19 @@ def draw(contract: Contract, found: dict[str, dict[str, Interval]], path: Path) 
         figure, panels = plots.panels(
             "Rows of the test set in orange, and the error that each split tells", 5, 12.0, 3.2
         )
-        for at, kind in zip(panels[:3], ("hash", "group", "time"), strict=True):
-            units = {"group": group, "time": moment}.get(kind, moment)
-            of = contract if kind == "hash" else by(contract, kind)
-            tested = split(of, frame.assign(unit=units), Split(seed=4, holdout=0.2))
+        ways = {
+            "hash": (contract, moment), "group": (by(contract, "group"), group),
+            "time": (by(contract, "time"), moment),
+        }  # fmt: skip
+        for at, (kind, (of, unit)) in zip(panels[:3], ways.items(), strict=True):
+            tested = split(of, frame.assign(unit=unit), Split(seed=4, holdout=0.2))
             colours = np.where(tested, plots.ORANGE, plots.BLUE)
             at.scatter(moment, group, c=colours, s=14)
             at.set(xlabel="time", ylabel="group", title=f"by {kind}")
             at.set_yticks([])
-        for at, (kind, scores) in zip(panels[3:], found.items(), strict=True):
+        for at, table, scores in zip(panels[3:], TABLES.values(), found.values(), strict=True):
             plots.intervals(at, scores, scores["on new rows"]["value"])
-            at.set(xlabel="RMSE", title={"group": "90 groups of 5", "time": "a rising level"}[kind])
+            at.set(xlabel="RMSE", title=table)
         figure.savefig(path, metadata={"Software": None})
 
 
@@ -144,7 +148,7 @@ def main() -> int:
     contract = load(Project.here().contract)
     found = measure(contract)
     for kind, scores in found.items():
-        print({"group": f"{GROUPS} groups of {EACH} rows", "time": "a level that rises"}[kind])
+        print(TABLES[kind])
         for name, score in scores.items():
             print(f"  RMSE {name:12} {interval(score)}")
     if options.picture:

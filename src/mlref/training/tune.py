@@ -20,6 +20,7 @@ from mlref.core.settings import Range, Tune
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, rounded, write_json
 from mlref.core.task import task_of
+from mlref.data.folds import Folds
 from mlref.data.tables import encode, read_parquet, write_csv
 from mlref.training import nested
 from mlref.training.candidates import BASELINES, estimator
@@ -87,9 +88,7 @@ def check(settings: Tune) -> None:
         estimator(name, dict.fromkeys(space), settings.seed)
 
 
-def evaluate(
-    name: str, settings: Tune, folds: list[nested.Folds], measure: Measure
-) -> nested.Result:
+def evaluate(name: str, settings: Tune, folds: list[Folds], measure: Measure) -> nested.Result:
     """Search the space of one candidate and score the candidate, nested."""
     space, tried, found = settings.candidates[name], list[Setting](), list[nested.Found]()
     choice = any(isinstance(values, Range) or len(values) > 1 for values in space.values())

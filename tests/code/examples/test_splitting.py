@@ -25,7 +25,7 @@ def test_by_rows_groups_and_days_flatter_the_model(
     monkeypatch.setattr("sys.argv", ["splitting.py", "--picture", str(kept)])
     assert splitting.main() == 0
     assert kept.read_bytes().startswith(b"\x89PNG")
-    assert "90 groups of 5 rows\n  RMSE by rows" in capsys.readouterr().out
+    assert "90 groups of 5\n  RMSE by rows" in capsys.readouterr().out
     group, time = found["it"]["group"], found["it"]["time"]
     assert group["by rows"]["upper"] < group["by group"]["lower"]
     assert group["by group"]["lower"] < group["on new rows"]["value"] < group["by group"]["upper"]

@@ -218,7 +218,8 @@ def test_the_datasheet_declares_and_measures_every_column(project: Project) -> N
     shares = profile["columns"]["heating"]["shares"]
     for words in (
         "120 rows: 90 to train on, 30 in the test set.", "A row is named by flat, house, and copies",
-        "A hash of that name and of the seed 4 decides the side. The share of the test set is 25.0%;", "Sensitive: Heating.", profile["data"],
+        "A hash of that name and of the seed 4 decides the side. The share of the test set is 25.0%;",
+        "Sensitive: Heating.", profile["data"],
         "| `area` | Area | Living area. | number | a number from 5 to 1000 (m²) | 20 to 300 | 0.25 | no |",
         f"gas: {shares['gas']:.1%}, oil: {shares['oil']:.1%}", "| `balcony` | 100.0% | no value |",
     ):  # fmt: skip
