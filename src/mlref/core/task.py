@@ -196,7 +196,8 @@ def task_of(contract: Contract) -> Task:
 def _third(predicted: Array, bounds: Any) -> NDArray[np.intp]:
     """0, 1 or 2 for each prediction; counting takes half the time of a binary search."""
     first, second = bounds
-    return np.add(predicted > first, predicted > second, dtype=np.intp)
+    third: NDArray[np.intp] = np.add(predicted > first, predicted > second, dtype=np.intp)
+    return third
 
 
 def conformal_width(residuals: Array, coverage: float) -> float:

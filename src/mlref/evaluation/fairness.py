@@ -80,12 +80,13 @@ def _differences(samples: tuple[Array, ...], settings: Evaluate) -> dict[str, di
         for _ in range(settings.resamples)
     ]
     normal = NormalDist()
+    # Chance stays below a quantile of a normal error, so it tells the error's size; the interval of a
+    # difference that is never negative would make it too small.
+    reach = 1 + normal.inv_cdf(POWER) / normal.inv_cdf(0.5 + settings.confidence / 2)
     for name, interval in intervals.items():
         chance = np.quantile([found[name] for found in permuted], settings.confidence)
         interval["by_chance"] = float(chance)
-        reach = (interval["upper"] - interval["lower"]) / 2  # of two-sided confidence
-        deviation = reach / normal.inv_cdf(0.5 + settings.confidence / 2)
-        interval["visible"] = interval["by_chance"] + normal.inv_cdf(POWER) * deviation
+        interval["visible"] = reach * interval["by_chance"]
     return intervals
 
 
