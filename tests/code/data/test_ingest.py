@@ -56,6 +56,7 @@ def test_a_parquet_file_keeps_its_digits_and_is_refused_when_truncated(rents: Ma
             csv(*LINES).replace(b",", b";").replace(b".", b","),
         ),
     ],
+    ids=["any name", "compressed", "encoding", "separator"],
 )
 def test_a_csv_file_is_read_as_the_contract_says(
     rents: MakeProject, name: str, keys: str, content: bytes
