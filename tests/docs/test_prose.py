@@ -138,4 +138,6 @@ def test_no_page_has(pages: tuple[str, ...], pattern: str) -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/lessons/index.md"])
 def test_links_of_the_first_pages_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8"))
-    assert links and [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+    assert (
+        links and [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+    )
