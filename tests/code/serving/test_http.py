@@ -318,6 +318,7 @@ def test_service_and_model_are_described(shared: TestClient, predictor: Predicto
 def test_pages_need_no_other_host(shared: TestClient, path: str, count: int) -> None:
     page = shared.get(path)
     assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
     assert not re.search(r"https?://|//cdn", page.text)
     assets = re.findall(r'(?:src|href)="([^"]+\.(?:css|js|png))"', page.text)
     assert [shared.get(f"/{asset}").status_code for asset in assets] == [200] * count
