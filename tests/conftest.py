@@ -1,8 +1,10 @@
 """What holds for every test, and one small project that is trained once a session."""
 
+import fcntl
 import gc
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,17 +35,59 @@ def plain_environment() -> Iterator[None]:
         yield
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Make a folder once for all workers of pytest-xdist; the first one makes it, the others wait."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / name / "mlref", base / f"{name}.done"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def trained(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project after all stages, with one picture that is none; not to be changed."""
-    from tests.projects import run_data, run_model, write_project  # seconds of imports
 
-    project = write_project(tmp_path_factory.mktemp("trained"))
-    run_data(project)
-    run_model(project)
-    project.pictures.mkdir()
-    (project.pictures / "predicted_vs_actual.png").touch()
-    return project
+    def train(folder: Path) -> None:
+        from tests.projects import run_data, run_model, write_project  # seconds of imports
+
+        project = write_project(folder)
+        run_data(project)
+        run_model(project)
+        project.pictures.mkdir()
+        (project.pictures / "predicted_vs_actual.png").touch()
+
+    return Project(made_once(tmp_path_factory, "trained-rents", train))
+
+
+Told = Callable[[object], None]
+MESSAGES = Path(__file__).parent / "messages.txt"
+"""What people are told, by test: the one place where prose is kept. ``MESSAGES=write`` writes it."""
+VARYING = ((r"\b[0-9a-f]{12,64}\b", "DIGEST"), (r"(:|port )\d{5}\b", r"\1PORT"), (r"\s+", " "))
+"""What differs from run to run."""
+
+
+@pytest.fixture
+def told(request: pytest.FixtureRequest, tmp_path: Path) -> Told:
+    """Compare a message with the one that is kept for this test."""
+
+    def compare(message: object) -> None:
+        text = str(message).replace(str(tmp_path), "…").strip()
+        for pattern, plain in VARYING:
+            text = re.sub(pattern, plain, text)
+        known = dict(re.findall(r"(?m)^(\S.*)\n    (.*)$", MESSAGES.read_text(encoding="utf-8")))
+        name = f"{request.path.stem}: {request.node.name}"
+        if os.environ.get("MESSAGES") == "write":
+            known[name] = text
+            lines = (f"{one}\n    {known[one]}\n" for one in sorted(known))
+            MESSAGES.write_text("".join(lines), encoding="utf-8")
+        assert text == known.get(name)
+
+    return compare
 
 
 @pytest.fixture

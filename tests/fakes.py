@@ -92,14 +92,18 @@ def linear(rows: Any) -> Any:
     return np.nan_to_num(np.asarray(rows, dtype=np.float64)) @ np.array(WEIGHTS) + BASE
 
 
-def write_bundle(folder: Path, base: float = BASE) -> str:
-    """Write a bundle of ``CONTRACT``; another ``base`` makes another model. Returns its digest."""
+WIDER = CONTRACT_TEXT.replace("valid: [5, 1000]", "valid: [5, 2000]")
+"""A contract that allows more, so clients would have to change with it."""
+
+
+def write_bundle(folder: Path, base: float = BASE, contract: str = CONTRACT_TEXT) -> str:
+    """Write a bundle; another ``base`` makes another model. Returns its digest."""
     profile = {"rows": 20, "data": digest(b"rents"), "columns": {}}
     rows = [[70.0, 3.0, 1.0, 4.0], [20.0, 1.0, 0.0, None]]
     cells = np.array(rows, dtype=np.float64)
     golden = {"rows": rows, "values": (linear(cells) - BASE + base).tolist(), "tolerance": 1e-6}
     contents = {
-        "contract.yaml": CONTRACT_TEXT.encode(),
+        "contract.yaml": contract.encode(),
         "golden.json": to_json(golden, digits=12),
         "intervals.json": to_json(INTERVALS),
         "model.onnx": _graph(base),
@@ -112,9 +116,15 @@ def write_bundle(folder: Path, base: float = BASE) -> str:
     return digest(contents[MANIFEST])
 
 
-def write_store(folder: Path, base: float = BASE, version: int = 1, alias: str = "champion") -> str:
-    """Write a bundle store with one fake bundle and an alias that points to it."""
-    name = write_bundle(folder / "fresh", base)
+def write_store(
+    folder: Path,
+    base: float = BASE,
+    version: int = 1,
+    alias: str = "champion",
+    contract: str = CONTRACT_TEXT,
+) -> str:
+    """Write a fake bundle into a bundle store, with its record and an alias that points to it."""
+    name = write_bundle(folder / "fresh", base, contract)
     (folder / "fresh").rename(folder / name)
     write_json(folder / f"{name}.json", {"digest": name, "version": version, "metrics": {}})
     write_bytes(folder / alias, f"{name}\n".encode())

@@ -1,41 +1,52 @@
 """The small project, registered, and rivals of its model; once a session."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlref.core.storage import Project
+from tests.conftest import made_once
 from tests.projects import RIVALS, Rivals, copy, retrain
 
 
 @pytest.fixture(scope="session")
 def rivals(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Rivals:
     """The same project with better, tied and worse models; not to be changed."""
-    made = {}
-    for name, candidates in RIVALS.items():
-        made[name] = copy(trained, tmp_path_factory.mktemp("rival") / name)
-        retrain(made[name], **candidates)
-    return made
+
+    def make(folder: Path, candidates: dict[str, Any]) -> None:
+        retrain(copy(trained, folder), **candidates)
+
+    return {
+        name: Project(made_once(tmp_path_factory, name, partial(make, candidates=candidates)))
+        for name, candidates in RIVALS.items()
+    }
 
 
 @pytest.fixture(scope="session")
 def opened(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The trained project with an MLflow store without runs; not to be changed."""
-    from mlref.tracking.store import open_store
 
-    project = copy(trained, tmp_path_factory.mktemp("opened") / "clone")
-    with open_store(project):
-        return project
+    def make(folder: Path) -> None:
+        from mlref.tracking.store import open_store
+
+        with open_store(copy(trained, folder)):
+            pass
+
+    return Project(made_once(tmp_path_factory, "opened", make))
 
 
 @pytest.fixture(scope="session")
 def registered(opened: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The trained project after `mlref register`; not to be changed."""
-    from mlref.registry import register
 
-    project = copy(opened, tmp_path_factory.mktemp("registered") / "clone")
-    register.run(project)
-    return project
+    def make(folder: Path) -> None:
+        from mlref.registry import register
+
+        register.run(copy(opened, folder))
+
+    return Project(made_once(tmp_path_factory, "registered", make))
 
 
 @pytest.fixture

@@ -54,17 +54,9 @@ def commands() -> list[tuple[str, Any]]:
     return list(walk("", get_command(build())))
 
 
-def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"mlref {__version__}\n"
-
-
-def test_every_command_has_help_with_an_example_that_begins_with_it() -> None:
-    wrong = [name for name, command in commands() if f"Example:  mlref {name}" not in command.help]
-    assert wrong == []
-
-
-def test_help_lists_the_commands_of_every_room(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command_and_each_has_an_example(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Two rooms may add to one group; `-h` is enough."""
     assert main(["-h"]) == 0
     out = " ".join(capsys.readouterr().out.split())
@@ -73,17 +65,17 @@ def test_help_lists_the_commands_of_every_room(capsys: pytest.CaptureFixture[str
     names = [name for name, _ in commands()]
     assert {"labels issues", "labels import", "contract check", "tune"} <= set(names)
     assert len(names) == len(set(names))
+    wrong = [name for name, command in commands() if f"Example:  mlref {name}" not in command.help]
+    assert wrong == []
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_version_and_help_import_nothing_heavy() -> None:
     script = (
-        "import sys; from mlref.cli import main; main(['--help']);"
+        "import sys; from mlref.cli import main; main(['--help']); main(['--version']);"
         "print([n for n in ('sklearn', 'pandas', 'mlflow', 'onnxruntime', 'numpy') if n in sys.modules])"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert said.stdout.splitlines()[-1] == "[]"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-2:] == [f"mlref {__version__}", "[]"]
 
 
 @pytest.mark.parametrize(
@@ -108,19 +100,13 @@ def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[st
     assert "Traceback" not in said.err
 
 
-def test_a_stage_runs_in_the_clone_also_from_a_folder_inside_it(
+def test_a_stage_runs_in_the_clone_also_from_a_folder_inside_it_and_quietly_when_asked(
     clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(clone / "config")
     monkeypatch.setattr(STEP, lambda project: f"ran in {project.root}")
     assert main(["split"]) == 0
     assert capsys.readouterr() == (f"split: ran in {clone.resolve()}\n", "")
-
-
-def test_quiet_prints_errors_only(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(STEP, lambda _: "done")
     assert main(["-q", "split"]) == 0
     monkeypatch.setattr(STEP, raising(MlrefError("The rows are wrong.")))
     assert main(["--quiet", "split"]) == 1

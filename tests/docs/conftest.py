@@ -5,16 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import (
-    ROOT,
-    TRAIN,
-    copy_clone,
-    environment,
-    git,
-    make_clone,
-    run,
-    shared,
-)
+from tests.conftest import made_once
+from tests.system.conftest import ROOT, TRAIN, copy_clone, environment, git, make_clone, run
 
 
 def reader(clone: Path) -> dict[str, str]:
@@ -34,12 +26,13 @@ def fresh(tmp_path: Path) -> Path:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone after its first `make train`; where this tree was trained, from DVC's cache."""
 
-    def train(clone: Path) -> None:
+    def train(folder: Path) -> None:
+        clone = make_clone(folder)
         if (ROOT / ".dvc" / "cache").is_dir():
             shutil.copytree(ROOT / ".dvc" / "cache", clone / ".dvc" / "cache")
         run(clone, *TRAIN)
 
-    return shared(tmp_path_factory, "trained", train)
+    return made_once(tmp_path_factory, "trained", train)
 
 
 @pytest.fixture

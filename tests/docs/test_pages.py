@@ -44,13 +44,6 @@ def pages() -> Iterator[Any]:
         yield pytest.param(page, marks=marks)
 
 
-def test_a_few_pages_are_enough_for_a_commit_and_all_have_their_turn() -> None:
-    names = [f"{number}.md" for number in range(40)]
-    runs = [{name for name in names if chosen(name, ["7.md"], str(commit))} for commit in range(40)]
-    assert all("7.md" in run and len(run) < 25 for run in runs)
-    assert set.union(*runs) == set(names)
-
-
 @pytest.mark.docs
 @pytest.mark.parametrize("page", list(pages()))
 def test_a_page_does_what_it_shows(page: str, request: pytest.FixtureRequest) -> None:

@@ -131,6 +131,7 @@ def running(
         process.wait()
 
 
+@pytest.mark.load
 def test_a_cluster_that_loses_a_worker_gives_what_one_machine_gives(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_one_machine_gives(
     same(tmp_path / "one", tmp_path / "many")
 
 
+@pytest.mark.load
 def test_object_storage_is_read_and_written(environment: dict[str, str], tmp_path: Path) -> None:
     """A real server that speaks S3; the parts are those of a folder; an object that vanishes is named."""
     given = write_rows(tmp_path / "in", 3, 1000)
@@ -252,7 +254,7 @@ if importlib.util.find_spec("mlref.serving"):
         pq.write_table(pa.table({**columns, "place": np.arange(count)}), tmp_path / "in.parquet")
         score(environment, tmp_path / "in.parquet", tmp_path / "out")
         found = scored(tmp_path / "out", count)
-        with service(environment) as (_, address):
+        with service(environment, "--no-log") as (_, address):
             expected = served(address, rows)
         bad = [one for one in expected if isinstance(one, set)]
         assert 0.2 * count < len(bad) < 0.6 * count

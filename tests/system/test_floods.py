@@ -7,16 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
 from mlref.serving.keys import new
-from tests.fakes import CONTRACT, write_store
-from tests.system.test_service import environment, service
-
-__all__ = ["environment"]
+from tests.fakes import CONTRACT
+from tests.system.test_service import service, variables
 
 pytestmark = pytest.mark.load
 
@@ -90,18 +87,9 @@ def drain(link: socket.socket) -> bytes:
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """One service with a key for all floods."""
-    folder: Path = tmp_path_factory.mktemp("flooded")
-    write_store(folder / "store")
-    known = {"MLREF_STORE": str(folder / "store"), "MLREF_API_KEYS": ENTRY}
-    with service(environment_of(known), "--no-log") as (process, address):
+    known = variables(tmp_path_factory.mktemp("flooded")) | {"MLREF_API_KEYS": ENTRY}
+    with service(known, "--no-log") as (process, address):
         yield Target(process.pid, int(address.rpartition(":")[2]))
-
-
-def environment_of(known: dict[str, str]) -> dict[str, str]:
-    """The environment of this process with the service's own settings."""
-    import os
-
-    return {key: value for key, value in os.environ.items() if key != "MLREF_MODEL"} | known
 
 
 def pipelined(target: Target) -> None:

@@ -14,7 +14,7 @@ from docker.utils.build import exclude_paths
 
 import mlref
 from tests.fakes import write_store
-from tests.system.test_service import service
+from tests.system.test_service import service, variables
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = re.sub(r"(?m)\\\n\s*|^#.*\n", "", (ROOT / "Dockerfile").read_text())
@@ -124,9 +124,7 @@ esac
 @pytest.fixture(scope="module")
 def open_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a real service answers without a key."""
-    store = tmp_path_factory.mktemp("image") / "store"
-    write_store(store)
-    with service({**os.environ, "MLREF_STORE": str(store)}) as (_, url):
+    with service(variables(tmp_path_factory.mktemp("image")), "--no-log") as (_, url):
         yield url.removeprefix("http://")
 
 

@@ -1,5 +1,6 @@
 """The package as it would be published: built, installed into an empty environment, and used there."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -32,31 +33,18 @@ def wheel(clone: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the dependencies, found where the tests have them, and without mlref."""
-    folder = tmp_path_factory.mktemp("empty") / "venv"
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel, and the dependencies where the tests have them."""
+    folder = tmp_path_factory.mktemp("installed") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     site = only(folder / "lib", "python*/site-packages")
     # Of a folder that a .pth file names, Python reads no .pth files: not the one of the editable install.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     assert "No module named 'mlref'" in use(folder, "python", "-c", "import mlref").stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
-def installed(empty: Path, wheel: Path) -> Path:
-    """The environment with the wheel in it."""
     uv = Path(sys.executable).with_name("uv")
-    command = (uv, "pip", "install", "--offline", "--no-deps", "--python", empty, wheel)
+    command = (uv, "pip", "install", "--offline", "--no-deps", "--python", folder, wheel)
     subprocess.run(command, check=True, capture_output=True)
-    return empty
-
-
-@pytest.fixture
-def folder(clone: Path, tmp_path: Path) -> Path:
-    """A folder that holds config/ and nothing else."""
-    shutil.copytree(clone / "config", tmp_path / "config")
-    return tmp_path
+    return folder
 
 
 def build(source: Path) -> None:
@@ -101,8 +89,13 @@ def use(
     )  # fmt: skip
 
 
-def test_the_wheel_holds_the_package_its_licence_and_nothing_else(clone: Path, wheel: Path) -> None:
-    """No tests, no data, no config: each file of src/mlref as it is, py.typed among them."""
+def test_the_wheel_holds_the_package_and_its_licence_and_the_sdist_all_that_git_does(
+    clone: Path, wheel: Path
+) -> None:
+    """In the wheel no tests, data or config: each file of src/mlref as it is, py.typed among them."""
+    sdist = content(only(clone / "dist", "*.tar.gz"))
+    assert sdist.pop("PKG-INFO")
+    assert sdist == tracked(clone)
     packed = content(wheel)
     metadata = {name for name in packed if ".dist-info/" in name}
     package = {name: packed[name] for name in packed.keys() - metadata}
@@ -114,27 +107,18 @@ def test_the_wheel_holds_the_package_its_licence_and_nothing_else(clone: Path, w
     }  # fmt: skip
 
 
-def test_the_sdist_holds_all_that_git_does(clone: Path) -> None:
-    """So whoever has only the sdist can test, change and build it."""
-    packed = content(only(clone / "dist", "*.tar.gz"))
-    assert packed.pop("PKG-INFO")
-    assert packed == tracked(clone)
-
-
-def test_the_wheel_from_the_sdist_is_the_same(clone: Path, wheel: Path, tmp_path: Path) -> None:
-    """To the byte."""
+def test_the_wheel_from_the_sdist_is_the_same_and_its_version_comes_from_one_place(
+    clone: Path, wheel: Path, tmp_path: Path
+) -> None:
+    """To the byte; after src/mlref/__init__.py has changed, a wheel says what stands there."""
     # tarfile has no `filter` before Python 3.11.4, and Python 3.12 warns where none is given.
     sdist = only(clone / "dist", "*.tar.gz")
     subprocess.run(["tar", "--extract", "--file", sdist, "--directory", tmp_path], check=True)
     source = only(tmp_path, "mlref-*")
     build(source)
     assert only(source / "dist", "*.whl").read_bytes() == wheel.read_bytes()
-
-
-def test_the_version_comes_from_one_place(clone: Path, wheel: Path) -> None:
-    """The wheel says what src/mlref/__init__.py says, also after that has changed."""
     assert version(wheel) == mlref.__version__
-    other = copy_clone(clone, clone.parent / "next")
+    other = copy_clone(clone, tmp_path / "next")
     shutil.rmtree(other / "dist")
     module = other / "src" / "mlref" / "__init__.py"
     module.write_text(module.read_text().replace(mlref.__version__, "98.7.6"))
@@ -148,27 +132,19 @@ def version(wheel: Path) -> str:
     return str(message_from_bytes(metadata)["Version"])
 
 
-def test_the_installed_package_is_the_wheel(installed: Path) -> None:
-    """The editable install beside it, through which the other tests import, is not seen."""
+def test_the_installed_package_works_and_refuses_in_a_folder_with_only_a_contract(
+    installed: Path, clone: Path, tmp_path: Path
+) -> None:
+    """It is the wheel; the editable install, through which the other tests import, is not seen."""
     done = use(installed, "python", "-c", "import mlref; print(mlref.__file__)")
     assert Path(done.stdout.strip()).is_relative_to(installed)
     assert use(installed, "mlref", "--version").stdout == f"mlref {mlref.__version__}\n"
-
-
-def test_it_works_in_a_folder_with_only_a_contract(installed: Path, folder: Path) -> None:
-    """Check the contract, bring the data, judge them and split them."""
-    said = use(installed, "mlref", "contract", "check", cwd=folder)
+    shutil.copytree(clone / "config", tmp_path / "config")
+    said = use(installed, "mlref", "contract", "check", cwd=tmp_path)
     assert (said.returncode, said.stderr) == (0, "") and "is sound" in said.stdout
-    for stage in ("ingest", "validate", "split"):
-        done = use(installed, "mlref", stage, cwd=folder)
-        assert done.returncode == 0, done.stderr
-    assert (folder / "data" / "split" / "holdout.parquet").is_file()
-
-
-def test_it_refuses_there_as_it_does_in_a_clone(installed: Path, folder: Path) -> None:
-    """One sentence and the exit code for the user's own mistakes."""
-    (folder / "config" / "dataset.yaml").write_text("name: 3\n")
-    done = use(installed, "mlref", "contract", "check", cwd=folder)
-    assert done.returncode == 1
-    assert "config/dataset.yaml has 12 mistakes:" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert use(installed, "mlref", "ingest", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "data" / "raw" / "dataset.csv").is_file()
+    (tmp_path / "config" / "dataset.yaml").write_text("name: 3\n")
+    done = use(installed, "mlref", "contract", "check", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search(r"config/dataset.yaml has \d+ mistakes:", done.stderr)

@@ -13,22 +13,17 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.system.conftest import (
-    TRAIN,
-    bundle_digest,
-    environment,
-    git,
-    make_clone,
-    run,
-)
+from tests.system.conftest import TRAIN, bundle_digest, environment, git, make_clone, run
 
-pytestmark = pytest.mark.xdist_group(
-    "quick"
-)  # one worker trains the clone, and the other never waits
+# one worker trains the clone, and the other never waits
+pytestmark = pytest.mark.xdist_group("quick")
 
 
 def test_the_first_training_ends_with_a_champion_and_says_how_good_it_is(quick: Path) -> None:
-    """Version and alias, metrics with intervals beside both baselines, verdict, next command."""
+    """Version, metrics with intervals beside both baselines, verdict, next command.
+
+    Each command ran in two processes at once: the lock of DVC and that of `mlref register` made one wait.
+    """
     said = (quick.parent / "said.txt").read_text()
     summary = said[said.index("Model version") :]
     assert "Model version 1 (champion)" in summary
@@ -39,8 +34,7 @@ def test_the_first_training_ends_with_a_champion_and_says_how_good_it_is(quick: 
     assert summary.strip().endswith("Next: make serve")
     gate = json.loads((quick / "reports" / "gate.json").read_text())
     assert gate["verdict"] == "promote" and gate["digest"] == bundle_digest(quick)
-    assert (quick / "models" / "store" / "champion").read_text().strip() == gate["digest"]
-    assert git(quick, "status", "--porcelain") == ""
+    is_version_1(quick, gate["digest"])
 
 
 def test_the_committed_lock_is_of_this_tree(tmp_path: Path) -> None:
@@ -52,12 +46,16 @@ def test_the_committed_lock_is_of_this_tree(tmp_path: Path) -> None:
     assert "modified:           src/mlref/features.py" in run(clone, "dvc", "status").stdout
 
 
-def test_training_again_runs_no_stage_and_changes_nothing(copied: Path) -> None:
-    """DVC finds everything up to date, and the registration is there."""
-    before = (copied / "models" / "store" / f"{bundle_digest(copied)}.json").read_bytes()
-    said = run(copied, *TRAIN).stdout
-    assert "Running stage" not in said and "Model version 1 (champion)" in said
-    assert (copied / "models" / "store" / f"{bundle_digest(copied)}.json").read_bytes() == before
+def test_training_again_runs_no_stage_also_where_a_kill_has_torn_the_lock(copied: Path) -> None:
+    """DVC writes dvc.lock in place; wherever it is cut, the committed one takes its place."""
+    record = copied / "models" / "store" / f"{bundle_digest(copied)}.json"
+    lock = copied / "dvc.lock"
+    whole = lock.read_bytes(), record.read_bytes()
+    for kept in (0, 300):
+        lock.write_bytes(whole[0][:kept])
+        said = run(copied, *TRAIN).stdout
+        assert "Running stage" not in said and "Model version 1 (champion)" in said
+        assert (lock.read_bytes(), record.read_bytes()) == whole
 
 
 def test_a_moved_clone_keeps_its_runs_and_its_model(
@@ -80,27 +78,36 @@ def test_a_moved_clone_keeps_its_runs_and_its_model(
     assert not copied.exists(), "nothing was written to where the clone was"
 
 
-def test_a_kill_in_any_stage_is_mended_by_training_again(copied: Path) -> None:
-    """SIGKILL to DVC and its stage while it works; the next `make train` gives the same model."""
+REST = ["validate", "split", "train", "package"]
+
+
+@pytest.mark.parametrize(
+    "stages", [["ingest", "tune", "evaluate"], pytest.param(REST, marks=pytest.mark.full)]
+)
+def test_a_kill_in_a_stage_or_while_registering_is_mended_by_training_again(
+    copied: Path, stages: list[str]
+) -> None:
+    """The next `make train` gives the same model, one finished run, one version and the same champion."""
     before = bundle_digest(copied)
-    for stage in ("ingest", "validate", "split", "tune", "train", "package", "evaluate"):
+    for stage in stages:
         kill(copied, f"mlref {stage}", "dvc", "repro", "--force", "--single-item", stage)
-    run(copied, *TRAIN)
-    assert bundle_digest(copied) == before
-    assert git(copied, "status", "--porcelain") == ""
-
-
-def test_a_kill_while_registering_is_mended_by_training_again(copied: Path) -> None:
-    """One finished run, one version and the same champion, at whatever point the kill came."""
-    before = bundle_digest(copied)
+    run(copied, "dvc", "repro")
     (copied / "mlflow.db").unlink()
     shutil.rmtree(copied / "models" / "store")
     for seconds in (2.0, 4.0):
         kill(copied, "mlref register", "mlref", "register", after=seconds)
     assert "(champion)" in run(copied, *TRAIN).stdout
-    assert (copied / "models" / "store" / "champion").read_text().strip() == before
-    [record] = (copied / "models" / "store").glob("*.json")
-    assert json.loads(record.read_text())["version"] == "1"
+    assert bundle_digest(copied) == before
+    is_version_1(copied, before)
+
+
+def is_version_1(clone: Path, digest: str) -> None:
+    """Fail unless the bundle is the only version, and the champion, and nothing committed has changed."""
+    store = clone / "models" / "store"
+    [record] = store.glob("*.json")
+    assert (record.stem, json.loads(record.read_text())["version"]) == (digest, "1")
+    assert (store / "champion").read_text().strip() == digest
+    assert git(clone, "status", "--porcelain") == ""
 
 
 def kill(clone: Path, name: str, *command: str, after: float = 0.7) -> None:
@@ -126,42 +133,6 @@ def working(session: int, name: str) -> bool:
         ["ps", "-o", "args=", "-s", str(session)], capture_output=True, text=True
     ).stdout
     return any(name in line and "dvc" not in line for line in found.splitlines())
-
-
-def test_a_lock_that_a_kill_has_torn_is_mended(copied: Path) -> None:
-    """DVC writes dvc.lock in place; wherever it is cut, the committed one takes its place."""
-    lock = copied / "dvc.lock"
-    whole = lock.read_bytes()
-    for kept in (0, 300):
-        lock.write_bytes(whole[:kept])
-        assert "Running stage" not in run(copied, *TRAIN).stdout
-        assert lock.read_bytes() == whole
-
-
-def test_two_trainings_at_once_make_what_was_deleted_as_it_was(copied: Path) -> None:
-    """One waits or is told. Everything comes back, the bundle to the byte, and git stays clean."""
-    before = bundle_digest(copied)
-    (copied / "mlflow.db").unlink()
-    for name in ("models", "reports", "mlartifacts", "data/raw", ".dvc/cache"):
-        shutil.rmtree(copied / name)
-    both = [
-        subprocess.Popen(
-            TRAIN, cwd=copied, env=environment(copied),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=600)[0] for process in both]
-    codes = [process.returncode for process in both]
-    assert 0 in codes, said
-    for code, text in zip(codes, said, strict=True):
-        assert code == 0 or "lock" in text.lower(), text
-    run(copied, *TRAIN)
-    assert bundle_digest(copied) == before
-    store = copied / "models" / "store"
-    assert [path.name for path in store.glob("*.json")] == [f"{before}.json"]
-    assert (store / "champion").read_text().strip() == before
-    assert git(copied, "status", "--porcelain") == ""
 
 
 @pytest.mark.full

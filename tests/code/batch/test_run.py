@@ -198,7 +198,7 @@ def test_a_limit_is_kept_up_to_itself(limit: str, most: int) -> None:
         check(limit, {"read": 100, "rejected": most + 1})
 
 
-@pytest.mark.parametrize("limit", ["", "%", "1.5", "-1", "-1%", "101%", "few", "nan%", "1 %%"])
-def test_another_form_of_limit_is_refused(limit: str) -> None:
-    with pytest.raises(MlrefError, match="--max-rejected: a share such as 1%, or a number"):
-        check(limit, total()["rows"])
+def test_another_form_of_limit_is_refused() -> None:
+    for limit in ("", "%", "1.5", "-1", "-1%", "101%", "few", "nan%", "1 %%"):
+        with pytest.raises(MlrefError, match="--max-rejected"):
+            check(limit, total()["rows"])

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlref.batch.columns import ADDED, cells
-from mlref.batch.score import LoadedModel, predict, score_file
+from mlref.batch.score import LoadedModel, score_file
 from mlref.core.errors import DataError, EnvironmentFault
-from mlref.core.rows import generate, masks
+from mlref.core.rows import masks
 from mlref.data.tables import decode
 from tests.code.batch.conftest import (
     ROWS,
@@ -276,14 +276,6 @@ def test_rows_in_many_batches_are_scored_like_rows_in_one(
     monkeypatch.setattr("mlref.batch.parquet.ROWS", 64)
     assert score_one(model, path) == whole
     assert [line["row"] for line in whole.rejected] == ["377"]
-
-
-def test_predicting_in_blocks_is_predicting(
-    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlref.batch.parquet.ROWS", 8)
-    rows = generate(CONTRACT, 21, seed=1)
-    assert predict(model.predictor, rows).value == pytest.approx(linear(rows))
 
 
 def test_a_full_disk_leaves_nothing_half_written(

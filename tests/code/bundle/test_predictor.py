@@ -18,6 +18,7 @@ from mlref.bundle.predictor import FILES, MANIFEST, Predictor, load, manifest
 from mlref.core.errors import BundleError, MlrefError
 from mlref.core.rows import generate
 from mlref.core.storage import digest, to_json
+from tests.conftest import Told
 from tests.fakes import BASE, CONTRACT, CONTRACT_TEXT, HALF_WIDTH, linear, write_bundle
 
 ROWS = generate(CONTRACT, 7, seed=0)
@@ -41,9 +42,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byt
 def reseal(folder: Path) -> None:
     """Make the manifest agree with the files, as a careful forger would."""
     contents = {name: (folder / name).read_bytes() for name in FILES}
-    with contextlib.suppress(
-        ValueError, KeyError
-    ):  # of a planted profile, which tells no data hash
+    with contextlib.suppress(ValueError, KeyError):  # a planted profile has no data hash
         (folder / MANIFEST).write_bytes(to_json(manifest(contents)))
 
 
@@ -148,44 +147,38 @@ def test_a_manifest_that_is_none_is_refused(bundle: Path, content: bytes) -> Non
 GOLDEN_NAN = {"rows": [[1.0, 1.0, 0.0, 1.0]], "values": [None], "tolerance": 1e9}
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "found"),
-    [
-        ("model.onnx", pickle.dumps({"a": 1}), "model.onnx is not an ONNX model that runs here"),
-        ("model.onnx", b"", "model.onnx is not an ONNX model that runs here"),
-        ("model.onnx", product(3), "model.onnx does not take the 4 features of its contract.yaml"),
-        ("model.onnx", product(5), "model.onnx does not take the 4 features of its contract.yaml"),
-        ("model.onnx", product(4), "model.onnx gives golden rows values that are off"),
-        ("model.onnx", product(4, out=2), ""),
-        ("golden.json", to_json(GOLDEN_NAN), "golden rows"),
-        ("profile.json", b"not JSON", ""),
-        ("profile.json", b"{}", ""),
-        ("intervals.json", b"{}", ""),
-        (
-            "intervals.json",
-            b'{"half_width": 80}',
-            "cannot be read: 'half_widths'",
-        ),  # of an earlier version
-        ("intervals.json", b'{"bounds": [0, 1], "half_widths": [null, 1, 1]}', ""),
-        ("golden.json", b"{}", ""),
-        ("golden.json", b'{"rows": [], "values": [], "tolerance": 1}', ""),
-        (
-            "contract.yaml",  # of an earlier version: `mlref register` replaces it, and does not stop
-            CONTRACT_TEXT.replace("licence: CC0\n", "").encode(),
-            "contract.yaml cannot be read: .* licence: is missing",
-        ),
-        ("extra.pkl", b"\x80\x04N.", ""),  # nothing travels with a bundle uncovered by its digest
-    ],
-    ids=str,
-)
+FORGED = {
+    "a pickle": ("model.onnx", pickle.dumps({"a": 1})),
+    "an empty model": ("model.onnx", b""),
+    "a column too few": ("model.onnx", product(3)),
+    "a column too many": ("model.onnx", product(5)),
+    "another model": ("model.onnx", product(4)),
+    "two outputs": ("model.onnx", product(4, out=2)),
+    "golden null": ("golden.json", to_json(GOLDEN_NAN)),
+    "golden without rows": ("golden.json", b"{}"),
+    "golden with none": ("golden.json", b'{"rows": [], "values": [], "tolerance": 1}'),
+    "profile that is no JSON": ("profile.json", b"not JSON"),
+    "empty profile": ("profile.json", b"{}"),
+    "empty intervals": ("intervals.json", b"{}"),
+    "one width, as of an earlier version": ("intervals.json", b'{"half_width": 80}'),
+    "width null": ("intervals.json", b'{"bounds": [0, 1], "half_widths": [null, 1, 1]}'),
+    # of an earlier version: `mlref register` replaces it, and does not stop
+    "a key missing": ("contract.yaml", CONTRACT_TEXT.replace("licence: CC0\n", "").encode()),
+    # nothing travels with a bundle uncovered by its digest
+    "one more file": ("extra.pkl", b"\x80\x04N."),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), FORGED.values(), ids=FORGED)
 def test_a_file_that_is_none_is_refused_behind_a_consistent_manifest(
-    bundle: Path, name: str, content: bytes, found: str
+    bundle: Path, name: str, content: bytes, told: Told
 ) -> None:
     """Digests alone are not trusted."""
     (bundle / name).write_bytes(content)
     reseal(bundle)
-    with pytest.raises(BundleError, match=found or re.escape(name)):
+    with pytest.raises(BundleError) as refusal:
         Predictor(bundle)
+    told(refusal.value)
 
 
 def test_a_model_that_gives_nan_is_refused(bundle: Path) -> None:

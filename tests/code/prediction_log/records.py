@@ -5,6 +5,7 @@ import datetime
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,12 @@ def locked(project: Project) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("COMMIT")
+
+
+def together(*acts: Callable[[], Any]) -> list[Any]:
+    """Do several things at once, each of which must succeed; what they give."""
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return [one.result() for one in [pool.submit(act) for act in acts]]
 
 
 def until(happened: Callable[[], bool]) -> None:

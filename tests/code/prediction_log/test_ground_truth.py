@@ -1,7 +1,7 @@
 """Labels are validated, then appended; the answer says what became of each."""
 
-import threading
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +11,16 @@ from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ground_truth import LONGEST, Feedback, Label, add, read
 from mlref.prediction_log.ids import to_text
-from tests.code.prediction_log.records import HOUR, NOON, at, moment, predicted, rows, write
+from tests.code.prediction_log.records import (
+    HOUR,
+    NOON,
+    at,
+    moment,
+    predicted,
+    rows,
+    together,
+    write,
+)
 from tests.fakes import CONTRACT
 
 FIRST, SECOND, THIRD = (at(NOON, number) for number in (1, 2, 3))
@@ -68,14 +77,6 @@ def test_a_label_that_cannot_be_is_refused(given: object, column: str | None, al
     assert (found.row, found.column, found.allowed) == (1, column, allowed)
 
 
-def test_all_violations_are_named_at_once() -> None:
-    with pytest.raises(RowsRefused) as refusal:
-        read(CONTRACT.target, [{}, {"id": "", "value": 1}])
-    assert [(one.row, one.column) for one in refusal.value.violations] == [
-        (0, "id"), (0, "value"), (1, "id"),
-    ]  # fmt: skip
-
-
 @pytest.fixture
 def filled(project: Project, database: Database) -> Database:
     """Three predictions of noon."""
@@ -107,12 +108,10 @@ def test_a_correction_is_appended_and_a_repetition_is_not(filled: Database, toge
     assert events[0]["received"] is not None
 
 
-@pytest.mark.parametrize(
-    "name", [at(NOON, 9), "x", FIRST.upper(), f"{FIRST}'; DROP TABLE labels; --", "患者"]
-)  # fmt: skip
-def test_a_prediction_that_is_not_there_is_unknown(filled: Database, name: str) -> None:
-    labels = read(CONTRACT.target, [{"id": name, "value": 850}])
-    assert add(filled, labels) == Feedback(unknown=[name])
+def test_a_prediction_that_is_not_there_is_unknown(filled: Database) -> None:
+    names = [at(NOON, 9), "x", FIRST.upper(), f"{FIRST}'; DROP TABLE labels; --", "患者"]
+    labels = read(CONTRACT.target, [{"id": name, "value": 850} for name in names])
+    assert add(filled, labels) == Feedback(unknown=names)
     assert rows(filled, "label_events") == []
 
 
@@ -129,14 +128,7 @@ def test_of_several_processes_that_send_the_same_labels_one_is_accepted(
 ) -> None:
     write(project, record := predicted(300))
     labels = [Label(name, 850) for name in record.ids]
-    found: list[Feedback] = []
-    threads = [
-        threading.Thread(target=lambda order=order: found.append(add(database, labels[::order])))
-        for order in (1, -1, 1, -1)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    sent = [partial(add, database, labels[::order]) for order in (1, -1, 1, -1)]
+    found = together(*sent)
     assert sorted(name for one in found for name in one.accepted) == record.ids
     assert sum(len(one.duplicate) for one in found) == 900

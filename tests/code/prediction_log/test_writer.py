@@ -3,7 +3,7 @@
 import contextlib
 import resource
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from mlref.core.rows import generate
 from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.reader import stream
+from mlref.prediction_log.records import Predicted
 from mlref.prediction_log.writer import Writer, open_log
 from tests.code.prediction_log.records import (
     NOON,
@@ -24,6 +25,7 @@ from tests.code.prediction_log.records import (
     predicted,
     refused,
     rows,
+    together,
     until,
     write,
 )
@@ -47,6 +49,12 @@ def full_disk(size: int = 0) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def give(log: Writer, records: list[Predicted]) -> None:
+    """Log some records."""
+    for record in records:
+        log.predictions(record)
 
 
 def test_a_prediction_has_every_field(project: Project, database: Database) -> None:
@@ -83,45 +91,44 @@ def test_equal_refusals_are_one_row_with_their_count(project: Project, database:
     assert counts == {("area", reason): 3, ("rooms", reason): 1, (None, reason): 2}
 
 
-@pytest.mark.parametrize(
-    "subject",
-    ["'; DROP TABLE predictions; --", "' OR '1'='1", "%s %(id)s ? :id \\' {0}", "患者 🙂 \u202e \x1b[31m",
-     "x" * 100_000, ""],
-)  # fmt: skip
-def test_whatever_the_subject_is_it_is_text(
-    project: Project, database: Database, subject: str
-) -> None:
-    write(project, predicted(subjects=[subject], request_id=subject))
-    [row] = rows(database)
-    assert row["subject"] == row["request_id"] == subject
+SUBJECTS = [
+    "'; DROP TABLE predictions; --", "' OR '1'='1", "%s %(id)s ? :id \\' {0}",
+    "患者 🙂 \u202e \x1b[31m", "x" * 100_000, "",
+]  # fmt: skip
 
 
-def test_while_the_file_is_locked_rows_wait_and_then_arrive_once(
+def test_whatever_the_subject_is_it_is_text(project: Project, database: Database) -> None:
+    write(project, predicted(len(SUBJECTS), subjects=SUBJECTS, request_id=SUBJECTS[0]))
+    assert [row["subject"] for row in rows(database)] == SUBJECTS
+    assert rows(database)[0]["request_id"] == SUBJECTS[0]
+
+
+def test_while_the_file_is_locked_rows_of_all_threads_and_processes_wait_and_then_arrive_once(
     local: Project, impatient: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sent = [predicted(2) for _ in range(60)]
-    with open_log(local) as log:
-        for record in sent[:20]:
-            log.predictions(record)
-        assert log.flush(PATIENCE)
+    sent = [[predicted(2) for _ in range(20)] for _ in range(6)]
+    before, *meanwhile, after = sent
+    with open_log(local) as one, open_log(local) as other:
+        give(one, before)
+        assert one.flush(PATIENCE)
+        logs = (one, other, one, other)
         with locked(local):
-            for record in sent[20:40]:
-                log.predictions(record)
-                assert log.flush(PATIENCE)
-            log.refusals(refused("area"))
-            assert log.flush(PATIENCE) and (log.written, log.queue_length) == (40, 0)
-        for record in sent[40:]:
-            log.predictions(record)
-        until(lambda: log.written == 121)
+            together(*(partial(give, log, part) for log, part in zip(logs, meanwhile, strict=True)))
+            one.refusals(refused("area"))
+            assert one.flush(PATIENCE) and other.flush(PATIENCE)
+            assert (one.written, one.queue_length) == (40, 0)
+        give(other, after)
+        until(lambda: one.written + other.written == 241)
     with contextlib.closing(Database.of(local)) as database:
-        assert ids(database) == [name for record in sent for name in record.ids]
-        assert len({row["arrival"] for row in rows(database)}) == 120
+        assert ids(database) == sorted(name for part in sent for one in part for name in one.ids)
+        assert sorted(row["arrival"] for row in rows(database)) == [*range(1, 241)]
         assert len(rows(database, "refusals")) == 1
     with contextlib.closing(Database.fallback(local)) as fallback:
         assert rows(fallback) == rows(fallback, "refusals") == []
-    assert (log.dropped, log.rejected) == (0, 0)
-    [message] = caplog.messages
-    assert message.endswith(f"Rows wait in {local.spool}/waiting.db.")
+    assert [log.dropped + log.rejected for log in (one, other)] == [0, 0]
+    assert {text.partition("Rows wait")[2] for text in caplog.messages} == {
+        f" in {local.spool}/waiting.db."
+    }
 
 
 def test_rows_that_an_earlier_process_left_arrive_with_the_next(
@@ -252,20 +259,6 @@ def test_a_record_whose_parts_differ_in_length_is_dropped(
         assert log.flush(PATIENCE)
         log.predictions(predicted())
     assert log.written == 1 and log.dropped > 0 and "cannot be written" in caplog.text
-
-
-def test_threads_and_processes_share_a_log_and_its_fallback(
-    local: Project, impatient: None
-) -> None:
-    sent = [[predicted(2) for _ in range(50)] for _ in range(4)]
-    with open_log(local) as one, open_log(local) as other:
-        with locked(local), ThreadPoolExecutor() as pool:
-            for log, part in zip((one, other, one, other), sent, strict=True):
-                pool.submit(lambda log, part: [*map(log.predictions, part)], log, part)
-        until(lambda: one.written + other.written == 400)
-    with contextlib.closing(Database.of(local)) as database:
-        assert ids(database) == sorted(name for part in sent for one in part for name in one.ids)
-        assert sorted(row["arrival"] for row in rows(database)) == [*range(1, 401)]
 
 
 def test_files_of_the_first_edition_are_named_and_left_alone(

@@ -73,6 +73,13 @@ def app(service: Service) -> FastAPI:
     return create_app(service)
 
 
+@pytest.fixture(scope="session")
+def shared(predictor: Predictor) -> Iterator[TestClient]:
+    """A client of a service that no test changes."""
+    with TestClient(create_app(Service(Model(predictor, RECORD, Limits())))) as client:
+        yield client
+
+
 @pytest.fixture
 def client(app: FastAPI) -> TestClient:
     """A client that shows what a user of the service would get, also of our own mistakes."""

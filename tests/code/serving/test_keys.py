@@ -20,10 +20,10 @@ KEYS = ApiKeys.read({"MLREF_API_KEYS": f"{PREDICT_ENTRY}, {ADMIN_ENTRY}"})
 REQUEST = {"instances": [CONTRACT.example]}
 
 
-@pytest.fixture
-def closed(service: Service) -> TestClient:
+@pytest.fixture(scope="module")
+def closed(predictor: Predictor) -> TestClient:
     """A service with one key of each role."""
-    return TestClient(create_app(service, KEYS))
+    return TestClient(create_app(Service(Model(predictor, {"version": 7}, Limits())), KEYS))
 
 
 @pytest.mark.parametrize(
@@ -47,63 +47,31 @@ def test_a_key_opens_what_its_role_may(
 ) -> None:
     headers = {"authorization": header} if header else {}
     response = closed.post("/v1/predict", json=REQUEST, headers=headers)
-    assert response.status_code == predicts
+    assert response.status_code == predicts and PREDICT not in response.text
     assert (predicts == 401) == (response.headers.get("www-authenticate") == "Bearer")
-    assert closed.get("/metrics", headers=headers).status_code == scrapes
+    response = closed.get("/metrics", headers=headers)
+    assert response.status_code == scrapes
+    needed = {200: "", 401: "Authorization: Bearer KEY", 403: "a key of the role admin"}[scrapes]
+    assert needed in response.text
 
 
-@pytest.mark.parametrize(
-    ("key", "path", "code", "message"),
-    [
-        ("", "/v1/model", "unauthorized", "This needs a key: send the header `Authorization: Bearer KEY`."),
-        (PREDICT, "/metrics", "forbidden", "This needs a key of the role admin."),
-    ],
-    ids=["no key", "another role"],
-)  # fmt: skip
-def test_a_refusal_says_what_is_needed(
-    closed: TestClient, key: str, path: str, code: str, message: str
+def test_a_balancer_and_a_browser_need_no_key_and_nobody_else_goes_without(
+    closed: TestClient,
 ) -> None:
-    response = closed.get(path, headers={"authorization": f"Bearer {key}"})
-    error = response.json()["error"]
-    assert (error["code"], error["message"], error["details"]) == (code, message, [])
-    assert not key or key not in response.text
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
+    for path in (
         *("/health/live", "/health/ready", "/ping", "/v2/health/live", "/v2/health/ready"),
         *("/", "/page/page.js", "/docs", "/openapi.json", "/swagger/swagger-ui.css"),
-    ],
-)
-def test_a_balancer_and_a_browser_need_none(closed: TestClient, path: str) -> None:
-    assert closed.get(path).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(
-            "/v1/model",
-            "/version",
-            "/v2",
-            "/v2/models/rents",
-            "/nothing",
-            "/v1/predict/",
-            "/swagger",
-        ),
-        *("/health", "/health/live/", "/swagger/%0A", "/docs/x", "/v2/health/live%0A"),
-    ],
-)
-def test_everything_else_is_closed(closed: TestClient, path: str) -> None:
-    assert closed.get(path).status_code == 401
-
-
-@pytest.mark.parametrize("path", ["/v1/predict", "/invocations", "/v2/models/rents/infer"])
-def test_no_protocol_predicts_without_a_key(closed: TestClient, path: str) -> None:
-    assert closed.post(path, content=b"{").status_code == 401
-    headers = {"authorization": f"Bearer {PREDICT}"}
-    assert closed.post(path, content=b"{", headers=headers).status_code == 400
+    ):
+        assert closed.get(path).status_code == 200, path
+    for path in (
+        *("/v1/model", "/version", "/v2", "/v2/models/rents", "/nothing", "/v1/predict/"),
+        *("/swagger", "/health", "/health/live/", "/swagger/%0A", "/docs/x", "/v2/health/live%0A"),
+    ):
+        assert closed.get(path).status_code == 401, path
+    for path in ("/v1/predict", "/invocations", "/v2/models/rents/infer"):
+        assert closed.post(path, content=b"{").status_code == 401, path
+        headers = {"authorization": f"Bearer {PREDICT}"}
+        assert closed.post(path, content=b"{", headers=headers).status_code == 400, path
 
 
 def test_nobody_without_a_key_takes_a_place(predictor: Predictor) -> None:
@@ -120,9 +88,7 @@ def test_nobody_without_a_key_takes_a_place(predictor: Predictor) -> None:
     ids=["role", "key", "another role", "no hash", "short hash", "capital"],
 )
 def test_an_entry_that_is_none_is_refused_by_its_place(entry: str) -> None:
-    with pytest.raises(
-        SettingsError, match="MLREF_API_KEYS has 1 mistake:\n  entry 2: not ROLE:HASH"
-    ) as refusal:
+    with pytest.raises(SettingsError, match="entry 2: not ROLE:HASH") as refusal:
         ApiKeys.read({"MLREF_API_KEYS": f"{PREDICT_ENTRY},{entry}"})
     assert entry == "predict" or entry not in str(refusal.value)
 
@@ -133,16 +99,12 @@ def test_a_new_key_is_printed_with_its_hash() -> None:
     assert len(key) == 43 and key != new("admin")[0]
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
-def test_an_open_door_is_refused(host: str) -> None:
-    with pytest.raises(OpenDoor) as refusal:
-        check_door(host, ApiKeys(), insecure=False)
-    for way in ("mlref keys new predict", "MLREF_API_KEYS", "127.0.0.1", "--insecure"):
-        assert way in str(refusal.value)
-    assert refusal.value.exit_code == 1
-
-
-def test_a_door_with_a_lock_or_a_reason_is_fine() -> None:
+def test_an_open_door_is_refused_unless_it_has_a_lock_or_a_reason() -> None:
+    for host in ("0.0.0.0", "::", "192.168.1.5", "example.org", ""):
+        with pytest.raises(OpenDoor) as refusal:
+            check_door(host, ApiKeys(), insecure=False)
+        for way in ("mlref keys new predict", "MLREF_API_KEYS", "127.0.0.1", "--insecure"):
+            assert way in str(refusal.value)
     check_door("0.0.0.0", KEYS, insecure=False)
     check_door("0.0.0.0", ApiKeys(), insecure=True)
     check_door("127.0.0.1", ApiKeys(), insecure=False)

@@ -40,28 +40,20 @@ def fail(row: dict[str, float]) -> None:
         )
 
 
-def test_a_machine_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
-    configure()
-    fail({"area": 987654.25})
-    [line] = stream.getvalue().splitlines()
-    event = json.loads(line)
-    assert (event["event"], event["level"], event["request_id"]) == (
-        "request failed",
-        "error",
-        "r-1",
-    )
-    assert event["timestamp"].endswith("Z") and "half way" in event["exception"]
-    assert "987654" not in line
-
-
-def test_a_person_gets_lines_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_a_machine_gets_json_and_a_person_lines_to_read_without_values(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
     configure()
     fail({"area": 987654.25})
     text = stream.getvalue()
-    assert "request failed" in text and "half way" in text and not text.startswith("{")
-    assert "987654" not in text
+    assert "request failed" in text and "half way" in text and "987654" not in text
+    assert text.startswith("{") == (not stream.isatty())
+    if not stream.isatty():
+        event = json.loads(text)
+        assert (event["level"], event["request_id"]) == ("error", "r-1")
+        assert event["timestamp"].endswith("Z") and "half way" in event["exception"]
 
 
 def test_libraries_log_in_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,22 @@
-"""The process around the application."""
+"""The commands `serve` and `keys`: what they are given, what they refuse, and what they do without."""
 
+import contextlib
 import socket
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
-from mlref.core.errors import EnvironmentFault
+from mlref.cli import main
 from mlref.serving import server
-from mlref.serving.errors import OpenDoor
-from tests.fakes import write_store
+from mlref.serving.keys import ApiKeys
+from tests.conftest import Told
+from tests.fakes import WIDER, write_store
 
 FORBIDDEN = (
     *("mlflow", "sklearn", "pandas", "dvc", "great_expectations", "scipy", "skops", "onnx"),
@@ -21,68 +24,139 @@ FORBIDDEN = (
 )
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    """A store and a log in tmp_path, and a uvicorn that only notes what it was given."""
-    seen: dict[str, Any] = {}
-
-    def note(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
-        seen.update(app=self.config.app, address=sockets[0].getsockname())
-        raise KeyboardInterrupt
-
-    monkeypatch.setenv("MLREF_STORE", str(tmp_path / "store"))
-    monkeypatch.setenv("MLREF_LOG_URL", f"sqlite:///{tmp_path / 'log.db'}")
-    monkeypatch.setenv("MLREF_LOG_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.delenv("MLREF_MODEL", raising=False)
-    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(uvicorn.Server, "run", note)
-    return seen
-
-
-def test_the_champion_is_served_on_loopback(
-    run: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    digest = write_store(tmp_path / "store", version=3)
-    server.serve(host="127.0.0.1", port=0, reference="champion")
-    host, port = run["address"]
-    line = capsys.readouterr().out
-    assert host == "127.0.0.1"
-    assert line == (
-        f"rents version 3 ({digest[:12]}) answers at http://127.0.0.1:{port}"
-        f" · docs: http://127.0.0.1:{port}/docs\n"
-    )
-
-
-def test_an_open_door_is_refused_before_anything_is_opened(
-    run: dict[str, Any], tmp_path: Path
-) -> None:
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a champion and no log; this process keeps its signals and its logging."""
+    monkeypatch.chdir(tmp_path)
     write_store(tmp_path / "store")
-    with pytest.raises(OpenDoor, match=r"Other machines reach 0\.0\.0\.0"):
-        server.serve(host="0.0.0.0", port=0, reference="champion")
-    assert not run
-    server.serve(host="0.0.0.0", port=0, reference="champion", insecure=True)
-    assert run["address"][0] == "0.0.0.0"
+    monkeypatch.setenv("MLREF_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("mlref.serving.logs.configure", lambda: None)
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: pytest.fail("it started"))
+    return tmp_path
 
 
-def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(EnvironmentFault, match=r"192\.0\.2\.1:8000 cannot be listened on") as fault:
-        server.listen("192.0.2.1", 8000)
-    assert fault.value.exit_code == 4
+def test_serve_takes_its_options_and_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr("mlref.serving.server.serve", lambda **given: seen.append(given))
+    assert main(["serve"]) == 0
+    monkeypatch.setenv("MLREF_MODEL", "challenger")
+    monkeypatch.setenv("MLREF_BEHIND_PROXY", "1")
+    assert main(["serve", "--host", "::1", "--port", "0", "--no-log"]) == 0
+    default = {"insecure": False, "drain": 3.0, "shadow": None}
+    plain = {"host": "127.0.0.1", "port": 8000, "reference": "champion"}
+    other = {"host": "::1", "port": 0, "reference": "challenger"}
+    assert seen == [
+        {**default, **plain, "logged": True, "behind_proxy": False},
+        {**default, **other, "logged": False, "behind_proxy": True},
+    ]
 
 
-def test_the_service_needs_none_of_the_training_stack(tmp_path: Path) -> None:
-    write_store(tmp_path)
+@pytest.mark.parametrize("role", ["predict", "admin"])
+def test_a_new_key_fits_its_entry(role: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "new", role]) == 0
+    _, key, _, entry = capsys.readouterr().out.split()
+    ApiKeys.read({"MLREF_API_KEYS": entry}).check(f"Bearer {key}".encode(), role)
+    assert key not in entry
+
+
+Patch = pytest.MonkeyPatch
+
+
+def plant_nothing(folder: Path, patch: Patch) -> None:
+    """A sound store."""
+
+
+def plant_empty_store(folder: Path, patch: Patch) -> None:
+    """No model at all."""
+    patch.setenv("MLREF_STORE", str(folder / "nothing"))
+
+
+def plant_altered_bundle(folder: Path, patch: Patch) -> None:
+    """One flipped byte."""
+    [model] = folder.glob("store/*/model.onnx")
+    content = bytearray(model.read_bytes())
+    content[40] ^= 1
+    model.write_bytes(content)
+
+
+def plant_wider_shadow(folder: Path, patch: Patch) -> None:
+    """A challenger whose rows mean something else."""
+    write_store(folder / "store", 5.0, version=2, alias="challenger", contract=WIDER)
+
+
+def plant_newer_log(folder: Path, patch: Patch) -> None:
+    """A log of a version that is not known yet."""
+    with contextlib.closing(sqlite3.connect(folder / "predictions.db")) as log:
+        log.execute("create table prediction_log_version (version integer primary key)")
+        log.execute("insert into prediction_log_version values (99)")
+        log.commit()
+
+
+def plant_key(folder: Path, patch: Patch) -> None:
+    """A key in the place of an entry."""
+    patch.setenv("MLREF_API_KEYS", "predict:my-own-key")
+
+
+SHADOW = ("--shadow", "challenger")
+
+
+@pytest.mark.parametrize(
+    ("plant", "options", "code"),
+    [
+        (plant_empty_store, (), 1),
+        (plant_altered_bundle, (), 1),
+        (plant_wider_shadow, SHADOW, 1),
+        (plant_newer_log, (), 1),
+        (plant_key, (), 1),
+        (plant_nothing, ("--host", "0.0.0.0"), 1),
+        (plant_nothing, ("--host", "192.0.2.1", "--insecure"), 4),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_cannot_be_served_is_refused_before_it_starts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    told: Told,
+    plant: Callable[[Path, Patch], None], options: tuple[str, ...], code: int,
+) -> None:  # fmt: skip
+    plant(folder, monkeypatch)
+    assert main(["serve", "--port", "0", *options]) == code
+    told(capsys.readouterr().err)
+
+
+def test_a_busy_port_is_refused(capsys: pytest.CaptureFixture[str], told: Told) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert main(["serve", "--port", str(other.getsockname()[1])]) == 4
+    told(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--port", "http"], "'--port'"),
+        (["serve", "--port", "65536"], "65535"),
+        (["serve", *SHADOW, "--no-log"], "without the log it does nothing"),
+        (["keys", "new", "root"], "'predict', 'admin'"),
+    ],
+)
+def test_wrong_usage_is_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "Usage: " in shown and said in shown
+
+
+def test_the_service_needs_none_of_the_training_stack(folder: Path) -> None:
     program = f"""
 import sys
-from pathlib import Path
 import mlref.serving.server
 from mlref.bundle.store import Store
-from fastapi import FastAPI
+from mlref.core.storage import Project
 from fastapi.testclient import TestClient
 from mlref.serving.server import Limits, Model, Service, create_app
-model = Model(*Store(Path({str(tmp_path)!r})).open("champion"), Limits())
-app = create_app(Service(model))
-client = TestClient(app)
+model = Model(*Store(Project.here().store).open("champion"), Limits())
+client = TestClient(create_app(Service(model)))
 row = {{"area": 70, "rooms": 3, "heating": "oil", "balcony": None}}
 assert client.post("/v1/predict", json={{"instances": [row]}}).status_code == 200
 assert client.get("/docs").status_code == client.get("/metrics").status_code == 200

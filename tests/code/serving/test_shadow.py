@@ -10,7 +10,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mlref.bundle.predictor import Predictor
-from mlref.cli import main
 from mlref.serving import shadow
 from mlref.serving.app import create_app
 from mlref.serving.model import Model, Service
@@ -29,11 +28,15 @@ def other(tmp_path: Path) -> Model:
     return Model(predictor, {"version": 8}, Limits())
 
 
-def test_the_shadow_scores_what_was_answered(memory: Memory, model: Model, other: Model) -> None:
+def test_the_shadow_scores_what_was_answered_and_hands_on_what_was_refused(
+    memory: Memory, model: Model, other: Model
+) -> None:
     with closing(Shadow(memory, other)) as log:
         client = TestClient(create_app(Service(model, log)))
         answer = client.post("/v1/predict", json=ROW).json()
+        client.post("/v1/predict", json={"instances": [{}]})
     one, two = memory.predicted
+    assert len(memory.refused) == 1
     assert answer["model"]["version"] == 7
     assert (one.role, two.role) == ("champion", "shadow")
     assert (one.model.version, two.model.version) == ("7", "8")
@@ -60,12 +63,6 @@ def test_another_shadow_takes_over(memory: Memory, model: Model, other: Model) -
     assert [one.role for one in memory.predicted].count("shadow") in (1, 2)
     assert list(memory.predicted[-1].ids) == [one["id"] for one in last]
     assert (memory.predicted[-1].role, memory.predicted[-1].model.version) == ("shadow", "8")
-
-
-def test_refusals_are_handed_on_once(memory: Memory, model: Model, other: Model) -> None:
-    with closing(Shadow(memory, other)) as log:
-        TestClient(create_app(Service(model, log))).post("/v1/predict", json={"instances": [{}]})
-    assert len(memory.refused) == 1 and memory.predicted == []
 
 
 def test_a_shadow_that_fails_harms_nobody(memory: Memory, model: Model, other: Model) -> None:
@@ -101,8 +98,3 @@ def test_a_shadow_that_is_too_slow_leaves_rows_out(
         go.set()
     assert [one.role for one in memory.predicted].count("shadow") == 8 - log.dropped // 2
     assert [one.role for one in memory.predicted].count("champion") == 8
-
-
-def test_a_shadow_without_a_log_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--shadow", "challenger", "--no-log"]) == 2
-    assert "without the log it does nothing" in " ".join(capsys.readouterr().err.split())
