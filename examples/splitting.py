@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
+from numpy.typing import NDArray
 
 from mlref.core.contract import Contract, SplitBy, load
 from mlref.core.digits import interval
@@ -44,7 +45,7 @@ class Drawn(NamedTuple):
 
     features: Array
     target: Array
-    units: Array
+    units: NDArray[Any]
 
 
 def grouped(contract: Contract, seed: int, groups: int = GROUPS) -> Drawn:
@@ -74,8 +75,8 @@ def rising(contract: Contract, seed: int) -> Drawn:
 def signal(features: Array) -> Array:
     """What the features say of the target: a sum with deviation 1."""
     scaled = (features - features.mean(axis=0)) / features.std(axis=0)
-    total = scaled.sum(axis=1)
-    return total / total.std()
+    total: Array = scaled.sum(axis=1)
+    return np.asarray(total / total.std(), dtype=np.float64)
 
 
 def by(contract: Contract, kind: Kind) -> Contract:
@@ -101,7 +102,7 @@ def _score(rows: Drawn, predicted: Array, kind: str, bootstrap: Bootstrap) -> In
     losses = pd.Series((predicted - rows.target) ** 2).dropna()
     if kind == "group":
         losses = losses.groupby(rows.units).mean()
-    return score_interval(losses.to_numpy(), bootstrap)
+    return score_interval(np.asarray(losses, dtype=np.float64), bootstrap)
 
 
 def measure(contract: Contract) -> dict[Kind, dict[str, Interval]]:

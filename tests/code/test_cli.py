@@ -74,7 +74,9 @@ def test_version_and_help_import_nothing_heavy() -> None:
         "import sys; from mlref.cli import main; main(['--help']); main(['--version']);"
         "print([n for n in ('sklearn', 'pandas', 'mlflow', 'onnxruntime', 'numpy') if n in sys.modules])"
     )
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert said.stdout.splitlines()[-2:] == [f"mlref {__version__}", "[]"]
 
 

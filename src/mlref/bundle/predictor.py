@@ -66,7 +66,7 @@ class Predictor:
         with _readable("intervals.json"):
             self.intervals = json.loads(contents["intervals.json"])
             self._calibration = {  # arrays once, not at each request
-                name: np.array(value) if isinstance(value, list) else value
+                name: _numbers(value) if isinstance(value, list) else value
                 for name, value in self.intervals.items()
             }
             self._task.answer(np.ones((1, puts[1])), self._calibration)
@@ -120,6 +120,13 @@ def manifest(contents: Mapping[str, bytes]) -> dict[str, Any]:
     digests = {name: digest(contents[name]) for name in FILES}
     data = json.loads(contents["profile.json"])["data"]
     return {"files": digests, "contract": digests["contract.yaml"], "data": data}
+
+
+def _numbers(values: list[float]) -> Array:
+    array = np.array(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError("one of its numbers is not finite")
+    return array
 
 
 @contextlib.contextmanager

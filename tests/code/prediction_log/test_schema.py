@@ -119,7 +119,7 @@ def test_a_log_of_version_2_gets_the_tables_of_the_monitor(
         for name in ours:
             connection.exec_driver_sql(f"DROP TABLE {name}")
         connection.exec_driver_sql("UPDATE prediction_log_version SET version = 2")
-    together(address(database), 3)
+    together(*[opening(database)] * 3)
     assert {*ours} <= {*sa.inspect(database.engine).get_table_names()}
     with contextlib.closing(Database.of(project)) as migrated:
         assert ids(migrated) == record.ids
