@@ -282,7 +282,7 @@ def test_contract_check_says_how_small_a_difference_the_rows_can_show(
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("is sound: 4 features, target rent.")
     assert second.startswith(
-        "120 rows: about 90 to train on and 30 in the test set. In four of five"
+        "120 rows: about 90 to train on and 30 in the test set. Four times"
     )
 
 

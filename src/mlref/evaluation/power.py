@@ -44,10 +44,10 @@ def outlook(rows: int, settings: Settings) -> str:
     pair = 1 - (1 - gate.confidence) / 2, 1 - ALIKE**2
     halves = settings.evaluate.confidence, 2.0
     better = needed(gate.smallest_gain, *pair) if gate.smallest_gain else 0
-    wanted = f" ({gate.smallest_gain:.1%} would need about {better})" if better else ""
+    wanted = f" ({gate.smallest_gain:.1%} needs about {better} training rows)" if better else ""
     return (
-        f"{rows} rows: about {rows - tested:.0f} to train on and {tested:.0f} in the test set. In four of"
-        f" five cases a recipe that is better by {visible(rows - tested, *pair):.1%} of RMSE is seen"
-        f" to be{wanted}, and an RMSE that differs between two equal groups by"
-        f" {visible(tested, *halves):.0%} ({GAP:.0%} would need about {needed(GAP, *halves)} test rows)."
+        f"{rows} rows: about {rows - tested:.0f} to train on and {tested:.0f} in the test set. Four times"
+        f" out of five they show a gain of {visible(rows - tested, *pair):.1%} in RMSE by another"
+        f" recipe{wanted}, and a difference of {visible(tested, *halves):.0%} in RMSE between two equal"
+        f" groups ({GAP:.0%} needs about {needed(GAP, *halves)} test rows)."
     )
