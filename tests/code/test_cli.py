@@ -281,9 +281,7 @@ def test_contract_check_says_how_small_a_difference_the_rows_can_show(
     assert main(["contract", "check"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("is sound: 4 features, target rent.")
-    assert second.startswith(
-        "120 rows: about 90 to train on and 30 in the test set. Four times"
-    )
+    assert second.startswith("120 rows: about 90 to train on and 30 in the test set. Four times")
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,6 @@ def of_the_model() -> Iterator[tuple[str, str]]:
     yield "docs/performance.md", f"evaluates with {evaluate['resamples']:,} bootstrap samples"
     page = "docs/lessons/splitting.md"
     yield page, f"{test} of {train + test} rows are {test / (train + test):.1%}".replace("%", " %")
-    yield page, f"the interval beside each figure, {shown}"
     page = "docs/lessons/optimisation.md"
     yield page, f"{trials} settings here"
     yield page, f"{best['rmse']:.2f} + {best['rmse_std']:.2f} / √{folds} = {tuning['limit']:.2f}"

@@ -1,6 +1,7 @@
 """A fork's first hour: a foreign table is adopted, trained, tested, served and scored, all of it green."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from tests.system.conftest import TRAIN, commit, environment, fewer, git, make_clone, run
-from tests.system.test_service import ask, free_port, wait_until_ready
+from tests.system.test_service import ask
 
 pytestmark = [pytest.mark.load, pytest.mark.xdist_group("fork")]
 
@@ -90,14 +91,15 @@ def test_it_is_served_and_scored_alike(fork: Path) -> None:
     contract = yaml.safe_load((fork / "config" / "dataset.yaml").read_text())
     row = {column["name"]: column["example"] for column in contract["features"]}
     assert row["is.automatic"] in (True, False) and row["sold at"].startswith("202")
-    port = free_port()
     with subprocess.Popen(
-        ["mlref", "serve", "--port", str(port)], cwd=fork, env=environment(fork), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ["mlref", "serve", "--port", "0"], cwd=fork, env=environment(fork), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         try:
-            wait_until_ready(process, f"http://127.0.0.1:{port}")
-            status, answer = ask(f"http://127.0.0.1:{port}/v1/predict", {"instances": [row]})
+            assert process.stdout
+            address = re.search(r"http://\S+:\d+", process.stdout.readline())
+            assert address
+            status, answer = ask(f"{address[0]}/v1/predict", {"instances": [row]})
         finally:
             process.kill()
     assert status == 200, answer

@@ -191,9 +191,9 @@ def _stale(subject: Subject, created: str | None) -> Iterator[str]:
         (f"Version {subject.version} was made", created),
         (f"The last judged label of version {subject.version} arrived", labels and labels.end),
     ):
-        age = (subject.now - datetime.datetime.fromisoformat(since)).days if since else 0
-        if age > limit:
-            yield f"{what} {age} days ago, and monitor.max_age_days is {limit:g}: it is stale."
+        days = (subject.now - datetime.datetime.fromisoformat(since)).days if since else 0
+        if days > limit:
+            yield f"{what} {days} days ago: it is stale, since config/params.yaml allows {limit:g} days."
 
 
 def _waiting(subject: Subject, window: JudgedWindow) -> str:

@@ -1,5 +1,6 @@
 """A body is read quickly, explained slowly and documented by a schema; all three give one verdict."""
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,10 @@ def cell(column: Column) -> st.SearchStrategy[Any]:
     """Values that the column accepts, with its edges."""
     if column.allowed is not None:
         good: st.SearchStrategy[Any] = st.sampled_from(column.allowed)
+    elif column.type == "boolean":
+        good = st.booleans()
+    elif column.type == "date":
+        good = st.dates().map(datetime.date.isoformat)
     else:
         assert column.valid is not None
         lo, hi = column.valid

@@ -42,7 +42,7 @@ def message(response: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("content-type", "text/csv", "The body must be JSON"),
+        ("content-type", "text/plain", "The body must be JSON"),
         ("content-type", "multipart/form-data; boundary=x", "The body must be JSON"),
         ("content-type", "application/jsonx", "The body must be JSON"),
         ("content-type", "", "The body must be JSON"),

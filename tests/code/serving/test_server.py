@@ -43,7 +43,7 @@ def test_serve_takes_its_options_and_variables(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("MLREF_MODEL", "challenger")
     monkeypatch.setenv("MLREF_BEHIND_PROXY", "1")
     assert main(["serve", "--host", "::1", "--port", "0", "--no-log"]) == 0
-    default = {"insecure": False, "drain": 3.0, "shadow": None}
+    default = {"insecure": False, "drain": 3.0, "shadow": None, "origins": []}
     plain = {"host": "127.0.0.1", "port": 8000, "reference": "champion"}
     other = {"host": "::1", "port": 0, "reference": "challenger"}
     assert seen == [
