@@ -103,9 +103,9 @@ def validation_curve(
         param_range=line.alpha * PENALTIES, std_display_style="errorbar",
         **_scored(contract, settings),
     )  # fmt: skip
+    at.legend(FOLDS)  # before the line, which would be named as one of them
     at.axvline(line.alpha, color=GREY, linestyle="--", linewidth=1)
     at.set(xlabel="penalty alpha; dashed: chosen")
-    at.legend(FOLDS)
     return figure
 
 
