@@ -87,7 +87,9 @@ def test_a_large_penalty_harms_and_the_chosen_one_is_marked(
     marks = [set(line.get_xdata()) for line in figure.axes[0].lines if line.get_linestyle() == "--"]
     assert marks == [{parameters["alpha"]}]
     named = figure.axes[0].get_legend().legend_handles
-    assert "--" not in [handle.get_linestyle() for handle in named]  # the mark is none of the curves
+    assert "--" not in [
+        handle.get_linestyle() for handle in named
+    ]  # the mark is none of the curves
 
 
 @pytest.mark.parametrize("name", ["mean", "gradient_boosting"])
