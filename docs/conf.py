@@ -51,6 +51,7 @@ apidoc_modules = [
 ]  # fmt: skip
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_default_options = {"exclude-members": "set_score_request"}  # scikit-learn's, as are its links
 napoleon_google_docstring = False
 
 copybutton_prompt_text = r"\$ |> "
