@@ -33,13 +33,15 @@ PENALTIES = np.logspace(-2, 3, 11)
 """Multiples of the chosen penalty for which the curve has a point; one is among them."""
 
 
-def features(found: dict[str, Interval], target: Column) -> Figure:
+def features(found: dict[str, Interval], contract: Contract) -> Figure:
     """By how much the error grows without each feature, the most needed first."""
     missed = sum(interval["lower"] > 0 for interval in found.values())
     title = f"Features that would be missed with confidence: {missed} of {len(found)}"
     figure, (at,) = panels(title, 1, 6.0, 1.4 + 0.3 * len(found))
     intervals(at, {name: found[name] for name in _most_needed(found)}, 0.0)
-    at.set(xlabel=f"RMSE without it − with it, out of fold: {label(target)}")
+    log = contract.target.transform == "log"  # the logarithm has no unit
+    unit = "" if log else f": {label(contract.target)}"
+    at.set(xlabel=f"{task_of(contract).title} without it − with it, out of fold{unit}")
     return figure
 
 

@@ -13,7 +13,6 @@ from tests.code.evaluation.test_plots import colours, interval, texts
 from tests.fakes import CONTRACT
 from tests.projects import rents
 
-TARGET = CONTRACT.target
 SETTINGS = Evaluate(seed=0, resamples=200, confidence=0.95, folds=3, smallest_slice=15)
 ROWS = encode(CONTRACT, rents(90))
 
@@ -26,13 +25,13 @@ def fitted(name: str = "ridge", **parameters: Any) -> Any:
 def test_the_most_needed_feature_stands_on_top() -> None:
     """Those that are missed with confidence are counted; one that is better left out is not."""
     found = {"little": interval(0.1, 1), "much": interval(4, 1), "harm": interval(-1, 0.5)}
-    figure = model_plots.features(found, TARGET)
+    figure = model_plots.features(found, CONTRACT)
     at = figure.axes[0]
     assert [label.get_text() for label in at.get_yticklabels()] == ["much", "little", "harm"]
     assert colours(at) == [plots.ORANGE, plots.BLUE, plots.ORANGE]
     assert "Features that would be missed with confidence: 1 of 3" in texts(figure)
     assert "Features that would be missed with confidence: 0 of 0" in texts(
-        model_plots.features({}, TARGET)
+        model_plots.features({}, CONTRACT)
     )
 
 
