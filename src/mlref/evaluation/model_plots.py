@@ -10,7 +10,7 @@ from sklearn.metrics import make_scorer
 from sklearn.model_selection import ValidationCurveDisplay
 from sklearn.pipeline import Pipeline
 
-from mlref.core.contract import Column, Contract
+from mlref.core.contract import Contract
 from mlref.core.digits import interval
 from mlref.core.rows import Array
 from mlref.core.settings import Evaluate

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from mlref.core import settings
 from mlref.core.digits import interval, number
 from mlref.core.task import LogRegression, Regression
-from mlref.evaluation.metrics import Interval
 from mlref.registry import duel
 from mlref.registry.duel import Check, Duel, Incomparable, Verdict, passed
 

@@ -99,7 +99,7 @@ def _boolean(name: str, present: pd.Series, texts: pd.Series) -> Found | None:
 def _number(name: str, present: pd.Series, texts: pd.Series) -> Found | None:
     values = pd.to_numeric(texts.where(~texts.str.contains("_")), errors="coerce")
     values = values.astype(np.float64).where(np.isfinite)
-    known = values.dropna().to_numpy()
+    known = np.asarray(values.dropna(), np.float64)
     if len(known) < CLEAN * len(values):
         return None
     if np.ptp(known) == 0:
@@ -114,7 +114,7 @@ def _number(name: str, present: pd.Series, texts: pd.Series) -> Found | None:
         shown = ", ".join(map(str, codes))
         evidence = f"coded category: only {shown}; where it counts something, make it an integer"
         example = int(values.mode()[0])
-        places = pd.Index(different).get_indexer(values)
+        places = np.searchsorted(different, values)
         return (
             {"type": "category", "allowed": codes, "example": example},
             evidence,

@@ -25,10 +25,11 @@ def page(table: Table, said: list[str]) -> str:
     columns.sort(key=lambda it: -(it["relation"] or 0))
     target = Draft({"type": "number"}, "the target", False, table.target)
     shown = _shown(table.roles.target, target, table) | {"means": []}
-    return template.render(
+    html: str = template.render(
         name=Path(table.source["path"]).name, rows=len(table.target), target=table.roles.target,
         columns=[shown, *columns], said=said, bins=BINS,
     )  # fmt: skip
+    return html
 
 
 def _shown(name: str, found: Draft, table: Table) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def _shown(name: str, found: Draft, table: Table) -> dict[str, Any]:
     values = found.values[known]
     if kind == "category":
         codes = pd.Series(values.astype(int)).value_counts().index[:BINS]
-        places, count = codes.get_indexer(values), len(codes)
+        places, count = codes.get_indexer(pd.Index(values)), len(codes)
         shown["ends"] = ", ".join(str(found.declared["allowed"][code]) for code in codes)
     else:
         lo, hi = np.quantile(values, [0.005, 0.995])
