@@ -15,7 +15,7 @@ from mlref import __version__
 from mlref.cli import build, main
 from mlref.console import agreement, done, show, table, track
 from mlref.core.errors import EnvironmentFault, GateBlocked, MlrefError
-from tests.fakes import CONTRACT_TEXT
+from tests.fakes import CONTRACT_TEXT, TYPES_TEXT
 from tests.projects import write_project
 
 STEP = "mlref.data.split.run"
@@ -256,6 +256,24 @@ def test_contract_show_prints_columns_and_behavioural_checks(
     assert "rent Rent (target) number euro 0 to 20000" in lines
     assert "Behavioural check, monotone: area. Larger costs more." in lines
     assert "Behavioural check, bounded: predictions. Few are higher." in lines
+
+
+def test_contract_show_says_how_rows_and_target_are_treated(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each key of the contract that changes what is learned, under its name."""
+    text = TYPES_TEXT.replace("valid: [0, 20000]", "transform: log") + (
+        "identity: [flat]\nsplit: {by: group, column: house}\nignore: [note, door]\n"
+        "missing_target: drop\n"
+    )
+    (clone / "config" / "dataset.yaml").write_text(text)
+    assert main(["contract", "show"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-5:] == [
+        "identity flat", "split group, house", "ignore note, door", "missing_target drop",
+        "transform log",
+    ]  # fmt: skip
+    assert "sold S date since 2020-01-01 or null" in lines
 
 
 def test_contract_check_says_that_it_is_sound_or_lists_every_mistake(

@@ -1,4 +1,4 @@
-"""The published runs on this data are reproduced to the last digit.
+"""What is true of this data alone: its published runs are reproduced to the last digit.
 
 A fork deletes this file together with examples/published_runs.py and config/published_runs.yaml.
 """
@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mlref.core import settings
 from mlref.core.contract import load, parse
 from mlref.core.storage import Project
+from mlref.data import tables
 from mlref.data.ingest import ingest
+from mlref.data.validate import check_leakage
 from mlref.tracking import runs
 
 ROOT = Path(__file__).parents[2]
@@ -66,3 +69,14 @@ def test_the_restored_values_are_those_of_today_with_more_digits(project: Projec
         restored = rows.eval(formula)
         assert (restored.round(decimals) - rows[name]).abs().max() < 1e-9
         assert (restored != rows[name]).any()
+
+
+def test_these_data_are_stricter_than_a_fork_has_to_be(project: Project) -> None:
+    """No value is unusual, no feature is nearly a copy of the target, and there is something to keep."""
+    contract = load(project.contract)
+    frame = tables.decode(ingest(contract, project.root), contract.columns)
+    found = tables.validate(contract, frame)
+    assert (found.refused, found.unusual) == ([], [])
+    limit = settings.load(project.params).validate_.max_correlation
+    check_leakage(contract, frame, limit - 0.1)
+    assert contract.promises and contract.slices

@@ -5,10 +5,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from mlref.core.errors import ContractError, reason
 
@@ -17,6 +17,16 @@ class Frozen(BaseModel):
     """Base of everything read from YAML: immutable, no unknown keys, no silent conversion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if mistakes := list(self.mistakes()):
+            raise ValueError("\n".join(mistakes))
+        return self
+
+    def mistakes(self) -> Iterator[str]:
+        """What is wrong with keys that are sound each by itself, a line a mistake."""
+        yield from ()
 
 
 Model = TypeVar("Model", bound=Frozen)

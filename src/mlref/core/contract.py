@@ -9,9 +9,9 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from mlref.core import config
 from mlref.core.config import Frozen
@@ -25,6 +25,18 @@ OUTPUTS = ("prediction", "lower", "upper", "warnings", "model_version")
 BOOLEANS = (False, True)
 """Values of a boolean column, in the order of their codes."""
 
+NUMBER = {"valid", "expected", "error"}
+TAKES = {
+    "number": NUMBER,
+    "integer": NUMBER,
+    "category": {"allowed"},
+    "date": {"origin"},
+    "boolean": set[str](),
+}
+"""Keys of a column that only some types take."""
+
+TYPED = set[str]().union(*TAKES.values())
+
 DAYS = re.compile(r"\d{4}-\d\d-\d\d")
 """How the text of a date begins."""
 
@@ -37,8 +49,6 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 def _categories(values: tuple[Any, ...]) -> tuple[int | str, ...]:
     kinds = {type(value) for value in values}
-    if values == BOOLEANS and kinds == {bool}:
-        return values
     if kinds not in ({int}, {str}) or len(set(values)) != len(values) or len(values) < 2:
         raise ValueError(
             "two or more different values, all whole numbers or all text (quote yes, no, on and"
@@ -153,47 +163,34 @@ class Column(Frozen):
             words += " above 0"
         return words + (f" ({self.unit})" if self.unit else "") + " or null" * self.nullable
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if mistakes := list(self._mistakes()):
-            raise ValueError("\n".join(mistakes))
-        return self
-
-    def _mistakes(self) -> Iterator[str]:
-        if (self.origin is None) == (self.type == "date"):
-            yield "a date needs `origin`, the day that counts as 0; no other type takes it"
-        if self.type in ("boolean", "date"):
-            for key in ("valid", "expected", "error"):
-                if getattr(self, key) is not None:
-                    yield f"a {self.type} takes no `{key}`"
-            if self.allowed != (BOOLEANS if self.type == "boolean" else None):
-                yield f"a {self.type} takes no `allowed`"
-            elif self.type == "boolean" and not isinstance(self.example, bool):
-                yield f"example: true or false, not {self.example!r}"
-            elif self.type == "date" and day(self.example) is None:
-                yield f"example: a date such as 2020-05-31, not {self.example!r}"
-            return
-        if self.type == "category":
-            if self.allowed is None:
-                yield "a category needs `allowed`: the list of its values"
-            elif self.example not in self.allowed:
-                yield f"example: one of `allowed`, not {self.example!r}"
-            if self.valid or self.expected:
-                yield "a category takes `allowed`, not `valid` or `expected`"
-            if self.error is not None:
-                yield "a category takes no `error`: there is no value between two of its values"
-            return
-        if self.allowed is not None:
-            yield f"`allowed` is for a category; a column of type {self.type} takes `valid`"
+    def mistakes(self) -> Iterator[str]:
+        """Keys that the type does not take or lacks, and values outside of others."""
+        for key in sorted(self.model_fields_set & TYPED - TAKES[self.type]):
+            if getattr(self, key) is not None:
+                yield f"a column of type {self.type} takes no `{key}`"
+        if self.type == "date" and self.origin is None:
+            yield "a date needs `origin`, the day that counts as 0"
+        if self.type == "category" and self.allowed is None:
+            yield "a category needs `allowed`: the list of its values"
         if self.bounds[0] <= 0 and self.transform == "log":
             yield f"transform: the logarithm needs `valid` above 0, not {list(self.bounds)}"
-        if isinstance(self.example, (bool, str)) or not _within(self.example, self.bounds):
-            inside = f" inside `valid` {list(self.valid)}" if self.valid else ""
-            yield f"example: a number{inside}, not {self.example!r}"
-        elif self.type == "integer" and self.example != int(self.example):
-            yield f"example: a whole number, not {self.example!r}"
+        if allowed := self._not_its_example():
+            yield f"example: {allowed}, not {self.example!r}"
         if self.valid and self.expected and not all(_within(x, self.valid) for x in self.expected):
             yield f"expected: inside `valid` {list(self.valid)}, not {list(self.expected)}"
+
+    def _not_its_example(self) -> str:
+        """What the example has to be; empty where it is."""
+        example = self.example
+        if self.type == "boolean":
+            return "" if isinstance(example, bool) else "true or false"
+        if self.type == "date":
+            return "" if day(example) else "a date such as 2020-05-31"
+        if self.type == "category":
+            return "" if example in (self.allowed or [example]) else "one of `allowed`"
+        if isinstance(example, (bool, str)) or not _within(example, self.bounds):
+            return "a number" + (f" inside `valid` {list(self.valid)}" if self.valid else "")
+        return "" if self.type == "number" or example == int(example) else "a whole number"
 
 
 def day(cell: object) -> datetime.date | None:
@@ -284,11 +281,10 @@ class SplitBy(Frozen):
     column: Text | None = None
     """For `group` and `time`: a column of the source, which need not be a feature."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def mistakes(self) -> Iterator[str]:
+        """A column for what needs one."""
         if (self.by == "hash") != (self.column is None):
-            raise ValueError("`by: group` and `by: time` need a `column`, `by: hash` takes none")
-        return self
+            yield "`by: group` and `by: time` need a `column`, `by: hash` takes none"
 
 
 class Slice(Frozen):
@@ -384,13 +380,7 @@ class Contract(Frozen):
     promises: tuple[Promise, ...] = ()
     """Behavioural checks that every model must pass, whatever its error."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if mistakes := list(self._mistakes()):
-            raise ValueError("\n".join(mistakes))
-        return self
-
-    def _mistakes(self) -> Iterator[str]:
+    def mistakes(self) -> Iterator[str]:
         """Names that clash or point nowhere."""
         names = [column.name for column in self.features]
         for twice in sorted({name for name in names if names.count(name) > 1}):

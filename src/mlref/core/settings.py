@@ -1,8 +1,8 @@
 """The settings: config/params.yaml as frozen objects, one per stage."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -57,16 +57,15 @@ class Range(Frozen):
                 raise ValueError(f"unknown key {key!r}; allowed: {', '.join(cls.model_fields)}")
         return given
 
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def mistakes(self) -> Iterator[str]:
+        """Ends that do not fit."""
         seen = f"low is {self.low:g} and high is {self.high:g}"
         if not self.low < self.high:
-            raise ValueError(f"{seen}; low must be below high")
+            yield f"{seen}; low must be below high"
         if self.log and self.low <= 0:
-            raise ValueError(f"{seen}; with log both must be above 0")
+            yield f"{seen}; with log both must be above 0"
         if self.integer and not (self.low.is_integer() and self.high.is_integer()):
-            raise ValueError(f"{seen}; with integer both must be whole numbers")
-        return self
+            yield f"{seen}; with integer both must be whole numbers"
 
 
 def _form(values: object) -> str | None:

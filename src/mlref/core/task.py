@@ -47,6 +47,10 @@ class Task(Protocol):
     def primary(self) -> str:
         """Name of the score by which models are chosen; lower is better."""
 
+    @property
+    def title(self) -> str:
+        """That score as sentences name it."""
+
     def outputs(self, contract: Contract) -> int:
         """How many numbers a model gives for a row: k."""
 
@@ -84,6 +88,7 @@ class Regression:
 
     possible: tuple[float, float] = (-math.inf, math.inf)
     primary: str = "rmse"
+    title: str = "RMSE"
 
     def outputs(self, contract: Contract) -> int:
         """One, whatever the contract."""
@@ -160,6 +165,7 @@ class LogRegression(Regression):
     """
 
     primary: str = "rmse_log"
+    title: str = "RMSE of the logarithm"
 
     def loss(self, actual: Array, predicted: Array) -> Array:
         """Squared error of each row's natural logarithm."""

@@ -121,28 +121,18 @@ def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None
         Names the feature; a model would be given its answer.
     """
     features, target = encode(contract, frame)
-    for column, values in zip(contract.features, features.T, strict=True):
-        known = ~np.isnan(values)
-        if not known.any() or np.ptp(values[known]) == 0 or np.ptp(target[known]) == 0:
-            continue
-        correlation = float(np.corrcoef(values[known], target[known])[0, 1])
-        _check_correlation(contract, column.name, "a correlation", correlation, limit)
-    for name, partial in partial_correlations(contract, features, target)["columns"].items():
-        _check_correlation(
-            contract, name, "given the others, a partial correlation", partial, limit
-        )
-
-
-def _check_correlation(
-    contract: Contract, name: str, kind: str, found: float, limit: float
-) -> None:
-    if abs(found) > limit:
-        raise DataError(
-            "data/raw/dataset.csv",
-            f"column {name!r} follows the target {contract.target.name!r} with"
-            f" {kind} of {found:.4f}; allowed: {limit:g} (validate.max_correlation)",
-            "A column that is computed from the target is not known when a prediction is needed.",
-        )
+    alone = pd.DataFrame(features, columns=contract.names).corrwith(pd.Series(target)).to_dict()
+    partial = partial_correlations(contract, features, target)["columns"]
+    found = {"a correlation": alone, "given the others, a partial correlation": partial}
+    for kind, columns in found.items():
+        for name, correlation in columns.items():
+            if abs(correlation) > limit:
+                raise DataError(
+                    "data/raw/dataset.csv",
+                    f"column {name!r} follows the target {contract.target.name!r} with"
+                    f" {kind} of {correlation:.4f}; allowed: {limit:g} (validate.max_correlation)",
+                    "A column that is computed from the target is not known when a prediction is needed.",
+                )
 
 
 def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:

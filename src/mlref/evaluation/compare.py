@@ -60,12 +60,15 @@ class Comparison(NamedTuple):
     slices : dict of str to Interval or None
         The same difference on the rows of a slice, between one-sided bounds, with ``margin``, the
         difference that is no harm yet; None where the rows are too few.
+    score : str
+        The score as sentences name it.
     """
 
     rows: int
     difference: Interval
     champion: float
     slices: dict[str, Interval | None]
+    score: str = REGRESSION.title
 
 
 def compare(
@@ -98,6 +101,7 @@ def compare(
         score_difference(actual, challenger, champion, settings, task),
         float(task.score(task.loss(actual, champion).mean())),
         found,
+        task.title,
     )
 
 

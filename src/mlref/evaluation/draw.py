@@ -28,7 +28,7 @@ def draw(project: Project) -> list[Path]:
             "residuals": plots.residuals(predictions, target),
             "candidates": plots.candidates(tuning, target),
             "slices": plots.slices(metrics, target),
-            "features": model_plots.features(metrics["features"], target),
+            "features": model_plots.features(metrics["features"], contract),
             "effects": model_plots.effects(contract, model, known[0], metrics["features"]),
             "learning_curve": model_plots.learning_curve(contract, model, *known, folds, given),
         }

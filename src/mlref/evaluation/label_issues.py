@@ -6,17 +6,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from cleanlab.regression.learn import CleanLearning
+from cleanlab.regression.rank import get_label_quality_scores
 from scipy import stats
 
 from mlref.core import settings
 from mlref.core.contract import Column, load
 from mlref.core.rows import Array
 from mlref.core.storage import Project, read_json, rounded
+from mlref.data.folds import Folds, deal
 from mlref.data.tables import FIRST_ROW, encode, read_stage, row_ids, write_csv
 from mlref.training.candidates import build
+from mlref.training.out_of_fold import predict
 
 CHANCE = 0.2
 """A label stands out while at most this share of those so far off would be by chance."""
+
+FOLDS = 5
+"""As cleanlab's own."""
 
 SHOWN = 5
 """Labels of the list that are printed too."""
@@ -25,7 +31,9 @@ USUAL = 0.67449
 """Median distance of a normal variable from its mean, in standard deviations."""
 
 
-def issues(model: Any, features: Array, target: Array, seed: int) -> pd.DataFrame:
+def issues(
+    model: Any, features: Array, target: Array, seed: int, folds: Folds | None = None
+) -> pd.DataFrame:
     """Search for labels that the other rows contradict, with cleanlab's cross-validation.
 
     cleanlab suggests a value for each row by models fitted without it and without the rows that look
@@ -41,6 +49,9 @@ def issues(model: Any, features: Array, target: Array, seed: int) -> pd.DataFram
         The labels, target units.
     seed : int
         Decides the folds.
+    folds : Folds, optional
+        For rows that belong together, which would confirm each other's mistakes. cleanlab deals single
+        rows, so its search for the worst ones is left out then.
 
     Returns
     -------
@@ -51,13 +62,19 @@ def issues(model: Any, features: Array, target: Array, seed: int) -> pd.DataFram
         at least so far off; ``stands_out``, by the rule of Benjamini and Hochberg (1995) at a share of
         ``CHANCE``.
     """
-    found = CleanLearning(model, seed=seed).find_label_issues(features, target, uncertainty=1.0)
-    suggested = found["predicted_label"].to_numpy()
+    if folds is None:
+        found = CleanLearning(model, seed=seed).find_label_issues(features, target, uncertainty=1.0)
+        suggested, quality = (
+            found[name].to_numpy() for name in ("predicted_label", "label_quality")
+        )
+    else:
+        suggested = predict(model, features, target, folds)
+        quality = get_label_quality_scores(target, suggested, method="residual")
     distance = np.abs(target - suggested)
     distance /= max(float(np.median(distance)), np.finfo(np.float64).tiny)
     chance = 2 * stats.norm.sf(USUAL * distance)
     table = pd.DataFrame({
-        "value": target, "suggested": suggested, "quality": found["label_quality"].to_numpy(),
+        "value": target, "suggested": suggested, "quality": quality,
         "distance": distance, "by_chance": len(target) * chance,
         "stands_out": stats.false_discovery_control(chance) <= CHANCE,
     })  # fmt: skip
@@ -81,7 +98,9 @@ def review(project: Project, output: Path | None = None, listed: int = 20) -> st
     frame, tuning = read_stage(contract, project.validated, "validate"), read_json(project.tuning)
     features, target = encode(contract, frame)
     model = build(contract, tuning["model"], tuning["parameters"], seed)
-    table = issues(model, features, target, seed)
+    grouped = contract.split.by == "group"
+    folds = deal(contract, frame, FOLDS, seed) if grouped else None
+    table = issues(model, features, target, seed, folds)
     head, names = table[:listed], np.array(row_ids(contract, frame))
     reviewed = pd.DataFrame({
         "row": head.index + FIRST_ROW, "id": names[head.index], "value": head["value"],

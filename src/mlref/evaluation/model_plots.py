@@ -10,7 +10,7 @@ from sklearn.metrics import make_scorer
 from sklearn.model_selection import ValidationCurveDisplay
 from sklearn.pipeline import Pipeline
 
-from mlref.core.contract import Column, Contract
+from mlref.core.contract import Contract
 from mlref.core.digits import interval
 from mlref.core.rows import Array
 from mlref.core.settings import Evaluate
@@ -33,13 +33,15 @@ PENALTIES = np.logspace(-2, 3, 11)
 """Multiples of the chosen penalty for which the curve has a point; one is among them."""
 
 
-def features(found: dict[str, Interval], target: Column) -> Figure:
+def features(found: dict[str, Interval], contract: Contract) -> Figure:
     """By how much the error grows without each feature, the most needed first."""
     missed = sum(interval["lower"] > 0 for interval in found.values())
     title = f"Features that would be missed with confidence: {missed} of {len(found)}"
     figure, (at,) = panels(title, 1, 6.0, 1.4 + 0.3 * len(found))
     intervals(at, {name: found[name] for name in _most_needed(found)}, 0.0)
-    at.set(xlabel=f"RMSE without it − with it, out of fold: {label(target)}")
+    log = contract.target.transform == "log"  # the logarithm has no unit
+    unit = "" if log else f": {label(contract.target)}"
+    at.set(xlabel=f"{task_of(contract).title} without it − with it, out of fold{unit}")
     return figure
 
 

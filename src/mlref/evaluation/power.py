@@ -38,8 +38,8 @@ def _deviations(confidence: float) -> float:
     return normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(POWER)
 
 
-def outlook(rows: int, settings: Settings) -> str:
-    """What a table of so many rows can show, in words."""
+def outlook(rows: int, settings: Settings, score: str) -> str:
+    """What a table of so many rows can show in a score of that name, in words."""
     gate, tested = settings.gate, rows * settings.split.holdout
     pair = 1 - (1 - gate.confidence) / 2, 1 - ALIKE**2
     halves = settings.evaluate.confidence, 2.0
@@ -47,7 +47,7 @@ def outlook(rows: int, settings: Settings) -> str:
     wanted = f" ({gate.smallest_gain:.1%} needs about {better} training rows)" if better else ""
     return (
         f"{rows} rows: about {rows - tested:.0f} to train on and {tested:.0f} in the test set. Four times"
-        f" out of five they show a gain of {visible(rows - tested, *pair):.1%} in RMSE by another"
-        f" recipe{wanted}, and a difference of {visible(tested, *halves):.0%} in RMSE between two equal"
+        f" out of five they show a gain of {visible(rows - tested, *pair):.1%} in {score} by another"
+        f" recipe{wanted}, and a difference of {visible(tested, *halves):.0%} in {score} between two equal"
         f" groups ({GAP:.0%} needs about {needed(GAP, *halves)} test rows)."
     )

@@ -15,6 +15,7 @@ from mlref.core.contract import load
 from mlref.core.digits import interval, number
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project, digest, read_json, replacing
+from mlref.core.task import task_of
 from mlref.registry.git import warning
 
 LIMIT = 5000
@@ -68,8 +69,10 @@ def brief(project: Project, width: float) -> str:
 
 
 def _known(project: Project) -> dict[str, Any]:
+    contract = load(project.contract)
     return {
-        "contract": load(project.contract),
+        "contract": contract,
+        "score": task_of(contract).title,
         "contract_digest": digest(project.contract),
         "settings": settings.load(project.params),
         "metrics": read_json(project.metrics),

@@ -72,6 +72,11 @@ class Duel(NamedTuple):
     slices: dict[str, Interval | None]
     coverage: Interval | None = None
 
+    @property
+    def score(self) -> str:
+        """The score that is compared, as sentences name it."""
+        return next(one.score for one in self.evidence.values() if not isinstance(one, str))
+
 
 def checks(found: Duel | Incomparable | None, limits: settings.Gate) -> Iterator[Check]:
     """Ask whether the challenger is better than the champion, and nowhere worse."""
@@ -104,14 +109,14 @@ def _evidence(found: Duel, limits: settings.Gate) -> Check:
         where = where.format(one.rows)
         gain = f"{number(least)} ({limits.smallest_gain:.1%})"
         if difference["upper"] < 0 and -difference["value"] >= least:
-            shown.append(f"{who} beats {whom} by {interval(difference, -1)} RMSE {where}.")
+            shown.append(f"{who} beats {whom} by {interval(difference, -1)} {found.score} {where}.")
         elif difference["upper"] < 0:
-            only = f"{who} beats {whom} by only {interval(difference, -1)} RMSE {where}"
+            only = f"{who} beats {whom} by only {interval(difference, -1)} {found.score} {where}"
             not_shown.append(f"{only}; the smallest gain that counts is {gain}.")
         elif difference["lower"] == difference["upper"] == 0:
             not_shown.append(f"{who} predicts the same as {whom}.")
         else:
-            said = f"{who} is not shown to be better than {whom} {where}: the difference in RMSE is"
+            said = f"{who} is not shown to be better than {whom} {where}: the difference in {found.score} is"
             said += f" {interval(difference)}"
             if least:
                 need = figures[key]["rows_needed"] = _rows_needed(one, least, limits)
@@ -139,9 +144,9 @@ def _veto(name: str, found: Duel, limits: settings.Gate) -> Check:
     difference, largest = found.veto.difference, found.allowed * found.veto.champion
     where = f"on {found.veto.rows} {'older ' * bool(found.allowed)}rows that neither has trained on"
     bound = f"; allowed: {number(largest)} ({found.allowed:.0%})" if found.allowed else ""
-    by = f"the difference in RMSE is {interval(difference)}{bound}"
+    by = f"the difference in {found.score} is {interval(difference)}{bound}"
     good = f"It is not shown to be worse than the champion {where}: {by}."
-    bad = f"It is worse than the champion by {interval(difference)} RMSE {where}{bound}."
+    bad = f"It is worse than the champion by {interval(difference)} {found.score} {where}{bound}."
     figures = {**difference, "rows": found.veto.rows, "largest": largest}
     return passed(name, difference["lower"] <= largest, good, bad, figures)
 
@@ -156,7 +161,7 @@ def _slices(found: Duel) -> Check:
     small = [part for part in found.slices if part not in judged]
     left_out = f" Too small to judge: {', '.join(small)}." if small else ""
     good = f"On none of {len(judged)} slices is it shown to be worse than the champion.{left_out}"
-    bad = f"It is worse than the champion on a part of the rows: {'; '.join(worse)} RMSE.{left_out}"
+    bad = f"It is worse than the champion on a part of the rows: {'; '.join(worse)} {found.score}.{left_out}"
     return passed("slices", not worse, good, bad, judged)
 
 

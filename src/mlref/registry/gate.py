@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from mlref.core import settings
 from mlref.core.digits import interval, number
-from mlref.evaluation.metrics import Interval
+from mlref.core.task import LogRegression, Regression
 from mlref.registry import duel
 from mlref.registry.duel import Check, Duel, Incomparable, Verdict, passed
 
@@ -52,7 +52,7 @@ def decide(
     sound = [evaluated, _enough_rows(metrics["rows"], limits), _finite(metrics)]
     if (refused := conclude(sound)).verdict != "promote":
         return refused
-    checks = [*_simpler(metrics["ladder"], baselines), _promises(metrics)]
+    checks = [*_simpler(metrics, baselines), _promises(metrics)]
     covered = (isinstance(champion, Duel) and champion.coverage) or metrics["coverage"]
     checks += [_coverage(covered), *duel.checks(champion, limits), *([leak] if leak else [])]
     if age is not None:
@@ -98,7 +98,9 @@ def _is_finite(found: Mapping[str, float | None]) -> bool:
     return all(end is not None and math.isfinite(end) for end in ends)
 
 
-def _simpler(ladder: Mapping[str, Interval], baselines: tuple[str, ...]) -> Iterator[Check]:
+def _simpler(metrics: Mapping[str, Any], baselines: tuple[str, ...]) -> Iterator[Check]:
+    ladder = metrics["ladder"]
+    score = LogRegression.title if LogRegression.primary in metrics else Regression.title
     for name in dict.fromkeys([*baselines, *ladder]):
         found = ladder.get(name)
         title = f"the baseline {name}" if name in baselines else f"the simpler {name}"
@@ -106,9 +108,9 @@ def _simpler(ladder: Mapping[str, Interval], baselines: tuple[str, ...]) -> Iter
             reason = f"The chosen model is no more than the baseline {name}."
             yield Check(f"beats_{name}", "block", reason, {})
             continue
-        good = f"It beats {title} out of fold by {interval(found, -1)} RMSE."
+        good = f"It beats {title} out of fold by {interval(found, -1)} {score}."
         bad = (
-            f"It does not beat {title} out of fold with confidence: the difference in RMSE is"
+            f"It does not beat {title} out of fold with confidence: the difference in {score} is"
             f" {interval(found)}."
         )
         yield passed(f"beats_{name}", found["upper"] < 0, good, bad, dict(found))

@@ -57,8 +57,7 @@ def adopt(
     drafted = draft(table)
     kept = list[str]()
     if same and current != to_text(drafted, table):  # somebody has worked on it
-        text = fill(current, there, answers)
-        kept = [*contradicted(answers, yaml.safe_load(text))]
+        text, kept = fill(current, there, answers)
     else:
         text = to_text(answered(drafted, answers, table.drafts), table)
         bring(project, file)
@@ -76,38 +75,23 @@ def adopt(
     return table, [*said, *warnings(project, table, made)]
 
 
-def contradicted(answers: Document, made: Document) -> Iterator[str]:
-    """The answers that differ from what a contract holds, by their places."""
-    columns = {it["name"]: it for it in [made["target"], *made["features"]]}
-    for key, value in answers.items():
-        if key not in ("columns", "every_column") and value != made.get(key):
-            there = made.get(key)
-            if not (isinstance(value, dict) and isinstance(there, dict) and there | value == there):
-                yield key
-    for name, told in (answers.get("columns") or {}).items():
-        for key, value in (told or {}).items():
-            if value != columns.get(name, {}).get(key):
-                yield f"columns.{name}.{key}"
-
-
 def differences(table: Table, there: Document) -> Iterator[str]:
     """What the file says otherwise than the contract."""
     features = {column["name"]: column for column in there.get("features", [])}
     aside = {*(there.get("ignore") or []), *(there.get("identity") or []), table.roles.target}
     aside |= {dict(there.get("split") or {}).get("column")}
-    for name, found in table.drafts.items():
+    for name, it in table.drafts.items():
         if name not in features and name not in aside:
-            yield f"{name} is new: {found.evidence}"
+            yield f"{name} is new: {it.evidence}"
     for name, column in features.items():
         if name not in table.drafts:
             yield f"{name} is no longer in the file"
             continue
         declared = table.drafts[name].declared
         for key in ("type", "nullable"):
-            if declared.get(key, False) != column.get(key, False) and (
-                key == "type" or declared.get(key)
-            ):
-                yield f"{name}: {key} is {declared.get(key)} in the file, {column.get(key)} in the contract"
+            found, known = declared.get(key), column.get(key)
+            if found and found != known:
+                yield f"{name}: {key} is {found} in the file, {known} in the contract"
         if new := [it for it in declared.get("allowed", ()) if it not in column.get("allowed", ())]:
             yield f"{name}: not in `allowed`: {', '.join(map(str, new[:SHOWN]))}"
         lo, hi = column.get("expected") or (-np.inf, np.inf)

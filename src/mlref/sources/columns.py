@@ -1,5 +1,6 @@
 """One column of a foreign table: what its values say about it, and the evidence for it."""
 
+import datetime
 import math
 import re
 from typing import Any, NamedTuple
@@ -47,6 +48,10 @@ class Draft(NamedTuple):
     values: Array
 
 
+Found = tuple[dict[str, Any], str, Any]
+"""Keys of the contract, none where the column is no use; the evidence; and the present values."""
+
+
 def describe(name: str, cells: pd.Series) -> Draft:
     """Conclude from its cells, decoded or not, what a column is.
 
@@ -57,74 +62,71 @@ def describe(name: str, cells: pd.Series) -> Draft:
     >>> found.declared["type"], found.declared["expected"], found.evidence
     ('number', [1.5, 3.5], '25 % missing; 3 different values')
     """
-    present = cells[cells.notna()]
+    present = cells.dropna()
     texts = present.astype(str)
-    count = int(texts.nunique())
-    if count < 2:
-        return _left_out(cells, f"constant: {texts.iloc[0]}" if count else "no value at all")
-    for kind in (_boolean, _number, _date):
-        if found := kind(name, present, texts, count):
-            break
-    else:
-        found = _text(texts, count)
-    declared, evidence, left_out, values = found
-    missing = 1 - len(present) / len(cells)
-    if missing and not left_out:
-        declared = declared | {"nullable": True}
+    if texts.nunique() < 2:
+        evidence = "no value at all" if present.empty else f"constant: {texts.iloc[0]}"
+        return Draft({}, evidence, True, np.full(len(cells), np.nan))
+    kinds = (_boolean, _number, _date, _text)
+    found = (kind(name, present, texts) for kind in kinds)
+    declared, evidence, values = next(filter(None, found))
+    missing = float(cells.isna().mean())
     if missing:
         evidence = f"{_percent(missing)} missing; {evidence}"
-    whole = np.asarray(pd.Series(values, present.index).reindex(cells.index), np.float64)
-    return Draft(declared, evidence, left_out, whole)
+        declared = declared and declared | {"nullable": True}
+    whole = pd.Series(values, present.index, np.float64).reindex(cells.index)
+    return Draft(declared, evidence, not declared, whole.to_numpy())
 
 
 def _percent(share: float) -> str:
     return "less than 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
 
 
-def _left_out(cells: pd.Series, evidence: str) -> Draft:
-    return Draft({}, evidence, True, np.full(len(cells), np.nan))
+def _odd(texts: pd.Series, kind: str) -> str:
+    """What is none of its column's kind, in words; nothing where there is none."""
+    return f"; {len(texts)} are no {kind}, such as {texts.iloc[0]!r}" if len(texts) else ""
 
 
-def _boolean(name: str, present: pd.Series, texts: pd.Series, count: int) -> Draft | None:
+def _boolean(name: str, present: pd.Series, texts: pd.Series) -> Found | None:
     lower = texts.str.lower()
     if not lower.isin(["true", "false"]).all():
         return None
-    values = np.asarray(lower == "true", np.float64)
-    declared = {"type": "boolean", "example": bool(values.mean() >= 0.5)}
-    return Draft(declared, f"true in {_percent(values.mean())}", False, values)
+    values = lower == "true"
+    share = float(values.mean())
+    return {"type": "boolean", "example": share >= 0.5}, f"true in {_percent(share)}", values
 
 
-def _number(name: str, present: pd.Series, texts: pd.Series, count: int) -> Draft | None:
-    plain = texts.where(~texts.str.contains("_"))
-    values = np.asarray(pd.to_numeric(plain, errors="coerce"), np.float64)
-    good = np.isfinite(values)
-    if good.mean() < CLEAN:
+def _number(name: str, present: pd.Series, texts: pd.Series) -> Found | None:
+    values = pd.to_numeric(texts.where(~texts.str.contains("_")), errors="coerce")
+    values = values.astype(np.float64).where(np.isfinite)
+    known = np.asarray(values.dropna(), np.float64)
+    if len(known) < CLEAN * len(values):
         return None
-    known = values[good]
-    whole = bool((known == np.floor(known)).all() and np.abs(known).max() < 2**53)
     if np.ptp(known) == 0:
-        return Draft({}, f"constant: {known[0]:g}, as far as 16 digits tell", True, values)
-    evidence = f"{count} different values"
-    if not good.all():
-        odd = texts.to_numpy()[~good]
-        evidence += f"; {len(odd)} are no numbers, such as {odd[0]!r}"
-    unique = whole and len(known) >= FEW and len(np.unique(known)) == len(known)
-    if unique and (np.ptp(known) == len(known) - 1 or NAMED.search(name)):
-        return Draft({}, "identifier: a different whole number in each row", True, values)
-    different = np.unique(known).astype(int).tolist() if whole else []
-    if 2 <= len(different) <= CODES and len(known) >= FEW:
-        shown = ", ".join(map(str, different))
+        return {}, f"constant: {known[0]:g}, as far as 16 digits tell", values
+    declared, different = number(known), np.unique(known)
+    whole, many = declared["type"] == "integer", len(known) >= FEW
+    if whole and many and len(different) == len(known):
+        if np.ptp(known) == len(known) - 1 or NAMED.search(name):
+            return {}, "identifier: a different whole number in each row", values
+    if whole and many and len(different) <= CODES:
+        codes = [int(code) for code in different]
+        shown = ", ".join(map(str, codes))
         evidence = f"coded category: only {shown}; where it counts something, make it an integer"
-        codes = np.where(good, np.searchsorted(different, values), np.nan)
-        example = different[int(np.bincount(codes[good].astype(int)).argmax())]
-        return Draft(
-            {"type": "category", "allowed": different, "example": example}, evidence, False, codes
+        example = int(values.mode()[0])
+        places = np.searchsorted(different, values)
+        return (
+            {"type": "category", "allowed": codes, "example": example},
+            evidence,
+            values.where(values.isna(), places),
         )
-    return Draft(number(known, whole), evidence, False, np.where(good, values, np.nan))
+    evidence = f"{texts.nunique()} different values{_odd(texts[values.isna()], 'numbers')}"
+    return declared, evidence, values
 
 
-def number(known: Array, whole: bool) -> dict[str, Any]:
+def number(known: Array) -> dict[str, Any]:
     """The contract's keys of a number: its type, what is usual, rounded outward, and its median."""
+    whole = bool((known == np.floor(known)).all() and np.abs(known).max() < 2**53)
     lo, hi = np.quantile(known, [0.005, 0.995]).tolist()
     if lo == hi:
         lo, hi = float(known.min()), float(known.max())
@@ -137,43 +139,31 @@ def number(known: Array, whole: bool) -> dict[str, Any]:
     return {"type": "integer" if whole else "number", "expected": expected, "example": example}
 
 
-def _date(name: str, present: pd.Series, texts: pd.Series, count: int) -> Draft | None:
-    days = [day(cell) for cell in present]
-    known = sorted(found for found in days if found is not None)
+def _date(name: str, present: pd.Series, texts: pd.Series) -> Found | None:
+    days = present.astype(object).map(day)
+    known = sorted(days.dropna())
     if len(known) < CLEAN * len(days):
         return None
-    evidence = f"dates from {known[0]} to {known[-1]}"
-    if odd := [cell for cell, found in zip(texts, days, strict=True) if found is None]:
-        evidence += f"; {len(odd)} are no dates, such as {odd[0]!r}"
+    evidence = f"dates from {known[0]} to {known[-1]}{_odd(texts[days.isna()], 'dates')}"
     declared = {"type": "date", "origin": known[0], "example": known[len(known) // 2].isoformat()}
-    values = [math.nan if found is None else found.toordinal() for found in days]
-    return Draft(declared, evidence, False, np.array(values, dtype=np.float64))
+    return declared, evidence, days.map(datetime.date.toordinal, na_action="ignore")
 
 
-def _text(texts: pd.Series, count: int) -> Draft:
-    nothing = np.full(len(texts), np.nan)
-    if (
-        count == len(texts) >= FEW
-        and texts.str.len().max() <= 40
-        and not texts.str.contains(" ").any()
-    ):
-        return Draft({}, "identifier: a different text in each row", True, nothing)
-    if count * REPEATS > len(texts) and len(texts) >= FEW:
-        length = texts.str.len().mean()
-        evidence = f"free text: {count} different ones of {length:.0f} characters on average"
-        return Draft({}, evidence, True, nothing)
-    codes, allowed = pd.factorize(texts, sort=True)
-    counts = np.bincount(codes)
+def _text(name: str, present: pd.Series, texts: pd.Series) -> Found:
+    count, many = texts.nunique(), len(texts) >= FEW
+    nothing, lengths = np.nan, texts.str.len()
+    if many and count == len(texts) and lengths.max() <= 40 and not texts.str.contains(" ").any():
+        return {}, "identifier: a different text in each row", nothing
+    if many and count * REPEATS > len(texts):
+        said = f"free text: {count} different ones of {lengths.mean():.0f} characters on average"
+        return {}, said, nothing
+    counts = texts.value_counts()
     rare = int((counts < REPEATS).sum())
-    evidence = f"{count} categories" + (
-        f", {rare} of them in fewer than {REPEATS} rows" * bool(rare)
-    )
-    declared = {
-        "type": "category",
-        "allowed": list(allowed),
-        "example": allowed[int(counts.argmax())],
-    }
-    return Draft(declared, evidence, False, codes.astype(np.float64))
+    evidence = f"{count} categories"
+    evidence += f", {rare} of them in fewer than {REPEATS} rows" * bool(rare)
+    codes, allowed = pd.factorize(texts, sort=True)
+    example = counts.index[0]
+    return {"type": "category", "allowed": list(allowed), "example": example}, evidence, codes
 
 
 def relation(found: Draft, target: Array) -> float:

@@ -67,7 +67,11 @@ def adopt(
     project, told = Project.here(), config.read(answers, ContractError) if answers else {}
     if not answers and not update and sys.stdin.isatty():
         told = _asked()
-    table, said = run(project, file, Roles(target, id_, group, time, ignore), told, update)
+    if group and time:
+        raise typer.BadParameter("rows are divided by --group or by --time, not by both")
+    by, column = ("group", group) if group else ("time", time)
+    split = {"by": by, "column": column} if column else None
+    table, said = run(project, file, Roles(target, id_, split, ignore), told, update)
     rows = [(name, it.declared.get("type", "–"), it.evidence) for name, it in table.drafts.items()]
     show(table_of(("column", "type", "evidence"), rows))
     for sentence in said:
@@ -104,7 +108,9 @@ def show_contract() -> None:
         (
             column.name + " *" * column.sensitive,
             column.title + " (target)" * (column is declared.target),
-            column.type + " or null" * column.nullable,
+            column.type
+            + (f" since {column.origin}" if column.origin else "")
+            + " or null" * column.nullable,
             column.unit or "",
             ", ".join(map(str, column.allowed or ()))
             or " to ".join(f"{x:g}" for x in column.valid or ()),
@@ -115,7 +121,16 @@ def show_contract() -> None:
     head = ("column", "title", "type", "unit", "valid or allowed", "expected")
     title = f"{declared.title} ({declared.name}), {declared.task}"
     show(table_of(head, rows, title))
-    say("* sensitive")
+    say("* sensitive\n")
+    split = declared.split
+    keys = {
+        "identity": ", ".join(declared.identity) or "all features",
+        "split": split.by + (f", {split.column}" if split.column else ""),
+        "ignore": ", ".join(declared.ignore) or "nothing",
+        "missing_target": declared.missing_target,
+        "transform": declared.target.transform,
+    }
+    show(table_of(("key", "value"), keys.items()))
     for check in declared.promises:
         about = getattr(check, "column", "predictions")
         say(f"\nBehavioural check, {check.kind}: {about}. {check.reason}")
@@ -133,12 +148,13 @@ def check() -> None:
     say(f"{project.show(project.contract)} is sound: {found}.")
     if declared.source.kind != "sql":  # a query may take long
         from mlref.core.settings import load as load_settings
+        from mlref.core.task import task_of
         from mlref.data.ingest import ingest
         from mlref.evaluation.power import outlook
 
         with contextlib.suppress(MlrefError):  # `ingest` says what is wrong with a source
             rows = len(ingest(declared, project.root))
-            say(outlook(rows, load_settings(project.params)))
+            say(outlook(rows, load_settings(project.params), task_of(declared).title))
     from mlref.sources.check import small_slices
 
     for sentence in small_slices(project, declared):

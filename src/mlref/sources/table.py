@@ -36,13 +36,17 @@ MIXED = 0.2
 
 
 class Roles(NamedTuple):
-    """What a person has said about columns: their names."""
+    """What a person has said about columns: their names, and ``split`` as the contract has it."""
 
     target: str
     identity: Sequence[str] = ()
-    group: str | None = None
-    time: str | None = None
+    split: Document | None = None
     ignore: Sequence[str] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns that name or divide rows."""
+        return (*self.identity, *([self.split["column"]] if self.split else []))
 
 
 class Table(NamedTuple):
@@ -68,9 +72,9 @@ def examine(file: Path, path: str, roles: Roles) -> Table:
         source, frame = {"kind": "file", "path": path}, read_dataset(file)
     else:
         source, frame = _sniffed(file, path)
-    named = (roles.target, *roles.identity, roles.group, roles.time, *roles.ignore)
     names = [str(name) for name in frame]
-    if unknown := [name for name in named if name and name not in names]:
+    named = (roles.target, *roles.keys, *roles.ignore)
+    if unknown := [name for name in named if name not in names]:
         close = difflib.get_close_matches(unknown[0], names, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise DataError(file, f"has no column {unknown[0]!r}.{hint} It has: {', '.join(names)}")
@@ -138,21 +142,19 @@ def _sniffed(file: Path, path: str) -> tuple[Document, pd.DataFrame]:
 
 def _marked(drafts: dict[str, Draft], found: Mapping[str, float]) -> dict[str, Draft]:
     """Leave out what follows the target too closely, and name near copies."""
-    marked, arrays = dict(drafts), dict[str, Array]()
+    marked = dict(drafts)
     for name, it in drafts.items():
-        if it.left_out:
-            continue
-        if found[name] > LEAK:
+        if not it.left_out and found[name] > LEAK:
             evidence = f"leak? it follows the target with a correlation of {found[name]:.3f}"
             marked[name] = it._replace(left_out=True, evidence=evidence)
-        elif it.declared["type"] != "category":
-            arrays[name] = it.values
-    scaled = {name: x / np.nanmax(np.abs(x)) for name, x in arrays.items() if np.nanmax(np.abs(x))}
-    known = {name: np.where(np.isnan(x), np.nanmean(x), x) for name, x in scaled.items()}
-    varied = [name for name, values in known.items() if np.ptp(values) > 0]
-    near = np.abs(np.corrcoef([known[name] for name in varied])) if len(varied) > 1 else np.eye(1)
-    for place, name in enumerate(varied):
-        for other in np.flatnonzero(near[place, :place] > COPY)[:1]:
-            it = marked[name]
-            marked[name] = it._replace(evidence=f"{it.evidence}; near copy of {varied[other]}")
+    numbers = {
+        name: it.values
+        for name, it in marked.items()
+        if not it.left_out and it.declared["type"] != "category"
+    }
+    near = pd.DataFrame(numbers).corr().abs().to_numpy() > COPY
+    for place, (name, earlier) in enumerate(zip(numbers, near, strict=True)):
+        for other in np.flatnonzero(earlier[:place])[:1]:
+            evidence = f"{marked[name].evidence}; near copy of {[*numbers][other]}"
+            marked[name] = marked[name]._replace(evidence=evidence)
     return marked

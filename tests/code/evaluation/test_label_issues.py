@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import KNeighborsRegressor
 
-from mlref.core.errors import MlrefError
+from mlref.core.errors import DataError, MlrefError
 from mlref.core.rows import Array
 from mlref.core.storage import Project
+from mlref.data.folds import Folds
 from mlref.data.tables import read_csv, row_ids, write_parquet
 from mlref.evaluation.label_issues import issues, review
 from tests.fakes import CONTRACT
-from tests.projects import rents
+from tests.projects import RENTS_TEXT, rents
 
 ROWS, PLANTED = 400, 20
 
@@ -66,6 +68,23 @@ def test_a_model_without_error_leaves_nothing_to_doubt() -> None:
     """No division by its usual distance, which is zero."""
     features = np.arange(40.0).reshape(-1, 1)
     assert not standing(issues(LinearRegression(), features, np.zeros(40), 0))
+
+
+def test_a_group_does_not_confirm_its_own_mistake() -> None:
+    """All five rows of one house are wrong alike: by single rows each is excused by the other four."""
+    house = np.repeat(np.arange(40), 5)
+    wrong = {*np.flatnonzero(house == 17).tolist()}
+    target = house + np.random.default_rng(0).normal(0, 0.3, 200) + 20.0 * (house == 17)
+    rows = KNeighborsRegressor(3), house.reshape(-1, 1).astype(float), target, 0
+    assert not standing(issues(*rows)) & wrong
+    assert standing(issues(*rows, Folds(house % 5, house, forward=False))) >= wrong
+
+
+def test_the_review_keeps_groups_together(project: Project) -> None:
+    """Three groups cannot be dealt into five folds, which it says."""
+    project.contract.write_text(RENTS_TEXT + "split: {by: group, column: heating}\n")
+    with pytest.raises(DataError, match="3 different values of 'heating' are too few for 5 folds"):
+        review(project)
 
 
 def test_the_review_list_names_rows_values_and_reasons(project: Project, tmp_path: Path) -> None:

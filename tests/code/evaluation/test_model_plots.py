@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mlref.core.settings import Evaluate
+from mlref.data.folds import deal
 from mlref.data.tables import encode
 from mlref.evaluation import model_plots, plots
 from mlref.training.candidates import build
@@ -13,9 +14,9 @@ from tests.code.evaluation.test_plots import colours, interval, texts
 from tests.fakes import CONTRACT
 from tests.projects import rents
 
-TARGET = CONTRACT.target
 SETTINGS = Evaluate(seed=0, resamples=200, confidence=0.95, folds=3, smallest_slice=15)
 ROWS = encode(CONTRACT, rents(90))
+FOLDS = deal(CONTRACT, rents(90), 3, seed=0)
 
 
 def fitted(name: str = "ridge", **parameters: Any) -> Any:
@@ -26,13 +27,13 @@ def fitted(name: str = "ridge", **parameters: Any) -> Any:
 def test_the_most_needed_feature_stands_on_top() -> None:
     """Those that are missed with confidence are counted; one that is better left out is not."""
     found = {"little": interval(0.1, 1), "much": interval(4, 1), "harm": interval(-1, 0.5)}
-    figure = model_plots.features(found, TARGET)
+    figure = model_plots.features(found, CONTRACT)
     at = figure.axes[0]
     assert [label.get_text() for label in at.get_yticklabels()] == ["much", "little", "harm"]
     assert colours(at) == [plots.ORANGE, plots.BLUE, plots.ORANGE]
     assert "Features that would be missed with confidence: 1 of 3" in texts(figure)
     assert "Features that would be missed with confidence: 0 of 0" in texts(
-        model_plots.features({}, TARGET)
+        model_plots.features({}, CONTRACT)
     )
 
 
@@ -54,7 +55,7 @@ def test_effects_are_drawn_over_usual_values_the_most_needed_feature_first(
 
 
 def scores(figure: Any) -> list[list[float]]:
-    """Heights of the two lines, of rows fitted on and of the fold left out."""
+    """Heights of the lines with error bars: of rows fitted on where they have any, and left out."""
     return [list(line.lines[0].get_ydata()) for line in figure.axes[0].containers]
 
 
@@ -63,11 +64,12 @@ def test_a_model_that_can_learn_learns_from_more_rows_in_any_order() -> None:
     order = np.argsort(ROWS[1])
     model = fitted("gradient_boosting", n_estimators=20)
     rows, target = ROWS[0][order], ROWS[1][order]
-    figure = model_plots.learning_curve(CONTRACT, model, rows, target, SETTINGS)
-    seen, unseen = scores(figure)
+    figure = model_plots.learning_curve(CONTRACT, model, rows, target, FOLDS, SETTINGS)
+    seen, [unseen] = list(figure.axes[0].lines[0].get_ydata()), scores(figure)
     assert unseen[-1] < unseen[0] < 2 * TARGET_SPREAD
     assert all(one < other for one, other in zip(seen, unseen, strict=True))
-    assert {"rows fitted on", "RMSE: Rent (euro)"} <= texts(figure)
+    assert "RMSE: Rent (euro)" in texts(figure)
+    assert any(text.startswith("rows fitted on; the last ") for text in texts(figure))
 
 
 TARGET_SPREAD = ROWS[1].std()
@@ -81,7 +83,7 @@ def test_a_large_penalty_harms_and_the_chosen_one_is_marked(
     name: str, parameters: dict[str, Any]
 ) -> None:
     """Also inside a nested pipeline."""
-    figure = model_plots.validation_curve(CONTRACT, fitted(name, **parameters), *ROWS, SETTINGS)
+    figure = model_plots.validation_curve(CONTRACT, fitted(name, **parameters), *ROWS, FOLDS)
     assert figure
     assert scores(figure)[1][-1] > 2 * min(scores(figure)[1])
     marks = [set(line.get_xdata()) for line in figure.axes[0].lines if line.get_linestyle() == "--"]
@@ -95,4 +97,4 @@ def test_a_large_penalty_harms_and_the_chosen_one_is_marked(
 @pytest.mark.parametrize("name", ["mean", "gradient_boosting"])
 def test_a_model_without_a_penalty_has_no_validation_curve(name: str) -> None:
     """Boosting has an `alpha`, of another meaning."""
-    assert model_plots.validation_curve(CONTRACT, fitted(name), *ROWS, SETTINGS) is None
+    assert model_plots.validation_curve(CONTRACT, fitted(name), *ROWS, FOLDS) is None

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mlref.core import settings
+from mlref.core.task import LogRegression
 from mlref.evaluation.compare import Comparison
 from mlref.registry.duel import Check, Duel, Incomparable, leak
 from mlref.registry.gate import Decision, decide
@@ -182,3 +183,17 @@ def test_a_fork_may_take_every_gain() -> None:
     every = LIMITS.model_copy(update={"smallest_gain": 0.0})
     assert judged(duel(compared(-0.001, -0.002, -0.0005)), limits=every).verdict == "promote"
     assert needed(compared(0, -1, 1), every) is None
+
+
+@pytest.mark.parametrize("one", [UNTOLD, WORSE, BETTER, compared(0, 0, 0)])
+@pytest.mark.parametrize("ladder", [GOOD, UNSURE])
+def test_a_reason_names_the_score_that_was_compared(
+    one: Comparison, ladder: dict[str, float]
+) -> None:
+    """For a target that is learned as its logarithm no sentence speaks of an error in its unit."""
+    log = one._replace(score=LogRegression.title)
+    metrics = SOUND | {"rmse_log": GOOD, "ladder": {"mean": GOOD, "single_feature": ladder}}
+    met = duel(log, log, part=harm(9, 5))
+    found = decide(metrics, THESE, BASELINES, met, LIMITS)
+    reasons = " ".join(check.reason for check in found.checks)
+    assert reasons.count("RMSE") == reasons.count("RMSE of the logarithm") >= 3
