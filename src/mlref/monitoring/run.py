@@ -25,8 +25,6 @@ from mlref.prediction_log.ids import to_text
 from mlref.prediction_log.monitored import Alarm, JudgedWindow, RefusedValues
 from mlref.prediction_log.reader import Period, stream, stream_labels
 
-STREAMS = ("inputs", "truth")
-
 
 class Asked(NamedTuple):
     """What is to be judged.
@@ -76,32 +74,80 @@ class Outcome(NamedTuple):
         return bool(self.alarms) or any(one.alarm for one in found)
 
 
-class Model(NamedTuple):
-    """A model whose windows are judged."""
+class Model:
+    """A model whose windows are judged; MlrefError when the store has no such version, alias or digest."""
 
-    digest: str
-    version: str
-    created: str | None
-    thresholds: Thresholds
-    settings: Settings
-    asked: Asked
-    now: float
-
-    @classmethod
-    def open(
-        cls, project: Project, name: str, database: Database | None, asked: Asked, now: float
-    ) -> "Model":
-        """Open a model of the store by version, alias or digest; MlrefError when it is not there."""
+    def __init__(
+        self,
+        project: Project,
+        name: str,
+        asked: Asked,
+        now: float,
+        database: Database | None = None,
+    ) -> None:
         predictor, record = Store(project.store).open(name)
-        settings, digest = load_settings(project.params), predictor.digest
-        thresholds = Thresholds(database, digest, reference(predictor), settings.monitor)
-        known = digest, str(record["version"]), record.get("created")
-        return cls(*known, thresholds, settings, asked, now)
+        self.settings, self.asked, self.now = load_settings(project.params), asked, now
+        self.digest, self.version = predictor.digest, str(record["version"])
+        self.created, self.known = record.get("created"), reference(predictor)
+        self.smallest = self.settings.monitor.smallest_window
+        self.thresholds = Thresholds(database, self.digest, self.known, self.settings.monitor)
 
-    @property
-    def smallest(self) -> int:
-        """Rows that a window needs."""
-        return self.settings.monitor.smallest_window
+    def collect(
+        self, kind: str, parts: Iterable[Rows], outcome: Outcome,
+        before: JudgedWindow | None = None, refused: Sequence[RefusedValues] = (),
+    ) -> list[JudgedWindow]:  # fmt: skip
+        """Judge a stream and return its closed windows; the open one is shown or waits, as was asked."""
+        closed = []
+        for window, over in self._windows(kind, parts, before, refused):
+            if over:
+                closed.append(window)
+            elif self.asked.unfinished:
+                outcome.unfinished.append(window)
+            else:
+                outcome.notes.append(self._waiting(window))
+        return closed
+
+    def _windows(
+        self, kind: str, parts: Iterable[Rows], before: JudgedWindow | None,
+        refused: Sequence[RefusedValues],
+    ) -> Iterator[tuple[JudgedWindow, bool]]:  # fmt: skip
+        size, least = self.asked.size, self.settings.gate.smallest_slice
+        number, last, carried = 0, 0, dict[str, Any]()
+        if before:
+            number, last, carried = before.number, before.last, before.found["carried"]
+        nothing = table(np.empty((0, len(self.known.contract.names))))
+        cuts = cut(parts, size, self.smallest, self.now)
+        for rows, over in itertools.chain(cuts, [(nothing, False)]):
+            # what was rejected after the last row of a closed window belongs to the next one
+            end = rows.time.max() if over else np.inf
+            count = next((at for at, one in enumerate(refused) if one.at > end), len(refused))
+            here, refused = refused[:count], refused[count:]
+            times = np.append(rows.time, [one.at for one in here])
+            if not len(times):
+                continue
+            if here and not over:
+                total = len(rows) + sum(one.count for one in here)
+                over = size.over(total, times.max(), self.smallest, self.now)
+            if kind == "inputs":
+                found = drift.judge(self.thresholds, rows, carried, self.smallest, here)
+            else:
+                found = performance.judge(self.thresholds, rows, carried, least)
+            carried = found.carried
+            if here:
+                carried["refused"] = here[-1].arrival
+            number, last = number + 1, int(rows.position.max(initial=last))
+            named = self.digest, self.version, kind, str(size), number
+            moments = _text(times.min()), _text(times.max())
+            yield JudgedWindow(*named, *moments, len(rows), last, rounded(found._asdict())), over
+
+    def _waiting(self, window: JudgedWindow) -> str:
+        said = f"Version {self.version}: {window.rows}"
+        if self.thresholds.database is None:
+            return f"{said} rows are no window."
+        until = f"has {max(self.asked.size.rows, self.smallest)} rows"
+        until = f"is over and {until}" if self.asked.size.days else until
+        what = "labels" if window.stream == "truth" else "predictions"
+        return f"{said} {what} wait until their window {until}."
 
 
 def run(project: Project, asked: Asked, now: datetime.datetime) -> Outcome:
@@ -131,7 +177,7 @@ def run(project: Project, asked: Asked, now: datetime.datetime) -> Outcome:
         for one in served:
             name = one.digest or one.version
             try:
-                model = Model.open(project, name, database, asked, now.timestamp())
+                model = Model(project, name, asked, now.timestamp(), database)
             except MlrefError as error:
                 outcome.notes.append(f"Rows of version {one.version} are not judged: {error}")
                 continue
@@ -150,88 +196,28 @@ def run(project: Project, asked: Asked, now: datetime.datetime) -> Outcome:
 
 def _judge(database: Database, model: Model, outcome: Outcome) -> None:
     """Judge both streams of a model and keep the closed windows, with what follows for the alarms."""
-    contract, since = model.thresholds.reference.contract, model.asked.since
+    known, since = model.known, model.asked.since
     tomorrow = datetime.datetime.fromtimestamp(model.now + DAY, datetime.UTC)
-    period = Period(since, tomorrow) if since else None
-    if model.thresholds.reference.residuals is None:
+    wanted: Any = {"period": Period(since, tomorrow) if since else None, "digest": model.digest}
+    if known.residuals is None:
         outcome.notes.append(
             f"Predictions and losses of version {model.version} are shown and not judged: its bundle has no"
             " out-of-fold errors. `make train` makes one that has."
         )
-    for kind in STREAMS:
+    for kind in ("inputs", "truth"):
         before = _latest(database, model, kind)
-        wanted: Any = {"after": before.last if before else 0, "digest": model.digest}
-        refused: list[RefusedValues] = []
-        if kind == "inputs":
-            after = before.found["carried"].get("refused", 0) if before else 0
-            refused = monitored.refusals(database, model.version, after)
-            refused = [one for one in refused if not since or one.at >= since.timestamp()]
-            chunks = stream(database, contract, period=period, role="champion", **wanted)
-            parts = map(of_inputs, chunks)
+        wanted["after"], refused = before.last if before else 0, list[RefusedValues]()
+        if kind == "truth":
+            parts = map(of_labels, stream_labels(database, known.contract, **wanted))
         else:
-            parts = map(of_labels, stream_labels(database, contract, period=period, **wanted))
-        if closed := collect(model, kind, parts, outcome, before, refused):
-            follow = partial(
-                alarms.follow, judged=closed, training_rows=model.thresholds.reference.rows
-            )
+            chunks = stream(database, known.contract, role="champion", **wanted)
+            parts, after = map(of_inputs, chunks), before.found["carried"] if before else {}
+            refused = monitored.refusals(database, model.version, after.get("refused", 0))
+            refused = [one for one in refused if not since or one.at >= since.timestamp()]
+        if closed := model.collect(kind, parts, outcome, before, refused):
+            follow = partial(alarms.follow, judged=closed, training_rows=known.rows)
             outcome.alarms.extend(monitored.keep(database, closed, follow))
             outcome.judged.extend(closed)
-
-
-def collect(
-    model: Model,
-    kind: str,
-    parts: Iterable[Rows],
-    outcome: Outcome,
-    before: JudgedWindow | None = None,
-    refused: Sequence[RefusedValues] = (),
-) -> list[JudgedWindow]:
-    """Judge a stream and return its closed windows; the open one is shown or waits, as was asked."""
-    closed = []
-    for window, over in _windows(model, kind, parts, before, refused):
-        if over:
-            closed.append(window)
-        elif model.asked.unfinished:
-            outcome.unfinished.append(window)
-        else:
-            outcome.notes.append(_waiting(model, window))
-    return closed
-
-
-def _windows(
-    model: Model, kind: str, parts: Iterable[Rows], before: JudgedWindow | None,
-    refused: Sequence[RefusedValues],
-) -> Iterator[tuple[JudgedWindow, bool]]:  # fmt: skip
-    size, thresholds = model.asked.size, model.thresholds
-    number, last, carried = 0, 0, dict[str, Any]()
-    if before:
-        number, last, carried = before.number, before.last, before.found["carried"]
-    nothing = table(np.empty((0, len(thresholds.reference.contract.names))))
-    cuts = cut(parts, size, model.smallest, model.now)
-    for rows, over in itertools.chain(cuts, [(nothing, False)]):
-        # what was rejected after the last row of a closed window belongs to the next one
-        end = rows.time.max() if over else np.inf
-        count = next((at for at, one in enumerate(refused) if one.at > end), len(refused))
-        here, refused = refused[:count], refused[count:]
-        times = np.append(rows.time, [one.at for one in here])
-        if not len(times):
-            continue
-        if here and not over:
-            total = len(rows) + sum(one.count for one in here)
-            over = size.over(total, times.max(), model.smallest, model.now)
-        if kind == "inputs":
-            found = drift.judge(thresholds, rows, carried, model.smallest, here)
-        else:
-            least = model.settings.gate.smallest_slice
-            found = performance.judge(thresholds, rows, carried, least)
-        carried = found.carried
-        if here:
-            carried["refused"] = here[-1].arrival
-        number, last = number + 1, int(rows.position.max(initial=last))
-        yield JudgedWindow(
-            model.digest, model.version, kind, str(size), number, _text(times.min()),
-            _text(times.max()), len(rows), last, rounded(found._asdict()),
-        ), over  # fmt: skip
 
 
 def _latest(database: Database, model: Model, kind: str) -> JudgedWindow | None:
@@ -252,16 +238,6 @@ def _stale(database: Database, model: Model) -> Iterator[str]:
             yield f"{what} {days} days ago: it is stale, since config/params.yaml allows {limit:g} days."
 
 
-def _waiting(model: Model, window: JudgedWindow) -> str:
-    if model.thresholds.database is None:
-        return f"Version {window.version}: {window.rows} rows are no window."
-    what = "labels wait" if window.stream == "truth" else "predictions wait"
-    until = f"has {max(model.asked.size.rows, model.smallest)} rows"
-    if model.asked.size.days:
-        until = f"is over and {until}"
-    return f"Version {window.version}: {window.rows} {what} until their window {until}."
-
-
 def _text(moment: float) -> str:
     return to_text(datetime.datetime.fromtimestamp(moment, datetime.UTC))
 
@@ -277,8 +253,8 @@ def explained(project: Project, asked: Asked) -> tuple[list[list[str]], str]:
         A sentence; empty where there are too few rows to tell.
     """
     with contextlib.closing(Database.of(project)) as database:
-        model = Model.open(project, asked.version or "champion", database, asked, 0.0)
-        contract, settings = model.thresholds.reference.contract, model.settings.monitor
+        model = Model(project, asked.version or "champion", asked, 0.0, database)
+        contract, settings = model.known.contract, model.settings.monitor
         limits = model.thresholds.at(asked.size.rows or model.smallest)
         chunks = stream(database, contract, role="champion", digest=model.digest)
         before, after = joint.first_and_last(chunks)

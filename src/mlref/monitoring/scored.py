@@ -10,7 +10,7 @@ from mlref.core.errors import DataError, MlrefError
 from mlref.core.rows import masks
 from mlref.core.storage import Project
 from mlref.monitoring.alarms import follow
-from mlref.monitoring.run import Asked, Model, Outcome, collect
+from mlref.monitoring.run import Asked, Model, Outcome
 from mlref.monitoring.windows import Rows, table
 
 ADDED = {"value": "prediction", "lower": "lower", "upper": "upper"}
@@ -50,15 +50,15 @@ def run(project: Project, asked: Asked, folder: Path, truth: Path | None, key: s
         raise DataError(folder, "holds no part in Parquet", "Name the OUTPUT of `mlref score`.")
     scored = pd.concat(frames, ignore_index=True)
     for version, part in scored.groupby("model_version", sort=False):
-        model = Model.open(project, str(version), None, asked, 0.0)
-        contract = model.thresholds.reference.contract
+        model = Model(project, str(version), asked, 0.0)
+        contract = model.known.contract
         streams = {"inputs": _rows(folder, contract, part)}
         if truth:
             streams["truth"] = _rows(folder, contract, _joined(contract, part, truth, key))
         for kind, rows in streams.items():
-            closed = collect(model, kind, [rows], outcome)
+            closed = model.collect(kind, [rows], outcome)
             outcome.judged.extend(closed)
-            outcome.alarms.extend(follow([], closed, model.thresholds.reference.rows))
+            outcome.alarms.extend(follow([], closed, model.known.rows))
     return outcome
 
 
