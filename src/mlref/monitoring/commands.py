@@ -42,7 +42,7 @@ def monitor(
         datetime.datetime | None,
         typer.Option(
             parser=_moment,
-            metavar="TEXT",
+            metavar="<str>",
             help="Only predictions from this day or moment on, ISO 8601.",
         ),
     ] = None,

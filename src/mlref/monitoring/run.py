@@ -12,7 +12,6 @@ import numpy as np
 from mlref.bundle.store import Store
 from mlref.core.digits import number as digits
 from mlref.core.errors import MlrefError
-from mlref.core.settings import Settings
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, rounded
 from mlref.monitoring import alarms, drift, joint, performance

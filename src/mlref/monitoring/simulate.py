@@ -44,6 +44,7 @@ FEATURE: dict[str, Callable[[Array, float], Array]] = {
 """What becomes of a feature with this standard deviation."""
 
 TRUTH: dict[str, Callable[[Array, Array, float], Array]] = {
+    "none": lambda values, errors, std: values + errors,
     "level": lambda values, errors, std: values + errors + 0.8 * std,
     "slopes": lambda values, errors, std: values
     + errors
@@ -190,7 +191,7 @@ def _truth(
     # between two cells, so that no two truths are equal
     near = draw.normal(0, 0.05 * std, len(values))
     errors, scaled = known.residuals[known.third(values), cells] + near, known.scale(values)
-    change = TRUTH.get(scenario, lambda values, errors, _: values + errors)
+    change = TRUTH.get(scenario, TRUTH["none"])
     truth = np.clip(known.unscale(change(scaled, errors, std)), *target.bounds)
     if scenario == "noisy-labels":
         wrong = draw.random(len(values)) < 0.2
