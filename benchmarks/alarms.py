@@ -44,6 +44,7 @@ from mlref.monitoring.reference import Reference, reference
 from mlref.monitoring.simulate import JITTER, moved
 from mlref.monitoring.thresholds import WINDOWS, Thresholds
 from mlref.monitoring.windows import Rows
+from mlref.monitoring.windows import table as to_rows
 from mlref.prediction_log.monitored import Alarm, JudgedWindow
 
 SIZES = (50, 200, 1000)
@@ -122,12 +123,8 @@ class Model:
         elif scenario == "noise":
             truth = value + 1.3 * (truth - value)
         half = self.widths[known.third(value)]
-        low, high = np.array([one.expected or (-np.inf, np.inf) for one in contract.features]).T
-        time = np.zeros(rows)
-        return Rows(
-            np.arange(rows), time, time, features, (features < low) | (features > high),
-            value, value - half, value + half, truth, np.full(rows, np.nan), np.full(rows, ""),
-        )  # fmt: skip
+        ends = {"lower": value - half, "upper": value + half}
+        return to_rows(features, time=0.0, predicted=0.0, value=value, label=truth, **ends)
 
 
 def month(
@@ -138,13 +135,11 @@ def month(
     active: list[Alarm] = []
     for day in range(WINDOWS):
         window = model.window(draw, scenario, day, rows)
-        one = drift.judge(model.known, thresholds, window, (), carried[0], 50)
-        two = performance.judge(model.known, thresholds, window, carried[1], 10**9)
+        one = drift.judge(thresholds, window, carried[0], 50)
+        two = performance.judge(thresholds, window, carried[1], 10**9)
         carried = (one.carried, two.carried)
-        findings = [*one.findings, *two.findings]
-        evidence = {(f.monitor, f.column): {"rows": rows} for f in findings}
-        named = JudgedWindow("", "", "", "", day, "", "", rows, 0, {})
-        changed = follow(active, [(named, findings, evidence)])
+        found = {"findings": [*one.findings, *two.findings], "facts": two.facts}
+        changed = follow(active, [JudgedWindow("", "", "", "", day, "", "", rows, 0, found)], rows)
         opened = sum(alarm.windows == 1 and alarm.state == "open" for alarm in changed)
         touched = {(alarm.monitor, alarm.column) for alarm in changed}
         keep = [a for a in active if not any(a.column == c for _, c in touched)]

@@ -38,7 +38,7 @@ from mlref.monitoring import drift
 from mlref.monitoring.reference import reference
 from mlref.monitoring.simulate import jittered
 from mlref.monitoring.thresholds import GRID, Thresholds
-from mlref.monitoring.windows import Rows
+from mlref.monitoring.windows import table as to_window
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import encode as to_rows
 from mlref.prediction_log.ids import lowest, to_text
@@ -136,16 +136,13 @@ def statistics_alone(project: Project, rows: int, peers: bool) -> dict[str, floa
     known = reference(predictor)
     training, _ = encode(predictor.contract, read_parquet(project.train))
     made = jittered(np.random.default_rng(1), known, training, rows)
-    value, time_ = predictor.values(made), np.zeros(rows)
-    window = Rows(
-        np.arange(rows), time_, time_, made, np.zeros(made.shape, bool), value, value - 90, value + 90,
-        time_, time_, np.full(rows, ""),
-    )  # fmt: skip
+    value = predictor.values(made)
+    window = to_window(made, value=value, lower=value - 90, upper=value + 90)
     thresholds = Thresholds(None, "", known, load_settings(project.params).monitor)
     thresholds.at(GRID[-1])
-    drift.judge(known, thresholds, window.part(0, 1000), (), {}, 50)
+    drift.judge(thresholds, window[:1000], {}, 50)
     begun = time.process_time()
-    drift.judge(known, thresholds, window, (), {}, 50)
+    drift.judge(thresholds, window, {}, 50)
     found = {"ours": time.process_time() - begun}
     if peers:
         python = _environment()

@@ -2,145 +2,108 @@
 
 import json
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlref.core.digits import number
 from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import write_bytes
-from mlref.monitoring.drift import Finding
-from mlref.monitoring.reference import PREDICTION, Reference
-from mlref.monitoring.windows import Rows
+from mlref.monitoring.drift import Finding, findings
 from mlref.prediction_log.monitored import Alarm, JudgedWindow
 
 PAGES = ("bias", "loss", "misses")
 """Monitors that wake somebody: the model is wrong. Everything else opens a ticket."""
 
-RUNBOOKS = {
-    **dict.fromkeys(PAGES, "performance"),
-    **dict.fromkeys(("size", "spread", "slow", "categories"), "drift"),
-    **dict.fromkeys(("rejected", "missing", "unusual", "new level", "health", "dates"), "inputs"),
-}
-"""Monitor to its page under docs/runbooks/."""
-
 CAUSES = {
-    "size": "{it} has another distribution than in training: another unit, source or population.",
-    "spread": "{it} spreads more or less than in training: a mixture of units, a broken or a new source.",
-    "slow": "{it} moves away from training little by little, or has moved: population or instrument.",
-    "categories": "The values of {it} are not as common as in training: source or population.",
-    "rejected": "Values of {it} break the contract: a client changed its form or its unit.",
-    "missing": "{it} is missing more often than in training: a source has failed.",
-    "unusual": "{it} is outside of its expected range more often than in training: probably a unit.",
-    "new level": "{it} has values that no training row had.",
-    "health": "The model answered with no number, or with an interval that is none.",
-    "dates": "Labels are dated before their prediction or in the future: a clock or a join is wrong.",
-    "bias": "The truth lies {side} the predictions: the level of the target or its unit has changed, or the"
-    " labels have.",
-    "loss": "The error is larger than the rows lead to expect: the relation has changed, or the labels are"
-    " noisy.",
-    "misses": "The intervals hold less of the truth than they promise.",
+    "drift": {
+        "size": "{it} has another distribution than in training: another unit, source or population.",
+        "spread": "{it} spreads more or less than in training: a mixture of units, a broken or a new source.",
+        "slow": "{it} moves away from training little by little, or has moved: population or instrument.",
+        "categories": "The values of {it} are not as common as in training: source or population.",
+    },
+    "inputs": {
+        "rejected": "Values of {it} break the contract: a client changed its form or its unit.",
+        "missing": "{it} is missing more often than in training: a source has failed.",
+        "unusual": "{it} is outside of its expected range more often than in training: probably a unit.",
+        "new level": "{it} has values that no training row had.",
+        "health": "The model answered with no number, or with an interval that is none.",
+        "dates": "Labels are dated before their prediction or in the future: a clock or a join is wrong.",
+    },
+    "performance": {
+        "bias": "The truth lies {side} the predictions: the level of the target or its unit has changed, or"
+        " the labels have.",
+        "loss": "The error is larger than the rows lead to expect: the relation has changed, or the labels"
+        " are noisy.",
+        "misses": "The intervals hold less of the truth than they promise.",
+    },
 }
-"""The likely cause of each alarm."""
+"""The likely cause of each monitor's alarm, by its topic: a page under docs/runbooks/."""
 
-Key = tuple[str, str, str, str]
-"""Model, size of window, topic and column: of each there is one alarm at a time."""
+TOPICS = {monitor: topic for topic, monitors in CAUSES.items() for monitor in monitors}
 
-OUTSIDE = 0.02
-"""Share of values outside of all that training saw, from which another unit is the likely cause."""
+BEHIND = ["loss", "expected", "bias", "misses", "sources"]
+"""Facts that are evidence of a page."""
 
 TRIES = 3
 """How often a webhook is called before it is given up."""
 
 
-def evidence(
-    reference: Reference, finding: Finding, rows: Rows, facts: dict[str, Any]
-) -> dict[str, Any]:
-    """Say what is behind an alarm: value, threshold, sample sizes, likely cause, runbook page."""
+def evidence(window: JudgedWindow, above: Sequence[Finding], training_rows: int) -> dict[str, Any]:
+    """Say what is behind an alarm, the worst finding last: value, threshold, sample sizes, cause, runbook."""
+    *others, worst = above
+    facts, topic = window.found["facts"], TOPICS[worst.monitor]
+    it = worst.column or ("the request's form" if worst.monitor == "rejected" else "the row")
     side = "above" if facts.get("bias", 0) > 0 else "below"
-    it = finding.column or ("the request's form" if finding.monitor == "rejected" else "the row")
-    cause = CAUSES[finding.monitor].format(it=it, side=side)
-    found = {
-        "value": finding.value,
-        "threshold": finding.threshold,
-        "rows": rows.count,
-        "training rows": reference.rows,
-        "cause": f"{cause[0].upper()}{cause[1:]}{_unit(reference, finding, rows)}",
-        "runbook": f"docs/runbooks/{RUNBOOKS[finding.monitor]}.md",
-    }
-    names: tuple[str, ...] = ("reasons",) if finding.monitor == "rejected" else ()
-    if finding.monitor in PAGES:
-        names = ("loss", "expected", "bias", "misses", "sources")
-    return found | {name: facts[name] for name in names if name in facts}
-
-
-def _unit(reference: Reference, finding: Finding, rows: Rows) -> str:
-    """By which factor values are off that training never saw, when there are many."""
-    known = reference.numbers.get(finding.column)
-    if known is None or finding.column == PREDICTION or not known.cells[0] > 0:
-        return ""
-    values = rows.rows[:, reference.contract.names.index(finding.column)]
-    reach = known.cells[-1] - known.cells[0]
-    strange = values[(values > known.cells[-1] + reach / 4) | (values < known.cells[0] - reach / 4)]
-    if len(strange) < OUTSIDE * len(values) or not len(strange):
-        return ""
-    factor = number(float(np.median(strange)) / known.mean)
-    share = len(strange) / len(values)
-    return f" {share:.0%} of the values are about {factor} times the usual: look for a unit."
+    cause = CAUSES[topic][worst.monitor].format(it=it, side=side)
+    shown = {"rejected": ["reasons"]} | dict.fromkeys(PAGES, BEHIND)
+    return {
+        "value": worst.value,
+        "threshold": worst.threshold,
+        "rows": window.rows,
+        "training rows": training_rows,
+        "cause": cause[0].upper() + cause[1:] + facts.get("units", {}).get(worst.column, ""),
+        "runbook": f"docs/runbooks/{topic}.md",
+        "also": [one.monitor for one in others],
+    } | {name: facts[name] for name in shown.get(worst.monitor, []) if name in facts}
 
 
 def follow(
-    active: Sequence[Alarm],
-    judged: Iterable[tuple[JudgedWindow, list[Finding], dict[Any, dict[str, Any]]]],
+    active: Iterable[Alarm], judged: Iterable[JudgedWindow], training_rows: int
 ) -> list[Alarm]:
-    """Open, extend and close alarms, window by window.
+    """Open, extend and close alarms, window by window; returns new and changed ones.
 
-    Parameters
-    ----------
-    active : sequence of Alarm
-        Those that are open or acknowledged.
-    judged : iterable
-        New windows in their order, their findings, and the evidence of each alarm by monitor and column.
-
-    Returns
-    -------
-    list of Alarm
-        New and changed ones.
+    A model, a size of window, a topic and a column have one alarm at a time: one cause moves several
+    monitors.
     """
-    known = {_key(alarm): alarm for alarm in active}
-    closed: list[Alarm] = []
-    touched: dict[Key, Alarm] = {}
-    for window, findings, evidences in judged:
-        for (topic, column), group in _by_topic(findings).items():
-            key = (window.digest, window.size, topic, column)
+    known = {(one.digest, one.size, TOPICS[one.monitor], one.column): one for one in active}
+    before, closed = dict(known), list[Alarm]()
+    for window in judged:
+        groups: dict[Any, list[Finding]] = {}
+        for one in findings(window):
+            key = window.digest, window.size, TOPICS[one.monitor], one.column
+            groups.setdefault(key, []).append(one)
+        for key, group in groups.items():
             alarm = known.get(key)
-            above = sorted((one for one in group if one.alarm), key=_excess)
-            if above:
-                *others, worst = above
-                found = evidences[worst.monitor, column] | {"also": [one.monitor for one in others]}
-                known[key] = touched[key] = _extended(alarm, window, worst, found)
+            if above := sorted((one for one in group if one.alarm), key=lambda one: one.ratio):
+                monitor, found = above[-1].monitor, evidence(window, above, training_rows)
+                known[key] = (alarm or _opened(window, above[-1]))._replace(
+                    monitor=monitor, updated=window.end, evidence=found,
+                    windows=alarm.windows + 1 if alarm else 1,
+                )  # fmt: skip
             elif alarm:
                 because = f"{alarm.because}; quiet" if alarm.because else "quiet"
                 closed.append(alarm._replace(state="closed", because=because, updated=window.end))
                 del known[key]
-                touched.pop(key, None)
-    return [*closed, *touched.values()]
+    return [*closed, *(alarm for key, alarm in known.items() if alarm is not before.get(key))]
 
 
-def _by_topic(findings: Iterable[Finding]) -> dict[tuple[str, str], list[Finding]]:
-    """One cause moves several monitors of a column, and is one alarm."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((RUNBOOKS[finding.monitor], finding.column), []).append(finding)
-    return groups
-
-
-def _excess(finding: Finding) -> float:
-    return finding.value / finding.threshold if finding.threshold else np.inf
+def _opened(window: JudgedWindow, worst: Finding) -> Alarm:
+    severity = "page" if worst.monitor in PAGES else "ticket"
+    model = window.digest, window.version, window.size
+    times = window.end, window.end
+    return Alarm(*model, worst.monitor, worst.column, severity, "open", *times, 0, {})
 
 
 def superseded(active: Sequence[Alarm], serving: str, version: str) -> list[Alarm]:
@@ -148,24 +111,6 @@ def superseded(active: Sequence[Alarm], serving: str, version: str) -> list[Alar
     because = f"version {version} serves now"
     old = (alarm for alarm in active if alarm.digest != serving)
     return [alarm._replace(state="closed", because=because) for alarm in old]
-
-
-def _key(alarm: Alarm) -> Key:
-    return alarm.digest, alarm.size, RUNBOOKS[alarm.monitor], alarm.column
-
-
-def _extended(
-    alarm: Alarm | None, window: JudgedWindow, finding: Finding, found: dict[str, Any]
-) -> Alarm:
-    if alarm:
-        return alarm._replace(
-            monitor=finding.monitor, updated=window.end, windows=alarm.windows + 1, evidence=found
-        )
-    severity = "page" if finding.monitor in PAGES else "ticket"
-    return Alarm(
-        window.digest, window.version, window.size, finding.monitor, finding.column, severity, "open",
-        window.end, window.end, 1, found,
-    )  # fmt: skip
 
 
 def sentence(alarm: Alarm) -> str:
@@ -195,19 +140,19 @@ def notify(target: str, alarms: Sequence[Alarm], pause: float = 1.0) -> None:
     EnvironmentFault
         When the webhook did not answer, or the file cannot be written; the alarms stay stored.
     """
+    said = [sentence(alarm) for alarm in alarms]
     if not target.startswith(("http://", "https://")):
-        lines = [f"- {sentence(alarm)}" for alarm in alarms]
-        write_bytes(Path(target), "\n".join(["# Alarms of mlref monitor", "", *lines, ""]).encode())
+        lines = ["# Alarms of mlref monitor", "", *(f"- {one}" for one in said), ""]
+        write_bytes(Path(target), "\n".join(lines).encode())
         return
-    body = {"text": "\n".join(map(sentence, alarms)), "alarms": [one._asdict() for one in alarms]}
-    request = urllib.request.Request(
-        target, json.dumps(body).encode(), {"content-type": "application/json"}
-    )
+    body = {"text": "\n".join(said), "alarms": [one._asdict() for one in alarms]}
+    kind = {"content-type": "application/json"}
+    request = urllib.request.Request(target, json.dumps(body).encode(), kind)
     for left in reversed(range(TRIES)):
         try:
-            with urllib.request.urlopen(request, timeout=10):
-                return
-        except (OSError, urllib.error.URLError) as error:
+            urllib.request.urlopen(request, timeout=10).close()
+            return
+        except OSError as error:
             if not left:
                 then = "The alarms are stored; `mlref alarms list` shows them."
                 raise EnvironmentFault(

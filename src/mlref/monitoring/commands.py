@@ -1,15 +1,14 @@
 """Commands that judge the prediction log, show its alarms, and make traffic to try them on."""
 
+import contextlib
+import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from mlref.console import say, show, status, table
 from mlref.core.storage import Project
-
-if TYPE_CHECKING:
-    from mlref.monitoring.run import Asked, Outcome
 
 app = typer.Typer()
 alarms = typer.Typer(no_args_is_help=True, help="Show and acknowledge alarms of the monitor.")
@@ -25,13 +24,27 @@ ALERT = 3
 """Exit code of a monitor with an alarm."""
 
 
+def _moment(text: str) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        allowed = f"a day or a moment such as 2026-11-24, not {text!r}"
+        raise typer.BadParameter(allowed) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+
+
 @app.command(rich_help_panel="Monitoring")
 def monitor(
     window: Annotated[
         str, typer.Option(help="UTC days (1d), or rows in order of arrival (200).")
     ] = "1d",
     since: Annotated[
-        str | None, typer.Option(help="Only predictions from this day or moment on, ISO 8601.")
+        datetime.datetime | None,
+        typer.Option(
+            parser=_moment,
+            metavar="<str>",
+            help="Only predictions from this day or moment on, ISO 8601.",
+        ),
     ] = None,
     version: Annotated[
         str | None, typer.Option(help="Only this model: version, alias or digest.")
@@ -67,30 +80,33 @@ def monitor(
 
     Example:  mlref monitor --window 200
     """
-    import datetime
-
-    from mlref.monitoring import alarms as episodes
-    from mlref.monitoring import publish, run
+    from mlref.core.storage import write_json
+    from mlref.monitoring import report, run
+    from mlref.monitoring import scored as files
+    from mlref.monitoring.alarms import notify as tell
     from mlref.monitoring.windows import Size
 
     project, now = Project.here(), datetime.datetime.now(datetime.UTC)
-    asked = run.Asked(Size.parse(window), _moment(since), version, unfinished)
+    asked = run.Asked(Size.parse(window), since, version, unfinished)
     with status("monitor"):
         if scored:
-            from mlref.monitoring.scored import run as judge
-
-            outcome = judge(project, asked, scored, truth, key)
+            outcome = files.run(project, asked, scored, truth, key)
         else:
             outcome = run.run(project, asked, now)
-            publish.publish(project, asked, outcome, now)
-    _show(project, outcome)
+            report.publish(project, asked, outcome, now)
+    for shown in report.shown(project, outcome):
+        say(shown) if isinstance(shown, str) else show(table(shown[1], shown[2], title=shown[0]))
     if explain:
-        _explain(project, asked)
+        rows, joint = run.explained(project, asked)
+        head = ["monitor", "column", "threshold", "false alarms a month", "reason"]
+        show(table(head, rows, title=f"Thresholds of a window of {asked.size}"))
+        if joint:
+            say(joint)
     if json:
-        publish.write(json, outcome)
+        write_json(json, report.document(outcome))
     if notify and outcome.alarms:
-        episodes.notify(notify, outcome.alarms)
-    if _alert(outcome):
+        tell(notify, outcome.alarms)
+    if outcome.alert:
         raise typer.Exit(ALERT)
 
 
@@ -123,67 +139,6 @@ def simulate(
     )
 
 
-def _moment(text: str | None) -> Any:
-    import datetime
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"a day or a moment such as 2026-11-24, not {text!r}", param_hint="--since"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-
-
-def _alert(outcome: "Outcome") -> bool:
-    from mlref.monitoring.report import findings
-
-    return bool(outcome.alarms) or any(
-        finding.alarm for window in outcome.unfinished for finding in findings(window)
-    )
-
-
-def _show(project: Project, outcome: "Outcome") -> None:
-    """Print the newest window of each model and stream, the alarms, and what was not judged."""
-    from mlref.bundle.store import Store
-    from mlref.monitoring import report
-    from mlref.monitoring.alarms import sentence
-
-    newest = {(one.version, one.stream): one for one in (*outcome.judged, *outcome.unfinished)}
-    for (version, stream), window in newest.items():
-        if stream == "inputs":
-            count = sum((one.version, one.stream) == (version, stream) for one in outcome.judged)
-            title = (
-                f"Inputs and predictions, version {version}: new windows {count}; the last, to"
-                f" {window.end[:16]} UTC, has {window.rows} rows (value / threshold)"
-            )
-            show(table(*report.table(window), title=title))
-        else:
-            contract = Store(project.store).open(window.digest)[0].contract
-            say(report.truth(window, contract))
-    for note in outcome.notes:
-        say(note)
-    if not newest:
-        say("No window is new.")
-    for alarm in outcome.alarms:
-        say(f"ALARM: {sentence(alarm)}" if alarm.state == "open" else f"Over: {sentence(alarm)}")
-    if not _alert(outcome):
-        say("No alarm.")
-
-
-def _explain(project: Project, asked: "Asked") -> None:
-    """Print the thresholds of the champion, or of the model that was asked for."""
-    from mlref.monitoring.run import explained
-
-    rows, joint = explained(project, asked)
-    head = ["monitor", "column", "threshold", "false alarms a month", "reason"]
-    show(table(head, rows, title=f"Thresholds of a window of {asked.size}"))
-    if joint:
-        say(joint)
-
-
 @alarms.command("list")
 def alarms_list(
     every: Annotated[bool, typer.Option("--all", help="Closed ones, too.")] = False,
@@ -192,23 +147,18 @@ def alarms_list(
 
     Example:  mlref alarms list --all
     """
-    import contextlib
-
     from mlref.monitoring.alarms import sentence
     from mlref.prediction_log import monitored
-    from mlref.prediction_log.database import Database
 
-    with contextlib.closing(Database.of(Project.here())) as database:
+    with _log() as database:
         found = monitored.alarms(database)
-    shown = [one for one in found if every or one.state != "closed"]
-    head = ["id", "state", "severity", "opened", "updated", "what"]
     rows = [
         [str(one.id), f"{one.state} {one.because}".strip(), one.severity, one.opened[:16],
          one.updated[:16], sentence(one)]
-        for one in shown
+        for one in found if every or one.state != "closed"
     ]  # fmt: skip
-    if shown:
-        show(table(head, rows))
+    if rows:
+        show(table(["id", "state", "severity", "opened", "updated", "what"], rows))
     else:
         say("No alarm.")
 
@@ -222,11 +172,14 @@ def alarms_acknowledge(
 
     Example:  mlref alarms acknowledge 3 --because "a new clinic, labels follow"
     """
-    import contextlib
-
     from mlref.prediction_log import monitored
-    from mlref.prediction_log.database import Database
 
-    with contextlib.closing(Database.of(Project.here())) as database:
+    with _log() as database:
         alarm = monitored.acknowledge(database, number, because)
     say(f"Alarm {alarm.id} ({alarm.monitor} {alarm.column}) is acknowledged: {because}")
+
+
+def _log() -> Any:
+    from mlref.prediction_log.database import Database
+
+    return contextlib.closing(Database.of(Project.here()))

@@ -54,10 +54,10 @@ class Reference(NamedTuple):
     coverage : float
         What the intervals promise.
     bounds : ndarray of float64, shape (2,)
-        Where the thirds of the predictions meet.
+        Where the thirds of the predictions meet, on the scale of the task.
     residuals : ndarray of float64, shape (3, 150), or None
-        Quantiles of actual − predicted out of fold, a row a third; None for a bundle without them, whose
-        predictions and losses are shown and not judged.
+        Quantiles of actual − predicted out of fold on the scale of the task, a row a third; None for a
+        bundle without them, whose predictions and losses are shown and not judged.
     """
 
     contract: Contract
@@ -70,20 +70,36 @@ class Reference(NamedTuple):
     bounds: Array
     residuals: Array | None
 
+    def scale(self, values: Any) -> Any:
+        """Target units to the scale on which the task measures errors: that of logarithms for some."""
+        return np.log(values) if self._log else np.asarray(values)
+
+    def unscale(self, values: Any) -> Any:
+        """Back to target units."""
+        return np.exp(values) if self._log else np.asarray(values)
+
+    @property
+    def _log(self) -> bool:
+        return self.contract.target.transform == "log"
+
     def third(self, value: Array) -> Any:
         """In which third a prediction is: 0, 1 or 2, shape (n,)."""
-        return np.searchsorted(self.bounds, value, side="left")
+        return np.searchsorted(self.bounds, self.scale(value), side="left")
+
+    def loss(self, residuals: Array) -> Array:
+        """The task's loss of each residual."""
+        nothing = self.unscale(np.zeros(residuals.shape))
+        return task_of(self.contract).loss(self.unscale(residuals), nothing)
 
     def losses(self) -> Array:
         """Mean loss out of fold, a third each; NaN where nothing is known."""
-        if self.residuals is None:
-            return np.full(3, np.nan)
-        loss = task_of(self.contract).loss
-        return np.array([loss(cells, np.zeros(ERRORS)).mean() for cells in self.residuals])
+        known = np.full((3, 1), np.nan) if self.residuals is None else self.residuals
+        means: Array = self.loss(known).mean(axis=1)
+        return means
 
 
 def reference(predictor: Predictor) -> Reference:
-    """Read the reference of a loaded bundle."""
+    """Read the reference of a loaded bundle; a date has none, since time goes on."""
     contract, profile, intervals = predictor.contract, predictor.profile, predictor.intervals
     rows = int(profile["rows"])
     known = {name: one for name in contract.names if (one := profile["columns"].get(name))}
@@ -91,24 +107,25 @@ def reference(predictor: Predictor) -> Reference:
     numbers = {
         column.name: _measured(known[column.name])
         for column in features
-        if "quantiles" in known[column.name]
+        if "quantiles" in known[column.name] and column.type != "date"
     }
     levels = {
         column.name: rows * np.array([*known[column.name]["shares"].values()])
         for column in features
         if column.allowed is not None
     }
-    out_of_fold = intervals.get("out_of_fold")
-    residuals, bounds = None, np.full(2, np.inf)
-    if out_of_fold:
-        residuals = np.array([_spread(one, rows // 3, ERRORS) for one in out_of_fold["residuals"]])
-        bounds = np.array(intervals["bounds"])
-        cells = _spread(out_of_fold["predictions"], rows)
-        numbers[PREDICTION] = Distribution(cells, float(cells.mean()), float(cells.std()) or 1.0)
     missing = {name: rows * float(one["null_share"]) for name, one in known.items()}
     unusual = {one.name: rows * _outside(one, numbers) for one in features if one.expected}
-    coverage = float(intervals["coverage"])
-    return Reference(contract, rows, numbers, levels, missing, unusual, coverage, bounds, residuals)
+    bare = Reference(
+        contract, rows, numbers, levels, missing, unusual, float(intervals["coverage"]),
+        np.full(2, np.inf), None,
+    )  # fmt: skip
+    if not (out_of_fold := intervals.get("out_of_fold")):
+        return bare
+    cells = bare.unscale(_spread(out_of_fold["predictions"], rows))
+    numbers[PREDICTION] = Distribution(cells, float(cells.mean()), float(cells.std()) or 1.0)
+    residuals = [_spread(one, rows // 3, ERRORS) for one in out_of_fold["residuals"]]
+    return bare._replace(bounds=np.array(intervals["bounds"]), residuals=np.array(residuals))
 
 
 def _measured(known: Mapping[str, Any]) -> Distribution:

@@ -7,7 +7,7 @@ the predictions. The truth is the prediction plus an out-of-fold error of its th
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,8 +37,27 @@ SCENARIOS = {
 }
 """What each scenario does. Those that change what is true cost the model at least a fifth of its error."""
 
+FEATURE: dict[str, Callable[[Array, float], Array]] = {
+    "shift": lambda values, std: values + 0.5 * std,
+    "gradual": lambda values, std: values + np.linspace(0, 1.5, len(values)) * std,
+}
+"""What becomes of a feature with this standard deviation."""
+
+TRUTH: dict[str, Callable[[Array, Array, float], Array]] = {
+    "none": lambda values, errors, std: values + errors,
+    "level": lambda values, errors, std: values + errors + 0.8 * std,
+    "slopes": lambda values, errors, std: values
+    + errors
+    - 0.7 * std * (values - values.mean()) / (values.std() or 1.0),
+    "noise": lambda values, errors, std: values + 1.3 * errors,
+}
+"""What becomes of the truth, from predictions and errors, on the scale of the task."""
+
 REQUEST = 25
 """Rows of a request, and of a burst ten times as many."""
+
+LABELS = 1000
+"""Labels of a request."""
 
 JITTER = 0.05
 """Of a feature, in its standard deviations."""
@@ -88,39 +107,22 @@ def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) 
         raise MlrefError(
             "The bundle has no out-of-fold errors to draw from: `make train` makes one."
         )
-    contract = known.contract
-    training, _ = encode(contract, read_parquet(project.train))
+    training, _ = encode(known.contract, read_parquet(project.train))
     made = _changed(scenario, known, jittered(draw, known, training, rows), draw)
-    decoders = {column.name: decoder(column) for column in contract.features}
-    records = [
-        {
-            name: None if cell != cell else decode(cell)
-            for (name, decode), cell in zip(decoders.items(), row, strict=True)
-        }
-        for row in made.tolist()
-    ]
-    if scenario == "schema":
-        name = moved(contract).name
-        records = [
-            {f"{key}_" if key == name else key: record[key] for key in record} for record in records
-        ]
-    size = REQUEST * 10 if scenario == "burst" else REQUEST
-    ids, values, rejected = list[str](), list[float](), 0
+    records, size = _records(scenario, known.contract, made), REQUEST
+    if scenario == "burst":
+        size = 10 * REQUEST
+    answered = list[dict[str, Any]]()
     for start in track(scenario, range(0, rows, size)):
-        batch = records[start : start + size]
-        answer = send("/v1/predict", {"instances": batch})
-        if "predictions" not in answer:
-            rejected += len(batch)
-            continue
-        ids += [one["id"] for one in answer["predictions"]]
-        values += [one["value"] for one in answer["predictions"]]
-    labels = _labels(scenario, known, np.array(values), draw)
-    pairs = [{"id": name, "value": value} for name, value in zip(ids, labels, strict=False)]
-    accepted = 0
-    for start in range(0, len(pairs), 1000):
-        answer = send("/v1/feedback", {"labels": pairs[start : start + 1000]})
+        answer = send("/v1/predict", {"instances": records[start : start + size]})
+        answered += answer.get("predictions", ())
+    values = np.array([one["value"] for one in answered])
+    truth, accepted = _truth(scenario, known, values, draw), 0
+    labels = [{"id": one["id"], "value": it} for one, it in zip(answered, truth, strict=False)]
+    for start in range(0, len(labels), LABELS):
+        answer = send("/v1/feedback", {"labels": labels[start : start + LABELS]})
         accepted += answer.get("accepted", 0)
-    return Sent(len(ids), rejected, accepted)
+    return Sent(len(answered), rows - len(answered), accepted)
 
 
 def jittered(draw: np.random.Generator, known: Reference, training: Array, rows: int) -> Array:
@@ -152,45 +154,49 @@ def moved(contract: Contract) -> Column:
 
 def _changed(scenario: str, known: Reference, made: Array, draw: np.random.Generator) -> Array:
     """Rows as the scenario has them."""
-    if scenario not in ("shift", "unit", "gradual"):
+    if scenario not in (*FEATURE, "unit"):
         return made
     column = moved(known.contract)
-    place, std = known.contract.names.index(column.name), known.numbers[column.name].std
-    low, high = column.valid or (-np.inf, np.inf)
-    values = made[:, place]
-    if scenario == "shift":
-        values = values + 0.5 * std
-    elif scenario == "gradual":
-        values = values + np.linspace(0, 1.5, len(values)) * std
-    else:
+    values = made[:, known.contract.names.index(column.name)]
+    low, high = column.bounds
+    if scenario == "unit":
         factor = UNIT if np.nanmax(values) * UNIT <= high else 1 / UNIT
-        values = np.where(draw.random(len(values)) < 0.2, values * factor, values)
-    made[:, place] = np.clip(values, low, high)
+        changed = np.where(draw.random(len(values)) < 0.2, values * factor, values)
+    else:
+        changed = FEATURE[scenario](values, known.numbers[column.name].std)
+    values[:] = np.clip(changed, low, high)
     return made
 
 
-def _labels(
+def _records(scenario: str, contract: Contract, made: Array) -> list[dict[str, Any]]:
+    """Encoded rows as a client sends them."""
+    renamed = moved(contract).name if scenario == "schema" else None
+    columns = [(one.name + "_" * (one.name == renamed), decoder(one)) for one in contract.features]
+    return [
+        {
+            name: None if cell != cell else decode(cell)
+            for (name, decode), cell in zip(columns, row, strict=True)
+        }
+        for row in made.tolist()
+    ]
+
+
+def _truth(
     scenario: str, known: Reference, values: Array, draw: np.random.Generator
 ) -> list[float]:
     """Ground truth of predictions, as the scenario has it; inside of what the target can be."""
     assert known.residuals is not None
+    target, std = known.contract.target, float(known.residuals.std())
     cells = draw.integers(known.residuals.shape[1], size=len(values))
-    errors = known.residuals[known.third(values), cells]
     # between two cells, so that no two truths are equal
-    scale = float(known.residuals.std())
-    errors = errors + draw.normal(0, 0.05 * scale, len(values))
-    if scenario == "noise":
-        errors = 1.3 * errors
-    truth = values + errors
-    if scenario == "level":
-        truth = truth + 0.8 * scale
-    if scenario == "slopes" and len(values):
-        truth = truth - 0.7 * scale * (values - values.mean()) / (values.std() or 1.0)
+    near = draw.normal(0, 0.05 * std, len(values))
+    errors, scaled = known.residuals[known.third(values), cells] + near, known.scale(values)
+    change = TRUTH.get(scenario, TRUTH["none"])
+    truth = np.clip(known.unscale(change(scaled, errors, std)), *target.bounds)
     if scenario == "noisy-labels":
         wrong = draw.random(len(values)) < 0.2
         truth[wrong] = draw.permutation(truth[wrong])
-    truth = np.clip(truth, *(known.contract.target.valid or (-np.inf, np.inf)))
-    if known.contract.target.type == "integer":
+    if target.type == "integer":
         truth = np.round(truth)
     labels: list[float] = truth.tolist()
     return labels[: len(labels) // 2] if scenario == "late-labels" else labels
@@ -198,26 +204,24 @@ def _labels(
 
 def to_service(url: str, key: str | None = None) -> Send:
     """Make what posts to a service; a path without a document is asked for with GET."""
+    headers = {"content-type": "application/json"}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
 
     def send(path: str, document: Any) -> Any:
         """Post, and return the answer, also that of a refusal."""
         data = None if document is None else json.dumps(document).encode()
-        headers: Mapping[str, str] = {"content-type": "application/json"}
-        if key:
-            headers = {**headers, "authorization": f"Bearer {key}"}
-        request = urllib.request.Request(url.rstrip("/") + path, data, dict(headers))
+        request = urllib.request.Request(url.rstrip("/") + path, data, headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
             with error:
-                body = error.read()
-            if error.code in (400, 422):
-                return json.loads(body)
+                if error.code in (400, 422):
+                    return json.loads(error.read())
             raise EnvironmentFault(f"{url}{path}", error, "Is --key the right one?") from error
         except (OSError, ValueError) as error:
-            raise EnvironmentFault(
-                f"{url}{path}", error, "Is `mlref serve` running there?"
-            ) from error
+            then = "Is `mlref serve` running there?"
+            raise EnvironmentFault(f"{url}{path}", error, then) from error
 
     return send

@@ -6,15 +6,14 @@ would count as drift. Columns are drawn independently, which is conservative whe
 """
 
 import json
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from mlref.core.rows import Array
 from mlref.core.settings import Monitor
-from mlref.core.task import task_of
-from mlref.monitoring.reference import CELLS, Distribution, Reference
+from mlref.monitoring.reference import CELLS, Reference
 from mlref.prediction_log import monitored
 from mlref.prediction_log.database import Database
 
@@ -74,24 +73,20 @@ class Thresholds:
     ) -> None:
         self.database, self.digest = database, digest
         self.reference, self.settings = reference, settings
-        self._known: dict[int, Limits] = {}
+        self._on_grid = cache(self._simulated)
 
     def at(self, rows: int) -> Limits:
         """The thresholds for windows of so many rows."""
         rows = min(max(rows, GRID[0]), GRID[-1])
-        above = next(size for size in GRID if size >= rows)
-        if above == rows:
-            return self._on_grid(rows)
-        below = GRID[GRID.index(above) - 1]
-        share = np.log(rows / below) / np.log(above / below)
+        below = max(size for size in GRID if size <= rows)
+        above = min(size for size in GRID if size >= rows)
         low, high = self._on_grid(below), self._on_grid(above)
+        share = np.log(rows / below) / np.log(above / below) if above > below else 0.0
         return {
-            monitor: {
-                column: float(limit ** (1 - share) * high[monitor][column] ** share)
-                for column, limit in columns.items()
-            }
+            monitor: {name: low[monitor][name] ** (1 - share) * high[monitor][name] ** share
+                      for name in columns}
             for monitor, columns in low.items()
-        }
+        }  # fmt: skip
 
     def exact(self, monitor: str, tests: int, rows: int, known: float) -> float:
         """The largest share of ``rows`` that chance gives, where ``known`` training rows were so.
@@ -110,16 +105,16 @@ class Thresholds:
         level = _share(self.settings, monitor) / (WINDOWS * max(tests, 1))
         return largest_count(rows, round(known, 1), self.reference.rows, level) / max(rows, 1)
 
-    def _on_grid(self, rows: int) -> Limits:
-        if rows not in self._known:
-            key = json.dumps(self.settings.model_dump(include={"seed", "months", "alarms_a_month"}))
-            found = self.database and monitored.limits(self.database, self.digest, key, rows)
-            if not found:
-                found = simulate(self.reference, rows, self.settings)
-                if self.database:
-                    monitored.keep_limits(self.database, self.digest, key, rows, found)
-            self._known[rows] = found
-        return self._known[rows]
+    def _simulated(self, rows: int) -> Limits:
+        if self.database is None:
+            return simulate(self.reference, rows, self.settings)
+        asked = json.dumps(self.settings.model_dump(include={"seed", "months", "alarms_a_month"}))
+        same: Any = {"digest": self.digest, "settings": asked, "rows": rows}
+        found = monitored.limits(self.database, **same)
+        if not found:
+            found = simulate(self.reference, rows, self.settings)
+            monitored.keep_limits(self.database, **same, limits=found)
+        return found
 
 
 @cache
@@ -150,24 +145,30 @@ def simulate(reference: Reference, rows: int, settings: Monitor) -> Limits:
     dict
         Monitor to column to threshold.
     """
-    draw = np.random.default_rng([settings.seed, rows])
-    maxima: dict[str, dict[str, Array]] = {name: {} for name in REASONS}
+    drawn = partial(_drawn, np.random.default_rng([settings.seed, rows]), settings.months)
+    paths: dict[str, dict[str, Array]] = {name: {} for name in REASONS}
     for name, known in reference.numbers.items():
         present = 1 - reference.missing.get(name, 0.0) / reference.rows
-        sizes = round(reference.rows * present) or 1, round(rows * present) or 1
-        for monitor, highest in _of_number(draw, known, *sizes, settings.months):
-            maxima[monitor][name] = highest
+        sizes = (round(count * present) or 1 for count in (reference.rows, rows))
+        before, after = drawn(np.full(CELLS, 1 / CELLS), *sizes)
+        (mean, std), (means, stds) = _moments(before, known.cells), _moments(after, known.cells)
+        std[std == 0] = 1.0
+        gaps = np.abs(np.cumsum(after - before, axis=2)[:, :, :-1]) @ np.diff(known.cells)
+        paths["size"][name] = gaps / std
+        paths["spread"][name] = spread(stds, std)
+        paths["slow"][name] = two_sided((means - mean) / std, SLACK["slow"])
     for name, counts in reference.levels.items():
-        shares = counts / counts.sum()
-        before = draw.multinomial(reference.rows, shares, (settings.months, 1))
-        after = draw.multinomial(rows, shares, (settings.months, WINDOWS))
-        maxima["categories"][name] = chi_square(after, before).max(axis=1)
+        before, after = drawn(counts / counts.sum(), reference.rows, rows)
+        paths["categories"][name] = chi_square(after * rows, before * reference.rows)
     if reference.residuals is not None:
-        for monitor, highest in _of_truth(draw, reference, rows, settings.months):
-            maxima[monitor][""] = highest
+        cells = reference.residuals.ravel()
+        before, after = drawn(np.full(cells.size, 1 / cells.size), reference.rows, rows)
+        (mean, std), loss = _moments(before, cells), reference.loss(cells)
+        paths["bias"][""] = two_sided((after @ cells - mean) / std, SLACK["bias"])
+        paths["loss"][""] = cusum(np.log((after @ loss) / (before @ loss)) - SLACK["loss"])
     return {
-        monitor: _exceeded(columns, _share(settings, monitor))
-        for monitor, columns in maxima.items()
+        monitor: exceeded(columns, _share(settings, monitor))
+        for monitor, columns in paths.items()
         if columns
     }
 
@@ -177,42 +178,12 @@ def _share(settings: Monitor, monitor: str) -> float:
     return settings.alarms_a_month * SHARES[monitor] / REPEATED
 
 
-def _of_number(
-    draw: np.random.Generator, known: Distribution, n: int, rows: int, months: int
-) -> list[tuple[str, Array]]:
-    """The highest values of a month, by monitor, of a number with this distribution."""
-    even = np.full(CELLS, 1 / CELLS)
-    before = draw.multinomial(n, even, (months, 1)) / n
-    after = draw.multinomial(rows, even, (months, WINDOWS)) / rows
-    cells = known.cells
-    (mean, std), (means, stds) = _moments(before, cells), _moments(after, cells)
-    std[std == 0] = 1.0
-    gaps = np.abs(np.cumsum(after - before, axis=2)[:, :, :-1]) @ np.diff(cells)
-    path = highest(two_sided(((means - mean) / std).T, SLACK["slow"]))
-    return [
-        ("size", (gaps / std).max(axis=1)),
-        ("spread", spread(stds, std).max(axis=1)),
-        ("slow", path),
-    ]
-
-
-def _of_truth(
-    draw: np.random.Generator, reference: Reference, rows: int, months: int
-) -> list[tuple[str, Array]]:
-    """The highest values of a month, by monitor, of residuals as they were out of fold."""
-    assert reference.residuals is not None
-    residuals = reference.residuals.ravel()
-    even = np.full(residuals.size, 1 / residuals.size)
-    before = draw.multinomial(reference.rows, even, (months, 1)) / reference.rows
-    after = draw.multinomial(rows, even, (months, WINDOWS)) / rows
-    loss = task_of(reference.contract).loss(residuals, np.zeros(residuals.size))
-    mean, std = _moments(before, residuals)
-    bias = ((after @ residuals - mean) / std).T
-    worse = np.log((after @ loss) / (before @ loss)).T
-    return [
-        ("bias", highest(two_sided(bias, SLACK["bias"]))),
-        ("loss", highest(cusum(worse, SLACK["loss"]))),
-    ]
+def _drawn(
+    draw: np.random.Generator, months: int, shares: Array, n: int, rows: int
+) -> tuple[Array, Array]:
+    """Shares of cells in references and windows, shapes (months, 1, cells) and (months, 30, cells)."""
+    before = draw.multinomial(n, shares, (months, 1)) / n
+    return before, draw.multinomial(rows, shares, (months, WINDOWS)) / rows
 
 
 def _moments(shares: Array, cells: Array) -> tuple[Array, Array]:
@@ -221,15 +192,15 @@ def _moments(shares: Array, cells: Array) -> tuple[Array, Array]:
     return means, np.sqrt(np.maximum(shares @ cells**2 - means**2, 0))
 
 
-def _exceeded(maxima: dict[str, Array], share: float) -> dict[str, float]:
+def exceeded(paths: dict[str, Array], share: float) -> dict[str, float]:
     """A threshold for each column, so that any of them is exceeded in this share of the months.
 
-    Each column is exceeded equally often, whatever its distribution.
+    Each column is exceeded equally often, whatever its distribution; ``paths`` have the shape (months, 30).
     """
-    values = np.array([*maxima.values()])
+    values = np.array([path.max(axis=1) for path in paths.values()])
     worst = values.argsort(axis=1).argsort(axis=1).max(axis=0)
     rank = int(np.quantile(worst, 1 - share, method="higher"))
-    return dict(zip(maxima, np.sort(values, axis=1)[:, rank].tolist(), strict=True))
+    return dict(zip(paths, np.sort(values, axis=1)[:, rank].tolist(), strict=True))
 
 
 def spread(stds: Any, std: Any) -> Any:
@@ -237,28 +208,16 @@ def spread(stds: Any, std: Any) -> Any:
     return np.minimum(2 * np.abs(np.log(np.maximum(stds, 1e-99) / std)), 99.0)
 
 
-def step(state: Array, increments: Array) -> Array:
-    """One step of a CUSUM (Page 1954); increments come with the slack taken off."""
-    return np.maximum(0.0, state + increments)
-
-
-def cusum(increments: Array, slack: float) -> Array:
-    """All steps of a CUSUM from 0, shape (windows, …)."""
-    path, state = np.empty_like(increments), np.zeros(increments.shape[1:])
-    for place, one in enumerate(increments):
-        path[place] = state = step(state, one - slack)
-    return path
+def cusum(increments: Array) -> Array:
+    """All steps of CUSUMs from 0 over the last axis (Page 1954); increments come without the slack."""
+    total = np.cumsum(increments, axis=-1)
+    lowest = np.minimum.accumulate(np.minimum(total, 0.0), axis=-1)
+    return total - lowest
 
 
 def two_sided(increments: Array, slack: float) -> Array:
     """The larger of the two CUSUMs, upwards and downwards."""
-    return np.maximum(cusum(increments, slack), cusum(-increments, slack))
-
-
-def highest(path: Array) -> Array:
-    """The highest value of each month, from shape (windows, months)."""
-    top: Array = path.max(axis=0)
-    return top
+    return np.maximum(cusum(increments - slack), cusum(-increments - slack))
 
 
 def chi_square(after: Any, before: Any) -> Array:

@@ -11,16 +11,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from mlref.core.errors import MlrefError
+from mlref.prediction_log import schema
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.ids import to_text
-from mlref.prediction_log.schema import (
-    ALARMS,
-    MONITORED,
-    PREDICTIONS,
-    REFUSALS,
-    THRESHOLDS,
-    WINDOWS,
-)
+from mlref.prediction_log.ids import seconds, to_text
+from mlref.prediction_log.schema import ALARMS, WINDOWS
 
 
 class Served(NamedTuple):
@@ -29,6 +23,17 @@ class Served(NamedTuple):
     digest: str
     version: str
     last: int
+
+
+@dataclass(frozen=True)
+class RefusedValues:
+    """How many values of a column were rejected for one reason, and when (seconds since 1970)."""
+
+    arrival: int
+    at: float
+    column: str
+    reason: str
+    count: int
 
 
 class JudgedWindow(NamedTuple):
@@ -104,79 +109,51 @@ class Alarm(NamedTuple):
     id: int = 0
 
 
-@dataclass(frozen=True)
-class RefusedValues:
-    """How many values of a column were rejected for one reason, and when (seconds since 1970)."""
-
-    arrival: int
-    at: float
-    column: str
-    reason: str
-    count: int
-
-
 def served(database: Database) -> list[Served]:
     """List the models in the log, the latest last."""
-    columns = PREDICTIONS.c
-    answered = (
-        sa.select(columns.digest, columns.version, sa.func.max(columns.arrival))
-        .where(columns.role == "champion")
-        .group_by(columns.digest, columns.version)
-        .order_by(sa.func.max(columns.arrival))
-    )
+    columns = schema.PREDICTIONS.c
+    last = sa.func.max(columns.arrival)
+    answered = sa.select(columns.digest, columns.version, last).where(columns.role == "champion")
+    answered = answered.group_by(columns.digest, columns.version).order_by(last)
     with database.begin(only_read=True) as connection:
         models = [Served(*row) for row in connection.execute(answered)]
-        versions = {one.version for one in models}
-        refused = connection.scalars(sa.select(REFUSALS.c.version).distinct()).all()
+        refused = connection.scalars(sa.select(schema.REFUSALS.c.version).distinct()).all()
+    versions = {one.version for one in models}
     return [*models, *(Served("", version, 0) for version in refused if version not in versions)]
 
 
 def refusals(database: Database, version: str, after: int) -> list[RefusedValues]:
     """Read the rejected inputs of a version that arrived after a number, in their order."""
-    columns = REFUSALS.c
-    wanted = (columns.arrival, columns.at, columns.column, columns.reason, columns.count)
+    columns = schema.REFUSALS.c
+    wanted = columns.arrival, columns.id, columns.column, columns.reason, columns.count
     statement = sa.select(*wanted).where(columns.version == version, columns.arrival > after)
     with database.begin(only_read=True) as connection:
-        found = connection.execute(statement.order_by(columns.arrival))
-        return [
-            RefusedValues(arrival, _seconds(at), column or "", reason, count)
-            for arrival, at, column, reason, count in found
-        ]
+        found = connection.execute(statement.order_by(columns.arrival)).all()
+    times = seconds([row.id for row in found]).tolist()
+    return [
+        RefusedValues(arrival, at, column or "", reason, count)
+        for at, (arrival, _, column, reason, count) in zip(times, found, strict=True)
+    ]
 
 
-def windows(database: Database, most: int, **wanted: Any) -> list[JudgedWindow]:
-    """Read the newest judged windows in the order of their time; ``wanted`` are values of columns."""
-    columns = WINDOWS.c
-    statement = _where(sa.select(WINDOWS), WINDOWS, wanted)
-    newest = statement.order_by(columns.end.desc(), columns.number.desc()).limit(most)
+def windows(database: Database, most: int, by: str = "end", **wanted: Any) -> list[JudgedWindow]:
+    """Read judged windows, the newest by a column last; ``wanted`` are values of columns."""
+    newest = WINDOWS.c[by].desc(), WINDOWS.c.number.desc()
+    statement = _where(sa.select(WINDOWS), WINDOWS, wanted).order_by(*newest).limit(most)
     with database.begin(only_read=True) as connection:
-        rows = connection.execute(newest).mappings().all()
-    return [_window(row) for row in reversed(rows)]
-
-
-def latest(database: Database, digest: str, stream: str, size: str) -> JudgedWindow | None:
-    """Read the last judged window of a stream, from which the monitor goes on."""
-    columns = WINDOWS.c
-    same = _where(sa.select(WINDOWS), WINDOWS, {"digest": digest, "stream": stream, "size": size})
-    with database.begin(only_read=True) as connection:
-        found = connection.execute(same.order_by(columns.number.desc()).limit(1)).mappings()
-        row = found.first()
-    return _window(row) if row else None
-
-
-def _window(row: Any) -> JudgedWindow:
-    return JudgedWindow(**{**row, **_times(row, "start", "end")})
+        rows = connection.execute(statement).mappings().all()
+    return [JudgedWindow(**_in_text(row, "start", "end")) for row in reversed(rows)]
 
 
 def alarms(database: Database, **wanted: Any) -> list[Alarm]:
     """Read episodes in the order in which they were opened."""
     with database.begin(only_read=True) as connection:
-        return _alarms(connection, wanted)
+        return _alarms(connection, **wanted)
 
 
-def _alarms(connection: sa.Connection, wanted: dict[str, Any]) -> list[Alarm]:
+def _alarms(connection: sa.Connection, **wanted: Any) -> list[Alarm]:
     rows = connection.execute(_where(sa.select(ALARMS), ALARMS, wanted).order_by(ALARMS.c.id))
-    return [Alarm(**{**row, **_times(row, "opened", "updated")}) for row in rows.mappings()]
+    return [Alarm(**_in_text(row, "opened", "updated")) for row in rows.mappings()]
 
 
 def keep(
@@ -205,26 +182,25 @@ def keep(
     EnvironmentFault
         When the database cannot be reached; nothing is stored.
     """
+    new = []
     with database.begin() as connection:
-        if judged:
-            same = {name: getattr(judged[0], name) for name in ("digest", "stream", "size")}
+        for window in judged[:1]:
+            same = {name: getattr(window, name) for name in ("digest", "stream", "size")}
             newest = _where(sa.select(sa.func.max(WINDOWS.c.number)), WINDOWS, same)
-            if (connection.scalar(newest) or 0) >= judged[0].number:
+            if (connection.scalar(newest) or 0) >= window.number:
                 raise MlrefError(
                     "Another monitor has judged the same windows meanwhile, and its results are kept."
                     " Run the command again."
                 )
             connection.execute(WINDOWS.insert(), [one._asdict() for one in judged])
-        changed = follow([one for one in _alarms(connection, {}) if one.state != "closed"])
-        new = []
-        for alarm in changed:
+        for alarm in follow([one for one in _alarms(connection) if one.state != "closed"]):
             row = alarm._asdict()
             number = row.pop("id")
             if number:
                 connection.execute(ALARMS.update().where(ALARMS.c.id == number).values(**row))
             else:
-                made = connection.execute(ALARMS.insert().values(**row)).inserted_primary_key
-                new.append(alarm._replace(id=made[0] if made else 0))
+                made = connection.execute(ALARMS.insert().returning(ALARMS.c.id), row).scalar_one()
+                new.append(alarm._replace(id=made))
     return new
 
 
@@ -237,65 +213,58 @@ def acknowledge(database: Database, number: int, because: str) -> Alarm:
         When no alarm of this number is open.
     """
     with database.begin() as connection:
-        columns = ALARMS.c
-        which = columns.id == number, columns.state == "open"
-        change = ALARMS.update().where(*which).values(state="acknowledged", because=because)
-        if not connection.execute(change).rowcount:
-            known = connection.scalars(sa.select(columns.id).where(columns.state == "open")).all()
+        known = {alarm.id: alarm for alarm in _alarms(connection, state="open")}
+        if number not in known:
             have = ", ".join(map(str, known)) or "none"
             raise MlrefError(f"There is no open alarm {number}; open: {have}.")
-        [alarm] = _alarms(connection, {"id": number})
-    return alarm
+        silent = known[number]._replace(state="acknowledged", because=because)
+        change = {"state": silent.state, "because": because}
+        connection.execute(ALARMS.update().where(ALARMS.c.id == number).values(**change))
+    return silent
 
 
-def limits(database: Database, digest: str, settings: str, rows: int) -> dict[str, Any] | None:
-    """Read the thresholds of a model for windows of so many rows; None where none are stored."""
-    columns, wanted = THRESHOLDS.c, {"digest": digest, "settings": settings, "rows": rows}
-    with database.begin(only_read=True) as connection:
-        found: dict[str, Any] | None = connection.scalar(
-            _where(sa.select(columns.limits), THRESHOLDS, wanted)
-        )
+def limits(database: Database, **same: Any) -> dict[str, Any] | None:
+    """Read the thresholds of a ``digest`` under ``settings`` for windows of so many ``rows``, or None."""
+    found: dict[str, Any] | None = _content(database, schema.THRESHOLDS.c.limits, same)
     return found
 
 
-def keep_limits(
-    database: Database, digest: str, settings: str, rows: int, limits: dict[str, Any]
-) -> None:
-    """Store thresholds; those that another monitor has stored first stay."""
-    values = {"digest": digest, "settings": settings, "rows": rows}
-    with database.begin() as connection:
-        if (
-            connection.execute(_where(sa.select(THRESHOLDS.c.rows), THRESHOLDS, values)).first()
-            is None
-        ):
-            connection.execute(THRESHOLDS.insert().values(**values, limits=limits))
+def keep_limits(database: Database, **row: Any) -> None:
+    """Store thresholds; another monitor that simulated them meanwhile has found the same."""
+    _put(database, schema.THRESHOLDS, row)
 
 
 def show(database: Database, name: str) -> str | None:
     """Read what the monitor left under a name: ``page`` or ``metrics``."""
-    with database.begin(only_read=True) as connection:
-        return connection.scalar(sa.select(MONITORED.c.content).where(MONITORED.c.name == name))
+    found: str | None = _content(database, schema.MONITORED.c.content, {"name": name})
+    return found
 
 
 def leave(database: Database, now: datetime.datetime, **contents: str) -> None:
     """Replace what the service shows."""
+    rows = [{"name": name, "at": to_text(now), "content": contents[name]} for name in contents]
+    _put(database, schema.MONITORED, *rows)
+
+
+def _content(database: Database, column: sa.Column[Any], wanted: dict[str, Any]) -> Any:
+    with database.begin(only_read=True) as connection:
+        return connection.scalar(_where(sa.select(column), column.table, wanted))
+
+
+def _put(database: Database, table: sa.Table, *rows: dict[str, Any]) -> None:
+    """Store rows in place of those with the same primary key."""
     with database.begin() as connection:
-        connection.execute(MONITORED.delete().where(MONITORED.c.name.in_(contents)))
-        rows = [
-            {"name": name, "at": to_text(now), "content": content}
-            for name, content in contents.items()
-        ]
-        connection.execute(MONITORED.insert(), rows)
+        for row in rows:
+            same = {name: row[name] for name in table.primary_key.columns.keys()}
+            connection.execute(_where(table.delete(), table, same))
+            connection.execute(table.insert(), row)
 
 
-def _where(statement: Any, table: sa.Table, wanted: dict[str, Any]) -> Any:
+def _where(statement: Any, table: Any, wanted: dict[str, Any]) -> Any:
     return statement.where(*(table.c[name] == value for name, value in wanted.items()))
 
 
-def _times(row: Any, *names: str) -> dict[str, str]:
-    """Moments as text, which SQLite gives and PostgreSQL does not."""
-    return {name: to_text(datetime.datetime.fromisoformat(str(row[name]))) for name in names}
-
-
-def _seconds(moment: Any) -> float:
-    return datetime.datetime.fromisoformat(str(moment)).timestamp()
+def _in_text(row: Any, *times: str) -> dict[str, Any]:
+    """A row whose moments are text, which SQLite gives and PostgreSQL does not."""
+    moments = {name: datetime.datetime.fromisoformat(str(row[name])) for name in times}
+    return {**row, **{name: to_text(moment) for name, moment in moments.items()}}

@@ -23,6 +23,20 @@ NOTHING = (
     "<!doctype html><title>Monitoring</title><p>Nothing yet: run <code>mlref monitor</code>.</p>"
 )
 
+SERIES = {
+    "run": ("run_timestamp_seconds", "When the monitor last ran."),
+    "labelled": ("label_timestamp_seconds", "When the last judged label arrived."),
+    "lag": ("label_lag_seconds", "Median time from prediction to label."),
+    "coverage": ("label_coverage_ratio", "Labels a prediction."),
+    "loss": ("loss", "Loss of the last labelled window, in the target's unit."),
+    "expected": ("expected_loss", "Loss expected without labels."),
+    "drift": ("drift_ratio", "Largest drift over its threshold.", "feature"),
+    "alarms": ("open_alarms", "Open alarms.", "severity"),
+}
+"""Name, meaning and label of each series by its key in the results."""
+
+NO_ALARM: dict[str, Any] = {"alarms": {"page": 0, "ticket": 0}}
+
 Show = Callable[[str], str | None]
 """Reads what the monitor left under a name; MlrefError when the database is away."""
 
@@ -45,7 +59,7 @@ class MonitorMetrics(Collector):
     """
 
     def __init__(self, show: Show) -> None:
-        self._show, self._found, self._away = show, dict[str, Any](), False
+        self._show, self._found, self._away = show, NO_ALARM, False
 
     async def run(self) -> None:
         """Read the results again and again until the service ends; a database that is away is waited for."""
@@ -56,7 +70,7 @@ class MonitorMetrics(Collector):
     def look(self) -> None:
         """Read the results."""
         try:
-            self._found = json.loads(self._show("metrics") or "{}")
+            self._found = NO_ALARM | json.loads(self._show("metrics") or "{}")
             self._away = False
         except (MlrefError, ValueError) as error:
             if not self._away:  # once, not every quarter of a minute
@@ -65,28 +79,13 @@ class MonitorMetrics(Collector):
 
     def collect(self) -> Iterator[families.Metric]:
         """Give Prometheus the series."""
-        found, gauge = self._found, families.GaugeMetricFamily
-        for name, meaning, key in (
-            ("run_timestamp_seconds", "When the monitor last ran.", "run"),
-            ("label_timestamp_seconds", "When the last judged label arrived.", "labelled"),
-            ("label_lag_seconds", "Median time from prediction to label.", "lag"),
-            ("label_coverage_ratio", "Labels a prediction.", "coverage"),
-            ("loss", "Loss of the last labelled window, in the target's unit.", "loss"),
-            ("expected_loss", "Loss expected without labels.", "expected"),
-        ):
-            family = gauge(f"model_monitor_{name}", meaning)
-            if found.get(key) is not None:
-                family.add_metric([], found[key])
+        for key, (name, meaning, *labels) in SERIES.items():
+            family = families.GaugeMetricFamily(f"model_monitor_{name}", meaning, labels=labels)
+            found: Any = self._found.get(key, {} if labels else None)
+            for label, value in found.items() if labels else [("", found)]:
+                if value is not None:
+                    family.add_metric([label] if labels else [], value)
             yield family
-        drift = gauge(
-            "model_monitor_drift_ratio", "Largest drift over its threshold.", labels=["feature"]
-        )
-        for feature, value in found.get("drift", {}).items():
-            drift.add_metric([feature], value)
-        alarms = gauge("model_monitor_open_alarms", "Open alarms.", labels=["severity"])
-        for severity in ("page", "ticket"):
-            alarms.add_metric([severity], found.get("alarms", {}).get(severity, 0))
-        yield from (drift, alarms)
 
 
 def router(show: Show) -> APIRouter:

@@ -4,7 +4,6 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,32 @@ import numpy as np
 import pytest
 
 from mlref.core.errors import EnvironmentFault
-from mlref.monitoring import alarms
+from mlref.core.settings import Monitor
+from mlref.monitoring import alarms, drift
 from mlref.monitoring.alarms import evidence, follow, notify, sentence, superseded
 from mlref.monitoring.drift import Finding
 from mlref.monitoring.reference import Reference
-from mlref.monitoring.windows import none
+from mlref.monitoring.thresholds import Thresholds
+from mlref.monitoring.windows import table
 from mlref.prediction_log.monitored import Alarm, JudgedWindow
-from tests.fakes import CONTRACT
+from tests.projects import PARAMS
 
 Story = list[tuple[str, float]]
 
 
-def told(*windows: Story) -> Any:
+def told(*windows: Story) -> list[JudgedWindow]:
     """Windows in which monitors of `area` have these values; 1 is the threshold."""
-    for number, story in enumerate(windows, 1):
-        window = JudgedWindow("d", "3", "inputs", "50", number, "", f"end {number}", 50, 0, {})
-        findings = [Finding(monitor, "area", value, 1.0) for monitor, value in story]
-        cause = {"value": 2.0, "threshold": 1.0, "cause": "Because.", "runbook": "drift.md"}
-        yield window, findings, {(one.monitor, one.column): dict(cause) for one in findings}
+    return [
+        JudgedWindow("d", "3", "inputs", "50", number, "", f"end {number}", 50, 0, {
+            "findings": [[monitor, "area", value, 1.0] for monitor, value in story], "facts": {},
+        })
+        for number, story in enumerate(windows, 1)
+    ]  # fmt: skip
+
+
+def changed(active: list[Alarm], *windows: Story) -> list[Alarm]:
+    """What follows for the alarms."""
+    return follow(active, told(*windows), training_rows=400)
 
 
 QUIET: Story = [("size", 0.9), ("spread", 0.2)]
@@ -51,33 +58,33 @@ RARE: Story = [("unusual", 1.5)]
     ],
 )
 def test_an_episode_opens_goes_on_and_closes(windows: list[Story], expected: Any) -> None:
-    found = follow([], told(*windows))
+    found = changed([], *windows)
     assert [(one.monitor, one.state, one.windows) for one in found] == expected
 
 
 def test_an_acknowledged_alarm_is_silent_until_it_was_quiet() -> None:
-    [opened] = follow([], told(LOUD))
+    [opened] = changed([], LOUD)
     known = opened._replace(state="acknowledged", because="known", id=5)
-    [longer] = follow([known], told(LOUD))
+    [longer] = changed([known], LOUD)
     assert (longer.state, longer.windows, longer.id) == ("acknowledged", 2, 5)
-    closed, again = follow([known], told(QUIET, LOUD))
+    closed, again = changed([known], QUIET, LOUD)
     assert (closed.state, closed.because, closed.id) == ("closed", "known; quiet", 5)
     assert (again.state, again.id, again.evidence["also"]) == ("open", 0, ["spread"])
 
 
 def test_alarms_of_another_model_end_with_it() -> None:
-    [opened] = follow([], told(LOUD))
+    [opened] = changed([], LOUD)
     [closed] = superseded([opened], "other", "4")
     assert (closed.state, closed.because) == ("closed", "version 4 serves now")
     assert superseded([opened], "d", "3") == []
 
 
-@pytest.mark.parametrize("monitor", alarms.CAUSES)
-def test_every_monitor_has_a_cause_and_a_runbook_that_is_there(
-    monitor: str, known: Reference
-) -> None:
+@pytest.mark.parametrize("monitor", alarms.TOPICS)
+def test_every_monitor_has_a_cause_and_a_runbook_that_is_there(monitor: str) -> None:
     column = "" if monitor in (*alarms.PAGES, "dates") else "area"
-    found = evidence(known, Finding(monitor, column, 2.0, 1.0), none(CONTRACT), {"bias": -3.0})
+    [window] = told([])
+    window.found["facts"]["bias"] = -3.0
+    found = evidence(window, [Finding(monitor, column, 2.0, 1.0)], 400)
     assert found["cause"].endswith(".") and "{" not in found["cause"]
     assert (Path(__file__).parents[3] / found["runbook"]).is_file()
 
@@ -91,9 +98,10 @@ def test_a_factor_between_units_is_named(
 ) -> None:
     cells = np.tile([150.0, 3, 1, 4], (100, 1))
     cells[: int(100 * share), 0] *= factor
-    rows = replace(none(CONTRACT), rows=cells, position=np.arange(100))
-    cause = evidence(known, Finding("size", "area", 2.0, 1.0), rows, {})["cause"]
-    assert (f"about {expected}" in cause and "look for a unit" in cause) == bool(expected)
+    rows = table(cells, value=900.0, lower=800.0, upper=1000.0)
+    thresholds = Thresholds(None, "", known, Monitor(**PARAMS["monitor"]))
+    said = drift.judge(thresholds, rows, {}, smallest=101).facts["units"].get("area", "")
+    assert (f"about {expected}" in said and "look for a unit" in said) == bool(expected)
 
 
 class Hook(http.server.BaseHTTPRequestHandler):
@@ -126,7 +134,7 @@ def webhook() -> Iterator[str]:
 
 def one() -> Alarm:
     """An alarm."""
-    [opened] = follow([], told(LOUD))
+    [opened] = changed([], LOUD)
     return opened._replace(id=7)
 
 

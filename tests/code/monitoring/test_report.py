@@ -9,7 +9,7 @@ import pytest
 
 from mlref.core.storage import Project
 from mlref.monitoring import report
-from mlref.prediction_log.monitored import Alarm
+from mlref.prediction_log.monitored import Alarm, JudgedWindow
 from tests.code.monitoring.conftest import Said, Service
 
 NOW = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
@@ -56,11 +56,18 @@ def test_metrics_are_those_of_the_newest_windows(
     assert found["drift"] == {}
 
 
-def test_a_line_without_values_is_drawn_as_nothing() -> None:
-    drawn = report.picture("Empty", [], [])
-    assert (drawn.lines, drawn.marks, drawn.low, drawn.high) == ([""], [], "0", "1")
-    from mlref.prediction_log.monitored import JudgedWindow
-
-    windows = [JudgedWindow(d, "1", "inputs", "50", 1, "", "", 50, 0, {}) for d in "aab"]
-    drawn = report.picture("Flat", windows, [None, 5.0, 5.0], alarms=[True, False, True])
-    assert len(drawn.lines[0].split()) == 2 and len(drawn.marks) == 1 and len(drawn.versions) == 1
+def test_a_picture_of_equal_or_missing_values_has_a_height() -> None:
+    drawn = report.picture("Empty", [], "", ["size"])
+    assert (drawn["points"], drawn["low"], drawn["high"]) == ([], 0.0, 1.0)
+    found = [
+        {"findings": [["size", "", 5.0, limit]] if limit else []} for limit in (None, 4.0, 5.0)
+    ]
+    windows = [
+        JudgedWindow(digest, "1", "inputs", "50", 1, "", "", 50, 0, one)
+        for digest, one in zip("aab", found, strict=True)
+    ]
+    drawn = report.picture("Bare", windows, "", ["size"])
+    assert (drawn["alarms"], drawn["versions"]) == ([False, True, False], [2])
+    assert (drawn["low"], drawn["high"]) == (4.0, 5.0)
+    flat = report.picture("Flat", windows, "", ["size"], points=[(5.0, None, None, None)] * 3)
+    assert (flat["low"], flat["high"]) == (4.5, 5.5)

@@ -257,16 +257,16 @@ def test_two_monitors_at_once_judge_a_window_once(
 ) -> None:
     service.log_rows(quiet_rows(100))
     asked, now = Asked(Size.parse("50")), datetime.datetime.now(datetime.UTC)
-    inputs = monitoring._inputs
+    collect = monitoring.Model.collect
 
-    def slow(subject: Any) -> Any:
+    def slow(*given: Any) -> Any:
         """Another monitor comes first."""
-        found = [*inputs(subject)]
-        monkeypatch.setattr(monitoring, "_inputs", inputs)
+        found = collect(*given)
+        monkeypatch.setattr(monitoring.Model, "collect", collect)
         assert len(monitoring.run(project, asked, now).judged) == 2
-        return iter(found)
+        return found
 
-    monkeypatch.setattr(monitoring, "_inputs", slow)
+    monkeypatch.setattr(monitoring.Model, "collect", slow)
     code, said, _ = monitor()
     assert code == 1 and "Another monitor has judged the same windows" in said
     assert monitor()[2]["windows"] == []

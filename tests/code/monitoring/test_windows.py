@@ -7,20 +7,15 @@ import pytest
 
 from mlref.core.errors import MlrefError
 from mlref.monitoring import windows
-from mlref.monitoring.windows import DAY, Rows, Size, cut
+from mlref.monitoring.windows import DAY, Rows, Size, cut, table
 
 NOW = 100.5 * DAY
 
 
 def rows(days: list[float], first: int = 1) -> Rows:
     """Rows that were predicted on these days."""
-    count = len(days)
-    time, nothing = np.array(days) * DAY, np.zeros(count)
-    features = np.zeros((count, 1))
-    return Rows(
-        np.arange(first, first + count), time, time, features, features > 0,
-        *[nothing] * 5, np.full(count, ""),
-    )  # fmt: skip
+    position = np.arange(first, first + len(days))
+    return table(np.zeros((len(days), 1)), time=np.array(days) * DAY, position=position)
 
 
 def counts(
@@ -31,7 +26,7 @@ def counts(
     found = list(cut(parts, Size.parse(size), smallest, NOW))
     together = np.concatenate([one.position for one, _ in found]) if found else np.empty(0)
     np.testing.assert_array_equal(together, np.arange(1, len(days) + 1))
-    return [(one.count, over) for one, over in found]
+    return [(len(one), over) for one, over in found]
 
 
 @pytest.mark.parametrize("part", [1, 2, 3, 50])

@@ -57,9 +57,8 @@ def test_windows_and_what_follows_are_kept_together(database: Database) -> None:
 
     monitored.keep(database, [second], longer)
     assert monitored.alarms(database) == [stored._replace(windows=2)]
-    assert monitored.latest(database, "d1ge57", "inputs", "50") == second
-    assert monitored.latest(database, "d1ge57", "truth", "50") is None
-    assert monitored.windows(database, 1, size="50") == [second]
+    assert monitored.windows(database, 1, by="number", stream="inputs", size="50") == [second]
+    assert monitored.windows(database, 1, stream="truth") == []
 
 
 def test_a_window_is_kept_once_and_what_follows_is_undone(database: Database) -> None:
@@ -88,11 +87,12 @@ def test_an_alarm_is_acknowledged_once(database: Database) -> None:
     assert [one.because for one in monitored.alarms(database, state="acknowledged")] == ["known"]
 
 
-def test_thresholds_of_a_model_stay_as_they_were_first_stored(database: Database) -> None:
-    for value in (0.5, 0.9):
-        monitored.keep_limits(database, "d", "settings", 50, {"size": {"area": value}})
-    assert monitored.limits(database, "d", "settings", 50) == {"size": {"area": 0.5}}
-    assert monitored.limits(database, "d", "others", 50) is None
+def test_thresholds_are_those_of_a_model_its_settings_and_a_size(database: Database) -> None:
+    same = {"digest": "d", "settings": "ours", "rows": 50}
+    for _ in range(2):  # two monitors may simulate them at once
+        monitored.keep_limits(database, **same, limits={"size": {"area": 0.5}})
+    assert monitored.limits(database, **same) == {"size": {"area": 0.5}}
+    assert monitored.limits(database, **same | {"rows": 200}) is None
 
 
 def test_what_is_left_for_the_service_is_replaced(database: Database) -> None:

@@ -14,13 +14,14 @@ from mlref.prediction_log.reader import Period, read, stream
 from tests.code.prediction_log.records import (
     ALWAYS,
     HOUR,
+    MODEL,
     NOON,
     OTHER,
     at,
     predicted,
     write,
 )
-from tests.fakes import CONTRACT
+from tests.fakes import CONTRACT, TYPES
 
 
 def streamed(database: Database, **wanted: Any) -> list[str]:
@@ -40,6 +41,16 @@ def test_a_stream_comes_in_chunks_of_arrays(
     np.testing.assert_array_equal(first.lower, [20, np.nan])
     np.testing.assert_array_equal(second.upper, [182])
     assert np.argwhere(np.vstack([first.unusual, second.unusual])).tolist() == [[1, 0], [2, 1]]
+
+
+def test_every_type_of_column_comes_back_as_it_was_encoded(
+    project: Project, database: Database
+) -> None:
+    rows = np.array([[70.5, 3, 1, np.nan, 151, 1], [50, 2, 0, 4, np.nan, 0]])
+    write(project, predicted(2, model=MODEL._replace(contract=TYPES), rows=rows))
+    [chunk] = stream(database, TYPES)
+    np.testing.assert_array_equal(chunk.rows, rows)
+    assert read(database, ALWAYS)["features"][0]["sold"] == "2020-05-31"
 
 
 def test_whoever_has_read_gets_what_came_since_though_it_is_older(
