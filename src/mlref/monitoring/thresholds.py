@@ -204,7 +204,7 @@ def exceeded(paths: dict[str, Array], share: float) -> dict[str, float]:
 
 
 def spread(stds: Any, std: Any) -> Any:
-    """|log variance ratio|, at most 99: that is a window without any variance."""
+    """Absolute logarithm of the ratio of variances, at most 99: that is a window without any variance."""
     return np.minimum(2 * np.abs(np.log(np.maximum(stds, 1e-99) / std)), 99.0)
 
 
