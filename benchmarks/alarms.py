@@ -149,7 +149,7 @@ def month(
 
 def usual(model: Model, draw: np.random.Generator, rows: int) -> tuple[bool, bool]:
     """Whether KS p < 0.05 and PSI > 0.2 are an alarm on a quiet window."""
-    window = model.window(draw, "none", 0, rows).rows
+    window = model.window(draw, "none", 0, rows).features
     tests, indices = [], []
     for before, after in zip(model.training.T, window.T, strict=True):
         tests.append(ks_2samp(before, after).pvalue)
