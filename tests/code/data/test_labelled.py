@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mlref.core.contract import parse
-from mlref.core.errors import RowsRefused
+from mlref.core.errors import DataError, RowsRefused
 from mlref.data import ingest
 from mlref.data.labelled import times, unseen
 from mlref.data.tables import decode, read_csv
@@ -183,3 +184,17 @@ def test_the_contract_s_time_counts_where_the_log_has_none(tmp_path: Path) -> No
     assert found.astype("datetime64[h]").astype(str).tolist() == [
         "2026-01-31T00", "2026-02-01T10", "2026-03-01T00",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("days", [[17.0, 18.5], ["2024", "2025"]])
+def test_a_number_is_no_date_to_compare_with(tmp_path: Path, given: Write, days: list[Any]) -> None:
+    """Where the log says when a row was predicted, that counts; the others are older."""
+    contract = parse(CONTRACT_TEXT + "split: {by: time, column: day}\n")
+    cells = {"area": [63.0, 71], "rooms": 1.0, "heating": "gas", "balcony": 1.0, "rent": 500.0}
+    frame = pd.DataFrame(cells | {"day": days})
+    with pytest.raises(DataError, match="(?s)'day' holds numbers, .* dates such as 2026-11-30"):
+        times(contract, tmp_path, frame)
+    (tmp_path / "data" / "source" / "labels").mkdir(parents=True)
+    row, header = f"63,1,gas,1,500,{days[0]},2026-11-01", f"{HEADER},day,predicted_at"
+    given(row, name="data/source/labels/a.csv", header=header)
+    assert np.isnat(times(contract, tmp_path, frame)).tolist() == [False, True]
