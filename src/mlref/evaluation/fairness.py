@@ -15,10 +15,8 @@ from mlref.core.rows import Array
 from mlref.core.settings import Evaluate
 from mlref.core.task import Prediction
 from mlref.evaluation.metrics import bootstrap
+from mlref.evaluation.power import POWER
 from mlref.evaluation.slices import groups
-
-POWER = 0.8
-"""Probability with which a difference of ``visible`` would have been seen."""
 
 
 def fairness(
