@@ -18,6 +18,9 @@ from mlref.registry import audit, git
 from mlref.tracking import run_log
 from mlref.tracking import store as tracking
 
+Judged = tuple[dict[str, Any], Collection[str]]
+"""A registration record, and the names of the rows that the model was trained on."""
+
 
 class Since(NamedTuple):
     """A change of concept: when, and how it is known."""
@@ -70,8 +73,14 @@ def decision(project: Project, since: Since | None = None) -> dict[str, Any]:
         The content of gate.json.
     """
     store = Store(project.store)
-    record = _decided(project, store, since) or _judged(project, store, since)[0]
+    record = _decided(project, store, since) or _judge(project, store, since)[0]
     return record["gate"]  # type: ignore[no-any-return]
+
+
+def _judge(project: Project, store: Store, since: Since | None) -> Judged:
+    from mlref.registry.comparison import judge  # takes seconds to import
+
+    return judge(project, store, since and since.time)
 
 
 def digest_of(project: Project) -> str:
@@ -129,14 +138,6 @@ def _complete(project: Project, store: Store, record: dict[str, Any]) -> bool:
     )
 
 
-def _judged(
-    project: Project, store: Store, since: Since | None
-) -> tuple[dict[str, Any], Collection[str]]:
-    from mlref.registry.comparison import judge  # takes seconds to import
-
-    return judge(project, store, since and since.time)
-
-
 def _register(
     project: Project, store: Store, decided: dict[str, Any] | None, since: Since | None
 ) -> dict[str, Any]:
@@ -160,11 +161,9 @@ def _register(
     return record
 
 
-def _new(
-    project: Project, store: Store, since: Since | None
-) -> tuple[dict[str, Any], Collection[str]]:
+def _new(project: Project, store: Store, since: Since | None) -> Judged:
     """A new registration record, with the decision of the gate; and the rows trained on."""
-    record, rows = _judged(project, store, since)
+    record, rows = _judge(project, store, since)
     if not all(
         check["passed"] for check in record["gate"]["checks"] if check["name"] == "evaluated"
     ):
