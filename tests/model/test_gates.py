@@ -353,28 +353,6 @@ def test_a_tie_goes_to_the_champion_whichever_it_is(project: Project) -> None:
         assert "would need about" in reasons
 
 
-def test_the_champion_itself_is_kept(project: Project) -> None:
-    crown(project)
-    same = "Its recipe predicts the same as the champion's. It predicts the same as the champion."
-    assert judged(project) == ("keep", same)
-
-
-def test_rows_that_the_champion_has_learned_do_not_count(tmp_path: Path) -> None:
-    project = from_data(tmp_path, rents(200))
-    crown(project)
-    set_params(project, split={"seed": 5}, register={"smallest_holdout": 5})
-    run_data(project)
-    run_model(project)
-    found = decision(project)
-    figures = {check["name"]: check["figures"] for check in found["checks"]}
-    frame = read_parquet(project.validated)
-    first, second = (
-        split(CONTRACT, frame, settings.Split(seed=seed, holdout=0.25)) for seed in (4, 5)
-    )
-    assert figures["enough_rows"]["rows"] == second.sum()
-    assert figures["not_worse_than_champion"]["rows"] == (first & second).sum()
-
-
 Fit = Callable[[Array, Array], tuple[Any, Any]]
 
 

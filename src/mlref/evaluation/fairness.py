@@ -20,11 +20,7 @@ from mlref.evaluation.slices import groups
 
 
 def fairness(
-    contract: Contract,
-    features: Array,
-    actual: Array,
-    predicted: Prediction,
-    settings: Evaluate,
+    contract: Contract, features: Array, actual: Array, predicted: Prediction, settings: Evaluate
 ) -> dict[str, dict[str, Any]]:
     """Compare the groups of each sensitive column, as the contract's slices divide it.
 

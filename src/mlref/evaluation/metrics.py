@@ -59,9 +59,7 @@ def errors(actual: Array, predicted: Array) -> dict[str, Array]:
 
 
 def bootstrap(
-    statistic: Callable[..., dict[str, Array]],
-    samples: tuple[Array, ...],
-    settings: Bootstrap,
+    statistic: Callable[..., dict[str, Array]], samples: tuple[Array, ...], settings: Bootstrap
 ) -> dict[str, Interval]:
     """Put a percentile bootstrap interval around each metric of a statistic (Efron 1979).
 
