@@ -141,7 +141,7 @@ def draw(contract: Contract, found: dict[Kind, list[dict[str, Interval]]], path:
         for at, table, drawn in zip(panels[3:], TABLES.values(), found.values(), strict=True):
             scores = drawn[0]
             plots.intervals(at, scores, scores["on new rows"]["value"])
-            at.set(xlabel="RMSE", title=table)
+            at.set(xlabel="RMSE", title=f"{table}, draw 1")
         figure.savefig(path, metadata={"Software": None})
 
 

@@ -1,7 +1,6 @@
 """Judge a model: what the files and the champion say about it, put before the gate."""
 
 import datetime
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -91,7 +90,7 @@ def _asked(
 ) -> dict[str, Any]:  # fmt: skip
     """What the gate says, as in gate.json."""
     limits, time = settings.load(project.params).gate, since.isoformat() if since else None
-    champion = [*against(project, store, side, since), *_leaks(store, record, limits)]
+    champion = against(project, store, side, record, since)
     decision = decide(record["metrics"], identities, champion, limits, age)
     checks = [check._asdict() | {"passed": check.verdict == "promote"} for check in decision.checks]
     return rounded({  # type: ignore[no-any-return]
@@ -102,32 +101,30 @@ def _asked(
 
 
 def against(
-    project: Project, store: Store, challenger: Side, since: Moment | None = None
+    project: Project, store: Store, side: Side, record: dict[str, Any], since: Moment | None = None
 ) -> list[Check]:
-    """Compare a model with the champion on the validated rows of this clone."""
-    if store.alias("champion") is None:
+    """What the champion says of a model, on the validated rows of this clone.
+
+    Leaks count also where the two cannot be compared.
+    """
+    if (name := store.alias("champion")) is None:
         return [settled("promote", "There was no champion to compare it with.")]
+    known, parameters = store.record(name) or {}, settings.load(project.params)
+    before, now = known.get("partial_correlations"), record.get("partial_correlations")
+    leaks = [leak(before, now, parameters.gate)] if now else []
     try:
-        champion, record = store.open("champion")
+        champion, _ = store.open("champion")
     except (BundleError, ModelNotFound) as error:
         reason = f"The champion cannot be loaded, so this model replaces it: {error}"
-        return [settled("promote", reason)]
+        return [settled("promote", reason), *leaks]
     frame, after = read_parquet(project.validated), None
     if since is not None:
         moment = np.datetime64(since.astimezone(datetime.UTC).replace(tzinfo=None))
-        after = times(challenger.contract, project.root, frame) > moment
-    known = settings.load(project.params)
-    return meet(challenger, _side(store, champion, record), frame, known, after)
+        after = times(side.contract, project.root, frame) > moment
+    return [*meet(side, _side(store, champion, known), frame, parameters, after), *leaks]
 
 
 def _side(store: Store, predictor: Predictor, record: dict[str, Any]) -> Side:
     """A registered model."""
     recipe = record.get("model", ""), record.get("parameters", {})
     return Side(predictor, *recipe, store.rows(record["digest"]))
-
-
-def _leaks(store: Store, record: dict[str, Any], limits: settings.Gate) -> Iterator[Check]:
-    """The leak check, which counts also where the two cannot be compared."""
-    name, now = store.alias("champion"), record.get("partial_correlations")
-    if name and now:
-        yield leak((store.record(name) or {}).get("partial_correlations"), now, limits)

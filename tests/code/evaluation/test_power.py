@@ -30,6 +30,9 @@ def test_the_outlook_is_a_sentence_of_the_settings(tmp_path: Path) -> None:
     project = write_project(tmp_path)
     said = outlook(1000, load(project.params))
     assert said.startswith("1000 rows: about 750 to train on and 250 in the test set.")
-    assert "(1.0% needs about 1900 training rows)" in said and "(20% needs about 390 test rows)" in said
+    assert (
+        "(1.0% needs about 1900 training rows)" in said
+        and "(20% needs about 390 test rows)" in said
+    )
     set_params(project, register={"smallest_gain": 0.0})
     assert "1900" not in outlook(1000, load(project.params))

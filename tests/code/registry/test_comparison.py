@@ -27,8 +27,8 @@ def test_without_a_champion_that_works_any_model_that_passes_is_promoted(
     def altered(_: str) -> Any:
         raise BundleError("model.onnx was altered")
 
-    store: Any = SimpleNamespace(alias=lambda _: champion, open=altered)
-    (answer,) = comparison.against(trained, store, None)  # type: ignore[arg-type]
+    store: Any = SimpleNamespace(alias=lambda _: champion, open=altered, record=lambda _: None)
+    (answer,) = comparison.against(trained, store, None, {})  # type: ignore[arg-type]
     assert answer.verdict == "promote" and words in answer.reason
 
 
