@@ -10,7 +10,6 @@ from mlref.bundle.store import Store
 from mlref.core.errors import BundleError
 from mlref.core.storage import Project, digest
 from mlref.registry import audit, comparison
-from mlref.registry.register import decision
 from tests.projects import crown
 
 
@@ -32,14 +31,20 @@ def test_without_a_champion_that_works_any_model_that_passes_is_promoted(
     assert answer.verdict == "promote" and words in answer.reason
 
 
+def judged(project: Project) -> dict[str, Any]:
+    """The content of gate.json about a project's bundle."""
+    gate: dict[str, Any] = comparison.judge(project, Store(project.store))[0]["gate"]
+    return gate
+
+
 def test_the_decision_about_a_bundle_is_the_content_of_gate_json(project: Project) -> None:
-    gate = decision(project)
+    gate = judged(project)
     assert set(gate) == {"verdict", "reasons", "digest", "champion", "checks", "since", "look"}
     assert (gate["verdict"], gate["champion"], gate["look"]) == ("promote", None, 1)
     assert gate["digest"] == digest(project.bundle / "MANIFEST.json")
     assert set(gate["checks"][0]) == {"name", "passed", "verdict", "reason", "figures"}
     name = crown(project)
-    assert decision(project)["champion"] == name
+    assert judged(project)["champion"] == name
 
 
 def test_a_champion_of_an_older_record_is_kept_and_the_gate_says_so(project: Project) -> None:
@@ -47,7 +52,7 @@ def test_a_champion_of_an_older_record_is_kept_and_the_gate_says_so(project: Pro
     name = crown(project)
     (project.store / f"{name}.rows").unlink()
     Store(project.store).add(project.bundle, project.model, {"digest": name, "version": "1"})
-    gate = decision(project)
+    gate = judged(project)
     assert gate["verdict"] == "keep"
     assert "not recorded which rows the champion was trained on" in gate["reasons"][0]
 

@@ -72,62 +72,63 @@ def judged(
     return decide(SOUND | changed, these, champion, LIMITS, age)
 
 
-@pytest.mark.parametrize(
-    ("given", "verdict", "name", "words"),
-    [
-        ([settled("promote", "No champion.")], "promote", CHAMPION, "No champion."),
-        ([settled("keep", "Only 3 rows.")], "keep", CHAMPION, "Only 3 rows."),
-        (duel(BETTER), "promote", EVIDENCE,
-         "It beats the champion by 2.00 [1.00, 3.00] RMSE on 40 rows that neither has trained on."),
-        (duel(UNTOLD, compared(-2, -3, -1, 90)), "promote", EVIDENCE,
-         "Its recipe beats the champion's by 2.00 [1.00, 3.00] RMSE out of fold on 90 training rows."),
-        (duel(UNTOLD, compared(-2, -3, -1, 90)), "promote", CHAMPION, "not shown to be"),
-        (duel(UNTOLD, UNTOLD), "keep", EVIDENCE,
-         "It is not shown to be better than the champion on 40 rows that neither has trained on: the"
-         " difference in RMSE is -1.00 [-2.50, 0.50]; to see a gain of 0.5 (1.0%) would need about 680"),
-        (duel(compared(-1, -2, 0)), "keep", EVIDENCE, "not shown to be better"),
-        (duel(UNTOLD), "keep", EVIDENCE, "No recipe."),
-        (duel(compared(-0.4, -0.5, -0.3)), "keep", EVIDENCE,
-         "only 0.400 [0.300, 0.500] RMSE on 40 rows that neither has trained on; the smallest gain"),
-        (SAME, "keep", EVIDENCE, "It predicts the same as the champion."),
-        (duel(BETTER, old=harm(9, 2.9), rare=None), "promote", "slices",
-         "On none of 1 slices is it shown to be worse than the champion. Too small to judge: rare."),
-        (duel(BETTER, old=harm(9, 3.1), young=harm(-9, -12), rare=None), "block", "slices",
-         "old by 9.0 [3.1, 14.9] RMSE. Too small to judge: rare."),
-        (duel(BETTER, rare=None, few=None), "promote", "slices", "judge: rare, few."),
-        (since(BETTER, None), "promote", EVIDENCE, "RMSE on 40 rows since then"),
-        (since(BETTER, None), "promote", CHAMPION, "Fewer than 20 older rows"),
-        (since(BETTER, compared(20, 15, 25)), "promote", CHAMPION, "allowed: 25 (50%)"),
-        (since(BETTER, compared(40, 26, 50)), "block", CHAMPION,
-         "worse than the champion by 40.0 [26.0, 50.0] RMSE on 40 older rows that neither has trained on"),
-        (since(UNTOLD, None), "keep", EVIDENCE, "not shown to be better"),
-        ([coverage(NARROW, "the 70 rows since then"), *since(BETTER, None)], "block", "coverage",
-         "hold 70% [60%, 80%] of the 70 rows since then: they are too narrow"),
-        ([leak(RECORD, GROWN, LIMITS)], "keep", "leak",
-         "these tell more of rent than they told the champion (partial correlation): area 0.3 → 0.7."),
-        ([leak(RECORD, GROWN, LIMITS)], "keep", "leak", "nothing is known of them: flat."),
-        ([leak(GROWN, RECORD, LIMITS)], "promote", "leak", "No column tells more of the target"),
-        ([leak(None, GROWN, LIMITS)], "promote", "leak", "no record"),
-        ([leak(RECORD | {"target": "price"}, GROWN, LIMITS)], "promote", "leak", "no record"),
-        ({"ladder": {"mean": UNSURE, "single_feature": GOOD}}, "block", "beats_mean", "baseline mean"),
-        ({"ladder": {"mean": GOOD, "single_feature": interval(0, 0, 0)}}, "block",
-         "beats_single_feature", "baseline single_feature"),
-        ({"ladder": SOUND["ladder"] | {"ridge": UNSURE}}, "block", "beats_ridge", "simpler ridge"),
-        ({"ladder": {"mean": GOOD}}, "block", "beats_single_feature", "no more than the baseline"),
-        ({"promises": [KEPT, BROKEN]}, "block", "keeps_promises", "on 3 of 40 rows"),
-        ({"promises": [BROKEN | {"worst": None}]}, "block", "keeps_promises", "not a number"),
-        ({"promises": []}, "promote", "keeps_promises", "no promises"),
-        ({"coverage": NARROW}, "block", "coverage", "narrow"),
-        ({"rows": 19}, "block", "enough_rows", "at least 20 are needed"),
-        ({"rmse": {"value": None, "lower": None, "upper": 3.0}}, "block", "finite", "for rmse"),
-        ({"ladder": {"mean": GOOD, "single_feature": interval(-1, math.nan, 1)}}, "block", "finite",
-         "the difference from single_feature"),
-        ({"these": THESE | {"the bundle": ("a", "c"), "the rows": ("d", "e")}}, "block",
-         "evaluated", "the bundle and the rows changed"),
-        ({"age": 91.0}, "block", "recent", "91 days old; allowed: 90"),
-        ({"age": 90.0}, "promote", "recent", "90 days old"),
-    ],
-)  # fmt: skip
+CASES: list[tuple[Any, str, str, str]] = [
+    ([settled("promote", "No champion.")], "promote", CHAMPION, "No champion."),
+    ([settled("keep", "Only 3 rows.")], "keep", CHAMPION, "Only 3 rows."),
+    (duel(BETTER), "promote", EVIDENCE,
+     "It beats the champion by 2.00 [1.00, 3.00] RMSE on 40 rows that neither has trained on."),
+    (duel(UNTOLD, compared(-2, -3, -1, 90)), "promote", EVIDENCE,
+     "Its recipe beats the champion's by 2.00 [1.00, 3.00] RMSE out of fold on 90 training rows."),
+    (duel(UNTOLD, compared(-2, -3, -1, 90)), "promote", CHAMPION, "not shown to be"),
+    (duel(UNTOLD, UNTOLD), "keep", EVIDENCE,
+     "It is not shown to be better than the champion on 40 rows that neither has trained on: the"
+     " difference in RMSE is -1.00 [-2.50, 0.50]; to see a gain of 0.5 (1.0%) would need about 680"),
+    (duel(compared(-1, -2, 0)), "keep", EVIDENCE, "not shown to be better"),
+    (duel(UNTOLD), "keep", EVIDENCE, "No recipe."),
+    (duel(compared(-0.4, -0.5, -0.3)), "keep", EVIDENCE,
+     "only 0.400 [0.300, 0.500] RMSE on 40 rows that neither has trained on; the smallest gain"),
+    (SAME, "keep", EVIDENCE, "It predicts the same as the champion."),
+    (duel(BETTER, old=harm(9, 2.9), rare=None), "promote", "slices",
+     "On none of 1 slices is it shown to be worse than the champion. Too small to judge: rare."),
+    (duel(BETTER, old=harm(9, 3.1), young=harm(-9, -12), rare=None), "block", "slices",
+     "old by 9.0 [3.1, 14.9] RMSE. Too small to judge: rare."),
+    (duel(BETTER, rare=None, few=None), "promote", "slices", "judge: rare, few."),
+    (since(BETTER, None), "promote", EVIDENCE, "RMSE on 40 rows since then"),
+    (since(BETTER, None), "promote", CHAMPION, "Fewer than 20 older rows"),
+    (since(BETTER, compared(20, 15, 25)), "promote", CHAMPION, "allowed: 25 (50%)"),
+    (since(BETTER, compared(40, 26, 50)), "block", CHAMPION,
+     "worse than the champion by 40.0 [26.0, 50.0] RMSE on 40 older rows that neither has trained on"),
+    (since(UNTOLD, None), "keep", EVIDENCE, "not shown to be better"),
+    ([coverage(NARROW, "the 70 rows since then"), *since(BETTER, None)], "block", "coverage",
+     "hold 70% [60%, 80%] of the 70 rows since then: they are too narrow"),
+    ([leak(RECORD, GROWN, LIMITS)], "keep", "leak",
+     "these tell more of rent than they told the champion (partial correlation): area 0.3 → 0.7."),
+    ([leak(RECORD, GROWN, LIMITS)], "keep", "leak", "nothing is known of them: flat."),
+    ([leak(GROWN, RECORD, LIMITS)], "promote", "leak", "No column tells more of the target"),
+    ([leak(None, GROWN, LIMITS)], "promote", "leak", "no record"),
+    ([leak(RECORD | {"target": "price"}, GROWN, LIMITS)], "promote", "leak", "no record"),
+    ({"ladder": {"mean": UNSURE, "single_feature": GOOD}}, "block", "beats_mean", "baseline mean"),
+    ({"ladder": {"mean": GOOD, "single_feature": interval(0, 0, 0)}}, "block",
+     "beats_single_feature", "baseline single_feature"),
+    ({"ladder": SOUND["ladder"] | {"ridge": UNSURE}}, "block", "beats_ridge", "simpler ridge"),
+    ({"ladder": {"mean": GOOD}}, "block", "beats_single_feature", "no more than the baseline"),
+    ({"promises": [KEPT, BROKEN]}, "block", "keeps_promises", "on 3 of 40 rows"),
+    ({"promises": [BROKEN | {"worst": None}]}, "block", "keeps_promises", "not a number"),
+    ({"promises": []}, "promote", "keeps_promises", "no promises"),
+    ({"coverage": NARROW}, "block", "coverage", "narrow"),
+    ({"rows": 19}, "block", "enough_rows", "at least 20 are needed"),
+    ({"rmse": {"value": None, "lower": None, "upper": 3.0}}, "block", "finite", "for rmse"),
+    ({"ladder": {"mean": GOOD, "single_feature": interval(-1, math.nan, 1)}}, "block", "finite",
+     "the difference from single_feature"),
+    ({"these": THESE | {"the bundle": ("a", "c"), "the rows": ("d", "e")}}, "block",
+     "evaluated", "the bundle and the rows changed"),
+    ({"age": 91.0}, "block", "recent", "91 days old; allowed: 90"),
+    ({"age": 90.0}, "promote", "recent", "90 days old"),
+]  # fmt: skip
+"""What is known of a model, the verdict, the check that asks for it, and its words."""
+
+
+@pytest.mark.parametrize(("given", "verdict", "name", "words"), CASES)
 def test_the_gate_decides_and_says_why(
     given: dict[str, Any] | list[Check], verdict: str, name: str, words: str
 ) -> None:
@@ -138,6 +139,12 @@ def test_the_gate_decides_and_says_why(
     assert check.reason in decision.reasons
     failed = [check.name for check in decision.checks if check.verdict != "promote"]
     assert failed == [] if verdict == "promote" else failed == [name], "no other check would see it"
+
+
+def test_every_check_has_a_fault_that_it_alone_sees() -> None:
+    decision = judged(*duel(BETTER), leak(GROWN, RECORD, LIMITS), age=1.0)
+    planted = {name for _, verdict, name, _ in CASES if verdict != "promote"}
+    assert {check.name for check in decision.checks} <= planted
 
 
 def test_every_check_that_was_not_passed_gives_its_reason_blocks_first() -> None:
