@@ -312,12 +312,12 @@ def leaking(name: str, seed: int, share: float) -> dict[str, Any]:
     )  # as the last one of diabetes
     centred = frame[contract.target.name] - frame[contract.target.name].mean()
     leaked[column] += share * scale * centred
-    sides = [fitted(contract, of, rows) for rows in (leaked.loc[train.index], train)]
+    one, other = (fitted(contract, of, rows) for rows in (leaked.loc[train.index], train))
     now, then = (
         partial_correlations(contract, *encode(contract, r))
         for r in (leaked.loc[train.index], before)
     )
-    return verdict(*sides, leaked, leaks=[leak(then, now, SETTINGS.gate)])
+    return verdict(one, other, leaked, leaks=[leak(then, now, SETTINGS.gate)])
 
 
 Case = Callable[[str, int], dict[str, Any]]
