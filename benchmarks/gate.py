@@ -44,8 +44,8 @@ from mlref.evaluation.plots import PALETTE, STYLE, panels
 from mlref.evaluation.slices import slices
 from mlref.registry.duel import leak
 from mlref.registry.evidence import Side, meet
-from mlref.registry.gate import decide
-from mlref.training.candidates import build
+from mlref.registry.gate import Check, decide
+from mlref.training.candidates import BASELINES, build
 
 ROWS, LABELLED = 442, 500
 FIRST = 1000
@@ -213,18 +213,22 @@ def fitted(
 
 GOOD = {"value": -8.0, "lower": -10.0, "upper": -6.0}
 SOUND: dict[str, Any] = {
-    "rows": 80, "promises": [], "ladder": {"mean": GOOD},
+    "rows": 80, "promises": [], "ladder": dict.fromkeys(BASELINES, GOOD),
     "coverage": {"value": 0.9, "lower": 0.85, "upper": 0.95, "promised": 0.9},
 }  # fmt: skip
 """An evaluation that nothing speaks against: what is measured here is the comparison with the champion."""
 
 
 def verdict(
-    challenger: Side, champion: Side, frame: pd.DataFrame, after: Any = None, leaks: Any = None
+    challenger: Side,
+    champion: Side,
+    frame: pd.DataFrame,
+    after: Any = None,
+    leaks: Sequence[Check] = (),
 ) -> dict[str, Any]:
     """What the gate says, and the checks that were not passed."""
     met = meet(challenger, champion, frame, SETTINGS, after)
-    found = decide(SOUND, {}, ("mean",), met, SETTINGS.gate, leak=leaks)
+    found = decide(SOUND, {}, [*met, *leaks], SETTINGS.gate)
     failed = [check.name for check in found.checks if check.verdict != "promote"]
     return {"verdict": found.verdict, "failed": failed}
 
@@ -308,12 +312,12 @@ def leaking(name: str, seed: int, share: float) -> dict[str, Any]:
     )  # as the last one of diabetes
     centred = frame[contract.target.name] - frame[contract.target.name].mean()
     leaked[column] += share * scale * centred
-    sides = [fitted(contract, of, rows) for rows in (leaked.loc[train.index], train)]
+    one, other = (fitted(contract, of, rows) for rows in (leaked.loc[train.index], train))
     now, then = (
         partial_correlations(contract, *encode(contract, r))
         for r in (leaked.loc[train.index], before)
     )
-    return verdict(*sides, leaked, leaks=leak(then, now, SETTINGS.gate))
+    return verdict(one, other, leaked, leaks=[leak(then, now, SETTINGS.gate)])
 
 
 Case = Callable[[str, int], dict[str, Any]]

@@ -4,7 +4,7 @@
 
 Draws two tables with the columns of the contract: 90 groups of 5 similar rows, and rows in time whose
 level rises. Each is cross-validated by single rows and as `split` in the contract would; then new rows
-tell which was right.
+tell which was right. All of it is drawn five times: one draw says little.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from mlref.training.candidates import build
 
 GROUPS, EACH = 90, 5
 FOLDS = 5
+DRAWS = 5
 Kind = Literal["group", "time"]
 MODELS: dict[Kind, tuple[str, dict[str, Any]]] = {
     "group": ("random_forest", {"n_estimators": 50}),
@@ -105,20 +106,22 @@ def _score(rows: Drawn, predicted: Array, kind: str, bootstrap: Bootstrap) -> In
     return score_interval(np.asarray(losses, dtype=np.float64), bootstrap)
 
 
-def measure(contract: Contract) -> dict[Kind, dict[str, Interval]]:
-    """What is told of the two tables, by the way in which their rows belong together."""
-    whole = rising(contract, 3)
-    first, last = (
-        Drawn(*(part[rows] for part in whole)) for rows in (slice(360), slice(360, None))
-    )
-    return {
-        "group": told(contract, "group", grouped(contract, 12), grouped(contract, 2, 10 * GROUPS)),
-        "time": told(contract, "time", first, last),
-    }
+def measure(contract: Contract, draws: int = DRAWS) -> dict[Kind, list[dict[str, Interval]]]:
+    """What is told of each draw of the two tables, by the way in which their rows belong together."""
+    found: dict[Kind, list[dict[str, Interval]]] = {"group": [], "time": []}
+    for seed in range(draws):
+        new = grouped(contract, draws + seed, 10 * GROUPS)
+        found["group"].append(told(contract, "group", grouped(contract, seed), new))
+        whole = rising(contract, seed)
+        first, last = (
+            Drawn(*(part[rows] for part in whole)) for rows in (slice(360), slice(360, None))
+        )
+        found["time"].append(told(contract, "time", first, last))
+    return found
 
 
-def draw(contract: Contract, found: dict[Kind, dict[str, Interval]], path: Path) -> None:
-    """How each way divides 60 rows of 12 groups, and what it tells."""
+def draw(contract: Contract, found: dict[Kind, list[dict[str, Interval]]], path: Path) -> None:
+    """How each way divides 60 rows of 12 groups, and what it tells of the first draw."""
     frame = pd.DataFrame(generate(contract, 60, 0), columns=contract.names)
     moment, group = np.arange(60), np.random.default_rng(1).permutation(60) % 12
     with rc_context(plots.STYLE):
@@ -135,9 +138,10 @@ def draw(contract: Contract, found: dict[Kind, dict[str, Interval]], path: Path)
             at.scatter(moment, group, c=colours, s=14)
             at.set(xlabel="time", ylabel="group", title=f"by {kind}")
             at.set_yticks([])
-        for at, table, scores in zip(panels[3:], TABLES.values(), found.values(), strict=True):
+        for at, table, drawn in zip(panels[3:], TABLES.values(), found.values(), strict=True):
+            scores = drawn[0]
             plots.intervals(at, scores, scores["on new rows"]["value"])
-            at.set(xlabel="RMSE", title=table)
+            at.set(xlabel="RMSE", title=f"{table}, draw 1")
         figure.savefig(path, metadata={"Software": None})
 
 
@@ -148,10 +152,12 @@ def main() -> int:
     options = parser.parse_args()
     contract = load(Project.here().contract)
     found = measure(contract)
-    for kind, scores in found.items():
-        print(TABLES[kind])
-        for name, score in scores.items():
-            print(f"  RMSE {name:12} {interval(score)}")
+    for kind, draws in found.items():
+        print(f"RMSE of {TABLES[kind]}" + "".join(f"{name:>20}" for name in draws[0]))
+        for place, scores in enumerate(draws, 1):
+            print(
+                f"  draw {place}" + "".join(f"{interval(score):>20}" for score in scores.values())
+            )
     if options.picture:
         draw(contract, found, options.picture)
     return 0

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from mlref.bundle.predictor import Predictor
-from mlref.bundle.store import Store
 from mlref.core.contract import load
 from mlref.core.rows import Array, generate, validate_records
 from mlref.core.storage import Project, read_json
 from mlref.core.task import task_of
 from mlref.data.tables import encode, read_parquet
 from mlref.evaluation.behaviour import check
-from mlref.registry.comparison import judge
+from mlref.registry.register import decision
 
 pytestmark = pytest.mark.xdist_group("real")  # one worker trains for all
 
@@ -37,7 +36,7 @@ def test_the_promises_of_the_contract_hold_on_all_rows(predictor: Predictor, row
 
 def test_the_gate_would_promote_it(real: Project) -> None:
     """It beats the simpler models out of fold and keeps its promises."""
-    gate = judge(real, Store(real.store))
+    gate = decision(real)
     assert gate["verdict"] == "promote", gate["reasons"]
 
 

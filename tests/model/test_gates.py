@@ -13,7 +13,6 @@ import pytest
 
 from mlref.bundle import package
 from mlref.bundle.predictor import Predictor
-from mlref.bundle.store import Store
 from mlref.core import settings, task
 from mlref.core.contract import parse
 from mlref.core.errors import BundleError, DataError
@@ -25,9 +24,9 @@ from mlref.data.validate import check_leakage, check_usual
 from mlref.evaluation import evaluate
 from mlref.evaluation.compare import Comparison, compare
 from mlref.evaluation.slices import slices
-from mlref.registry.comparison import judge
-from mlref.registry.duel import Check, Duel, key_confidence, leak
-from mlref.registry.gate import Decision, conclude, decide
+from mlref.registry.duel import better, not_worse, nowhere_worse, strict
+from mlref.registry.gate import conclude
+from mlref.registry.register import decision
 from mlref.training import train, tune
 from mlref.training.candidates import BASELINES, build
 from tests.projects import (
@@ -46,7 +45,6 @@ from tests.projects import (
 
 CONTRACT = parse(RENTS_TEXT)
 LIMITS = settings.Gate(**PARAMS["register"])
-STRICT = LIMITS.model_copy(update={"confidence": key_confidence(LIMITS)})
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +55,7 @@ def nothing_for_the_eye(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def judged(project: Project) -> tuple[str, str]:
     """Verdict and reasons about a project's bundle."""
-    gate = judge(project, Store(project.store))
+    gate = decision(project)
     return gate["verdict"], "\n".join(gate["reasons"])
 
 
@@ -355,61 +353,6 @@ def test_a_tie_goes_to_the_champion_whichever_it_is(project: Project) -> None:
         assert "would need about" in reasons
 
 
-def test_the_champion_itself_is_kept(project: Project) -> None:
-    crown(project)
-    same = "Its recipe predicts the same as the champion's. It predicts the same as the champion."
-    assert judged(project) == ("keep", same)
-
-
-def test_rows_that_the_champion_has_learned_do_not_count(tmp_path: Path) -> None:
-    project = from_data(tmp_path, rents(200))
-    crown(project)
-    set_params(project, split={"seed": 5}, register={"smallest_holdout": 5})
-    run_data(project)
-    run_model(project)
-    found = judge(project, Store(project.store))
-    figures = {check["name"]: check["figures"] for check in found["checks"]}
-    frame = read_parquet(project.validated)
-    first, second = (
-        split(CONTRACT, frame, settings.Split(seed=seed, holdout=0.25)) for seed in (4, 5)
-    )
-    assert figures["enough_rows"]["rows"] == second.sum()
-    assert figures["not_worse_than_champion"]["rows"] == (first & second).sum()
-
-
-def sound(**changed: Any) -> dict[str, Any]:
-    """Figures of an evaluation that nothing speaks against."""
-    return SOUND | changed
-
-
-def interval(value: float, lower: float, upper: float) -> dict[str, float]:
-    """A figure with its interval."""
-    return {"value": value, "lower": lower, "upper": upper}
-
-
-GOOD, UNSURE = interval(-8, -10, -6), interval(-1, -3, 1)
-SOUND: dict[str, Any] = {
-    "rows": 40, "digest": "a", "holdout": "b", "rmse": interval(50, 45, 55), "promises": [],
-    "coverage": interval(0.9, 0.8, 0.95) | {"promised": 0.9},
-    "ladder": {"mean": GOOD, "single_feature": GOOD},
-}  # fmt: skip
-
-
-def verdict_on(
-    metrics: dict[str, Any], champion: Duel | None = None, age: float | None = None,
-    bundle: str = "a", leak: Check | None = None,
-) -> Decision:  # fmt: skip
-    """What the gate says."""
-    return decide(metrics, {"the bundle": ("a", bundle)}, BASELINES, champion, LIMITS, age, leak)
-
-
-def duel(
-    models: Comparison, recipes: Comparison | str = "", **slices: dict[str, float] | None
-) -> Duel:
-    """A duel whose veto is by the rows of the models."""
-    return Duel({"recipes": recipes, "models": models}, models, 0.0, slices)
-
-
 Fit = Callable[[Array, Array], tuple[Any, Any]]
 
 
@@ -423,9 +366,9 @@ def duels(splits: int, fit: Fit) -> Iterator[tuple[Comparison, str]]:
         rows = features[held_out]
         one, other = (model.predict(rows) for model in models)
         found = compare(target[held_out], one, other, dict(slices(CONTRACT, rows)), LIMITS)
-        strict = compare(target[held_out], one, other, {}, STRICT)
-        met = Duel({"models": strict}, found, 0.0, found.slices)
-        yield found, verdict_on(SOUND, met).verdict
+        models = compare(target[held_out], one, other, {}, strict(LIMITS))
+        checks = [better({"models": models}, LIMITS), not_worse(found, LIMITS)]
+        yield found, conclude([*checks, nowhere_worse(found.slices)]).verdict
 
 
 def test_a_worse_model_with_a_lucky_split_is_hardly_ever_promoted(
@@ -472,53 +415,6 @@ def test_a_model_that_is_better_on_average_and_worse_on_one_slice_is_blocked() -
     parts = dict(slices(CONTRACT, features))
     found = compare(target, challenger, target + noise, parts, LIMITS)
     assert found.difference["upper"] < 0, "better on average"
-    decision = verdict_on(SOUND, Duel({"models": found}, found, 0.0, found.slices))
-    assert decision.verdict == "block"
-    assert "worse than the champion on a part of the rows: heating = wood by" in decision.reasons[0]
-
-
-def test_a_gain_that_is_too_small_to_matter_keeps_the_champion() -> None:
-    decision = verdict_on(SOUND, duel(Comparison(40, interval(-0.4, -0.5, -0.3), 50, {})))
-    assert decision.verdict == "keep"
-    assert "beats the champion by only 0.400 [0.300, 0.500] RMSE" in decision.reasons[0]
-
-
-# What each check is there for.
-
-BETTER = Comparison(40, interval(-2, -3, -1), 50, {})
-UNTOLD = Comparison(40, interval(-1, -2, 1), 50, {})
-WORSE = Comparison(40, interval(2, 1, 3), 50, {})
-KNOWN = {"target": "rent", "rows": 300, "others": 3, "columns": {"area": 0.3}}
-NARROW = interval(0.7, 0.6, 0.8) | {"promised": 0.9}
-BROKEN = {"promise": "x", "passed": False, "worst": 2.0, "tolerance": 1.0, "broken": 3}
-FAULTS: dict[str, dict[str, Any]] = {
-    "evaluated": {"bundle": "another"},
-    "enough_rows": {"rows": 5},
-    "finite": {"rmse": interval(float("nan"), 1, 2)},
-    "beats_mean": {"ladder": {"mean": UNSURE, "single_feature": GOOD}},
-    "beats_single_feature": {"ladder": {"mean": GOOD, "single_feature": UNSURE}},
-    "keeps_promises": {"promises": [BROKEN]},
-    "coverage": {"coverage": NARROW},
-    "better_than_champion": {"champion": duel(UNTOLD, UNTOLD)},
-    "not_worse_than_champion": {"champion": duel(WORSE, BETTER)},
-    "slices": {"champion": duel(BETTER, old=interval(6, 4, 8) | {"margin": 3.0})},
-    "leak": {"leak": leak(KNOWN, KNOWN | {"columns": {"area": 0.6}}, LIMITS)},
-    "recent": {"age": 1000.0},
-}
-"""For each check a fault that it alone finds."""
-
-
-def test_every_check_of_the_gate_has_its_fault() -> None:
-    decision = verdict_on(SOUND, duel(BETTER), age=1.0, leak=leak(KNOWN, KNOWN, LIMITS))
-    assert {check.name for check in decision.checks} == set(FAULTS)
-    assert decision.verdict == "promote"
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_without_its_check_a_fault_passes(name: str) -> None:
-    evidence = {key: FAULTS[name][key] for key in FAULTS[name] if key not in SOUND}
-    metrics = {key: FAULTS[name][key] for key in FAULTS[name] if key in SOUND}
-    decision = verdict_on(sound(**metrics), **evidence)
-    assert decision.verdict in ("block", "keep")
-    left = [check for check in decision.checks if check.name != name]
-    assert conclude(left).verdict == "promote"
+    check = nowhere_worse(found.slices)
+    assert check.verdict == "block"
+    assert "worse than the champion on a part of the rows: heating = wood by" in check.reason

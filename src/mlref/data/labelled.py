@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlref.core.contract import LABELS, Contract
-from mlref.core.errors import RowsRefused, Violation
+from mlref.core.errors import DataError, RowsRefused, Violation
 from mlref.core.rows import show
 from mlref.data.tables import FIRST_ROW, decode, other_columns, read_csv, refusals, row_ids
+from mlref.data.tables import times as moments
 
 Cells = tuple[object, ...]
 
@@ -95,10 +96,18 @@ def times(contract: Contract, root: Path, frame: pd.DataFrame) -> NDArray[np.dat
     Returns
     -------
     ndarray of datetime64, shape (n,), UTC
+
+    Raises
+    ------
+    DataError
+        Where the contract's time is a number and no file says when a row was predicted.
     """
     found = pd.Series(pd.NaT, range(len(frame)), dtype="datetime64[ns, UTC]")
-    if contract.split.by == "time" and (column := contract.split.column):
-        found = pd.to_datetime(frame[column].reset_index(drop=True).astype(str), **ISO)
+    column, numbers = contract.split.column, False
+    if contract.split.by == "time" and column:
+        cells = moments(frame[column].reset_index(drop=True))
+        numbers = pd.api.types.is_numeric_dtype(cells)
+        found = found if numbers else pd.to_datetime(cells, **ISO)
     known: dict[str, pd.Timestamp] = {}
     for file in sorted((root / LABELS).glob("*.csv")):
         labelled = read_csv(file)
@@ -106,6 +115,10 @@ def times(contract: Contract, root: Path, frame: pd.DataFrame) -> NDArray[np.dat
             names = row_ids(contract, decode(labelled, contract.columns))
             known |= dict(zip(names, _times(labelled), strict=True))
     logged = pd.Series(row_ids(contract, frame)).map(known)
+    if numbers and logged.isna().all():
+        problem = f"the time column {column!r} holds numbers, so no row has a date to compare with"
+        remedy = f"Write it as dates such as 2026-11-30, or add labelled rows with `{TIME}`."
+        raise DataError("data/validated", problem, remedy)
     return pd.to_datetime(logged, **ISO).fillna(found).dt.tz_localize(None).to_numpy()
 
 

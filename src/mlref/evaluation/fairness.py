@@ -15,18 +15,12 @@ from mlref.core.rows import Array
 from mlref.core.settings import Evaluate
 from mlref.core.task import Prediction
 from mlref.evaluation.metrics import bootstrap
+from mlref.evaluation.power import POWER
 from mlref.evaluation.slices import groups
-
-POWER = 0.8
-"""Probability with which a difference of ``visible`` would have been seen."""
 
 
 def fairness(
-    contract: Contract,
-    features: Array,
-    actual: Array,
-    predicted: Prediction,
-    settings: Evaluate,
+    contract: Contract, features: Array, actual: Array, predicted: Prediction, settings: Evaluate
 ) -> dict[str, dict[str, Any]]:
     """Compare the groups of each sensitive column, as the contract's slices divide it.
 

@@ -59,9 +59,7 @@ def errors(actual: Array, predicted: Array) -> dict[str, Array]:
 
 
 def bootstrap(
-    statistic: Callable[..., dict[str, Array]],
-    samples: tuple[Array, ...],
-    settings: Bootstrap,
+    statistic: Callable[..., dict[str, Array]], samples: tuple[Array, ...], settings: Bootstrap
 ) -> dict[str, Interval]:
     """Put a percentile bootstrap interval around each metric of a statistic (Efron 1979).
 
@@ -82,18 +80,27 @@ def bootstrap(
     def _stacked(*drawn: Array, axis: int) -> Array:
         return np.stack([*statistic(*drawn).values()])
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # the NaN says it
-        low, high = stats.bootstrap(
-            samples, _stacked, paired=True, vectorized=True, method="percentile", rng=settings.seed,
-            n_resamples=settings.resamples, confidence_level=settings.confidence,
-            batch=max(1, CELLS // rows),
-        ).confidence_interval  # fmt: skip
+    low, high = _ends(samples, _stacked, settings)
     bounds = zip(points.items(), low.tolist(), high.tolist(), strict=True)
     return {
         name: {"value": float(point), "lower": lower, "upper": upper}
         for (name, point), lower, upper in bounds
     }
+
+
+def _ends(
+    samples: tuple[Array, ...], statistic: Callable[..., Array], settings: Bootstrap
+) -> tuple[Array, Array]:
+    """Percentiles of a statistic over resamples of all samples by the same rows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # the NaN says it
+        found = stats.bootstrap(
+            samples, statistic, paired=True, vectorized=True, method="percentile", rng=settings.seed,
+            n_resamples=settings.resamples, confidence_level=settings.confidence,
+            batch=max(1, CELLS // len(samples[0])),
+        )  # fmt: skip
+    low, high = found.confidence_interval
+    return low, high
 
 
 def measured(
@@ -142,11 +149,7 @@ def score_interval(
             t = np.log(means / mean) * means / spreads
         return np.stack([np.where(spreads > 0, t, np.copysign(FAR, means - mean)), means])
 
-    low, high = stats.bootstrap(
-        (losses,), _studentised, vectorized=True, method="percentile", rng=settings.seed,
-        n_resamples=settings.resamples, confidence_level=settings.confidence,
-        batch=max(1, CELLS // len(losses)),
-    ).confidence_interval  # fmt: skip
+    low, high = _ends((losses,), _studentised, settings)
     with np.errstate(over="ignore"):
         lower, upper = mean * np.exp(-np.array([high[0], low[0]]) * spread / mean)
     ends = {"lower": lower, "upper": upper if np.isfinite(upper) else high[1]}

@@ -72,6 +72,9 @@ def register(
         with status("register"):
             record, champion = register.run(project, change)
     except GateBlocked:
+        known = Store(project.store).record(register.digest_of(project))
+        if known and (doubt := git.warning(known)):
+            say(f"Warning: {doubt}")
         if explain:  # the table has the reasons
             raise typer.Exit(1) from None
         raise

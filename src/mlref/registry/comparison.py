@@ -14,41 +14,54 @@ from mlref.data.labelled import times
 from mlref.data.leakage import partial_correlations
 from mlref.data.split import split
 from mlref.data.tables import encode, fingerprint, read_parquet, row_ids
-from mlref.registry import audit, duel
-from mlref.registry.duel import Check, Duel, Incomparable
+from mlref.registry import audit
+from mlref.registry.duel import leak, settled
 from mlref.registry.evidence import Side, meet
-from mlref.registry.gate import Decision, decide
-from mlref.training.candidates import BASELINES
+from mlref.registry.gate import Check, decide
 
 Moment = datetime.datetime
 
 
-def judge(project: Project, store: Store, since: Moment | None = None) -> dict[str, Any]:
-    """Ask the gate about the bundle of this clone; returns the content of gate.json.
+def judge(
+    project: Project, store: Store, since: Moment | None = None
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """Ask the gate about the bundle of this clone.
 
     Parameters
     ----------
     since : datetime, optional
         Compare on the rows after it, since the concept changed then.
+
+    Returns
+    -------
+    record : dict
+        What the registration record says of the model; its ``gate`` is the content of gate.json.
+    rows : frozenset of str
+        The names of the rows that it was trained on.
     """
     predictor = load(project.bundle, digest(project.contract))
-    contract, parameters = predictor.contract, settings.load(project.params)
-    frame, metrics = read_parquet(project.validated), read_json(project.metrics)
-    test_set, train = split(contract, frame, parameters.split), read_parquet(project.train)
+    contract, metrics = predictor.contract, read_json(project.metrics)
+    frame, train = read_parquet(project.validated), read_parquet(project.train)
+    test_set = split(contract, frame, settings.load(project.params).split)
     tested, trained = (
         fingerprint(*encode(contract, frame[rows])) for rows in (test_set, ~test_set)
     )
+    manifest, tuning = predictor.manifest, read_json(project.tuning)
     identities = {
         "the bundle": (metrics.get("digest"), predictor.digest),
         "the test set": (metrics.get("holdout"), tested),
-        "the training rows": (predictor.manifest["data"], trained),
+        "the training rows": (manifest["data"], trained),
     }
-    tuning, rows = read_json(project.tuning), frozenset(row_ids(contract, train))
-    side = Side(predictor, tuning["model"], tuning["parameters"], rows)
-    champion = against(project, store, side, since)
-    leak = _leak(store, partial_correlations(contract, *encode(contract, train)), parameters.gate)
-    decision = decide(metrics, identities, BASELINES, champion, parameters.gate, leak=leak)
-    return document(decision, predictor.digest, store, since)
+    record = {
+        "digest": predictor.digest, "contract": manifest["contract"], "data": manifest["data"],
+        "model": tuning["model"], "parameters": tuning["parameters"], "metrics": metrics,
+        "partial_correlations": partial_correlations(contract, *encode(contract, train)),
+    }  # fmt: skip
+    side = Side(
+        predictor, record["model"], record["parameters"], frozenset(row_ids(contract, train))
+    )
+    record["gate"] = _asked(project, store, side, record, identities, since)
+    return record, side.trained or frozenset()
 
 
 def judge_again(project: Project, store: Store, reference: str) -> dict[str, Any]:
@@ -65,63 +78,53 @@ def judge_again(project: Project, store: Store, reference: str) -> dict[str, Any
     """
     predictor, record = store.open(reference)
     since = Moment.fromisoformat(record["since"]["time"]) if record.get("since") else None
-    champion = against(project, store, _side(store, predictor, record), since)
     age = (Moment.now(datetime.UTC) - Moment.fromisoformat(record["created"])).total_seconds()
-    metrics, limits = record["metrics"], settings.load(project.params).gate
-    identities = {"the bundle": (metrics.get("digest"), predictor.digest)}
-    now = record.get("partial_correlations")
-    leak = _leak(store, now, limits) if now else None
-    decision = decide(metrics, identities, BASELINES, champion, limits, age / 86_400, leak)
-    return document(decision, predictor.digest, store, since)
+    identities = {"the bundle": (record["metrics"].get("digest"), predictor.digest)}
+    side = _side(store, predictor, record)
+    return _asked(project, store, side, record, identities, since, age / 86_400)
 
 
-def document(
-    decision: Decision, name: str, store: Store, since: Moment | None = None
-) -> dict[str, Any]:
-    """The content of gate.json about the bundle of a digest, judged against the champion's."""
+def _asked(
+    project: Project, store: Store, side: Side, record: dict[str, Any], identities: dict[str, Any],
+    since: Moment | None, age: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What the gate says, as in gate.json."""
+    limits, time = settings.load(project.params).gate, since.isoformat() if since else None
+    champion = against(project, store, side, record, since)
+    decision = decide(record["metrics"], identities, champion, limits, age)
     checks = [check._asdict() | {"passed": check.verdict == "promote"} for check in decision.checks]
-    time = since.isoformat() if since else None
     return rounded({  # type: ignore[no-any-return]
-        "verdict": decision.verdict, "reasons": decision.reasons, "digest": name,
+        "verdict": decision.verdict, "reasons": decision.reasons, "digest": side.predictor.digest,
         "champion": store.alias("champion"), "checks": checks, "since": time,
-        "look": audit.looks(store, name, time),
+        "look": audit.looks(store, side.predictor.digest, time),
     })  # fmt: skip
 
 
 def against(
-    project: Project, store: Store, challenger: Side, since: Moment | None = None
-) -> Duel | Incomparable | None:
-    """Compare a model with the champion on the validated rows of this clone.
+    project: Project, store: Store, side: Side, record: dict[str, Any], since: Moment | None = None
+) -> list[Check]:
+    """What the champion says of a model, on the validated rows of this clone.
 
-    Returns
-    -------
-    Duel, Incomparable or None
-        None where there is no champion.
+    Leaks count also where the two cannot be compared.
     """
-    if store.alias("champion") is None:
-        return None
+    if (name := store.alias("champion")) is None:
+        return [settled("promote", "There was no champion to compare it with.")]
+    known, parameters = store.record(name) or {}, settings.load(project.params)
+    before, now = known.get("partial_correlations"), record.get("partial_correlations")
+    leaks = [leak(before, now, parameters.gate)] if now else []
     try:
-        champion, record = store.open("champion")
+        champion, _ = store.open("champion")
     except (BundleError, ModelNotFound) as error:
         reason = f"The champion cannot be loaded, so this model replaces it: {error}"
-        return Incomparable("promote", reason)
-    frame, parameters = read_parquet(project.validated), settings.load(project.params)
-    after = None
+        return [settled("promote", reason), *leaks]
+    frame, after = read_parquet(project.validated), None
     if since is not None:
         moment = np.datetime64(since.astimezone(datetime.UTC).replace(tzinfo=None))
-        after = times(challenger.contract, project.root, frame) > moment
-    return meet(challenger, _side(store, champion, record), frame, parameters, after)
+        after = times(side.contract, project.root, frame) > moment
+    return [*meet(side, _side(store, champion, known), frame, parameters, after), *leaks]
 
 
 def _side(store: Store, predictor: Predictor, record: dict[str, Any]) -> Side:
     """A registered model."""
     recipe = record.get("model", ""), record.get("parameters", {})
     return Side(predictor, *recipe, store.rows(record["digest"]))
-
-
-def _leak(store: Store, now: dict[str, Any], limits: settings.Gate) -> Check | None:
-    """The leak check; None where there is no champion."""
-    name = store.alias("champion")
-    if name is None:
-        return None
-    return duel.leak((store.record(name) or {}).get("partial_correlations"), now, limits)

@@ -1,19 +1,17 @@
-"""Challenger and champion side by side, and what the gate asks about them. Pure."""
+"""What the gate asks about challenger and champion side by side. Pure: comparisons in, checks out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from statistics import NormalDist
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from mlref.core import settings
 from mlref.core.digits import interval, number
 from mlref.data.leakage import grown
 from mlref.evaluation.compare import Comparison
-from mlref.evaluation.metrics import Interval
+from mlref.evaluation.power import needed
+from mlref.registry.gate import Check, Verdict, passed
 
-Verdict = Literal["promote", "keep", "block"]
-POWER = 0.8
-"""Probability with which the number of rows that is advised would show the difference."""
-
+VETO = "not_worse_than_champion"
 KEYS = {
     "recipes": ("Its recipe", "the champion's", "out of fold on {} training rows"),
     "models": ("It", "the champion", "on {} rows that neither has trained on"),
@@ -22,84 +20,27 @@ KEYS = {
 """Kinds of evidence: what is compared with what, and on which rows."""
 
 
-class Check(NamedTuple):
-    """One question that the gate asked.
-
-    ``verdict`` is what this check alone asks for: block, keep, or promote where nothing speaks
-    against it.
-    """
-
-    name: str
-    verdict: Verdict
-    reason: str
-    figures: dict[str, Any]
+def settled(verdict: Verdict, reason: str) -> Check:
+    """The check where the two are not compared."""
+    return Check(VETO, verdict, reason, {})
 
 
-def passed(
-    name: str, sound: bool, good: str, bad: str, figures: dict[str, Any], otherwise: Verdict = "block"
-) -> Check:  # fmt: skip
-    """A check that asks for ``otherwise`` where it is not passed."""
-    return Check(name, "promote", good, figures) if sound else Check(name, otherwise, bad, figures)
+def strict(limits: settings.Gate) -> settings.Gate:
+    """The limits of one kind of evidence: either may promote, so each takes half of the doubt."""
+    return limits.model_copy(update={"confidence": (1 + limits.confidence) / 2})
 
 
-class Incomparable(NamedTuple):
-    """Why the two models cannot be compared, and what follows from that."""
-
-    verdict: Verdict
-    reason: str
-
-
-class Duel(NamedTuple):
-    """A challenger against the champion.
+def better(evidence: Mapping[str, Comparison | str], limits: settings.Gate) -> Check:
+    """Ask whether a gain is shown.
 
     Parameters
     ----------
-    evidence : dict of str to Comparison or str
+    evidence : mapping of str to Comparison or str
         By a key of ``KEYS``: a comparison that may show a gain, or why there is none.
-    veto : Comparison or None
-        On rows on which the challenger must not lose; None where they are too few to ask.
-    allowed : float
-        Loss on these rows that is accepted, as a share of the champion's score.
-    slices : dict of str to Interval or None
-        See :class:`mlref.evaluation.compare.Comparison`.
-    coverage : Interval, optional
-        Where the test set's does not count: share of the rows inside the challenger's intervals.
     """
-
-    evidence: dict[str, Comparison | str]
-    veto: Comparison | None
-    allowed: float
-    slices: dict[str, Interval | None]
-    coverage: Interval | None = None
-
-    @property
-    def score(self) -> str:
-        """The score that is compared, as sentences name it."""
-        return next(one.score for one in self.evidence.values() if not isinstance(one, str))
-
-
-def checks(found: Duel | Incomparable | None, limits: settings.Gate) -> Iterator[Check]:
-    """Ask whether the challenger is better than the champion, and nowhere worse."""
-    name = "not_worse_than_champion"
-    if found is None:
-        yield Check(name, "promote", "There was no champion to compare it with.", {})
-    elif isinstance(found, Incomparable):
-        yield Check(name, found.verdict, found.reason, {})
-    else:
-        yield _evidence(found, limits)
-        yield _veto(name, found, limits)
-        yield _slices(found)
-
-
-def key_confidence(limits: settings.Gate) -> float:
-    """Confidence of each kind of evidence: either may promote, so each takes half of the doubt."""
-    return 1 - (1 - limits.confidence) / 2
-
-
-def _evidence(found: Duel, limits: settings.Gate) -> Check:
     figures: dict[str, Any] = {}
     shown, not_shown = list[str](), list[str]()
-    for key, one in found.evidence.items():
+    for key, one in evidence.items():
         if isinstance(one, str):
             not_shown.append(one)
             continue
@@ -109,14 +50,14 @@ def _evidence(found: Duel, limits: settings.Gate) -> Check:
         where = where.format(one.rows)
         gain = f"{number(least)} ({limits.smallest_gain:.1%})"
         if difference["upper"] < 0 and -difference["value"] >= least:
-            shown.append(f"{who} beats {whom} by {interval(difference, -1)} {found.score} {where}.")
+            shown.append(f"{who} beats {whom} by {interval(difference, -1)} {one.score} {where}.")
         elif difference["upper"] < 0:
-            only = f"{who} beats {whom} by only {interval(difference, -1)} {found.score} {where}"
+            only = f"{who} beats {whom} by only {interval(difference, -1)} {one.score} {where}"
             not_shown.append(f"{only}; the smallest gain that counts is {gain}.")
         elif difference["lower"] == difference["upper"] == 0:
             not_shown.append(f"{who} predicts the same as {whom}.")
         else:
-            said = f"{who} is not shown to be better than {whom} {where}: the difference in {found.score} is"
+            said = f"{who} is not shown to be better than {whom} {where}: the difference in {one.score} is"
             said += f" {interval(difference)}"
             if least:
                 need = figures[key]["rows_needed"] = _rows_needed(one, least, limits)
@@ -127,31 +68,41 @@ def _evidence(found: Duel, limits: settings.Gate) -> Check:
 
 
 def _rows_needed(found: Comparison, least: float, limits: settings.Gate) -> int:
-    """Rows on which a true difference of ``least`` would be seen, with probability ``POWER``.
+    """Rows on which a true difference of ``least`` would probably be seen.
 
     The paired standard error, which the interval's half width shows, falls with the root of the rows.
     """
-    normal = NormalDist()
-    seen = normal.inv_cdf(0.5 + key_confidence(limits) / 2)
-    error = (found.difference["upper"] - found.difference["lower"]) / 2 / seen
-    return round(float(f"{found.rows * ((seen + normal.inv_cdf(POWER)) * error / least) ** 2:.2g}"))
+    confidence = strict(limits).confidence
+    half_width = (found.difference["upper"] - found.difference["lower"]) / 2
+    error = half_width / NormalDist().inv_cdf(0.5 + confidence / 2)
+    return needed(least, confidence, found.rows * error**2)
 
 
-def _veto(name: str, found: Duel, limits: settings.Gate) -> Check:
-    if found.veto is None:
-        good = f"Fewer than {limits.smallest_holdout} older rows were seen by neither: they do not count."
-        return Check(name, "promote", good, {})
-    difference, largest = found.veto.difference, found.allowed * found.veto.champion
-    where = f"on {found.veto.rows} {'older ' * bool(found.allowed)}rows that neither has trained on"
-    bound = f"; allowed: {number(largest)} ({found.allowed:.0%})" if found.allowed else ""
+def not_worse(found: Comparison | None, limits: settings.Gate, allowed: float = 0.0) -> Check:
+    """Ask whether a loss is shown.
+
+    Parameters
+    ----------
+    found : Comparison or None
+        None where the rows are too few to ask.
+    allowed : float
+        Loss on older rows that is accepted after a change, as a share of the champion's score.
+    """
+    if found is None:
+        few = f"Fewer than {limits.smallest_holdout} older rows were seen by neither: they do not count."
+        return settled("promote", few)
+    difference, largest = found.difference, allowed * found.champion
+    where = f"on {found.rows} {'older ' * bool(allowed)}rows that neither has trained on"
+    bound = f"; allowed: {number(largest)} ({allowed:.0%})" if allowed else ""
     by = f"the difference in {found.score} is {interval(difference)}{bound}"
     good = f"It is not shown to be worse than the champion {where}: {by}."
     bad = f"It is worse than the champion by {interval(difference)} {found.score} {where}{bound}."
-    figures = {**difference, "rows": found.veto.rows, "largest": largest}
-    return passed(name, difference["lower"] <= largest, good, bad, figures)
+    figures = {**difference, "rows": found.rows, "largest": largest}
+    return passed(VETO, difference["lower"] <= largest, good, bad, figures)
 
 
-def _slices(found: Duel) -> Check:
+def nowhere_worse(found: Comparison) -> Check:
+    """Ask whether harm to a slice is shown."""
     judged = {part: difference for part, difference in found.slices.items() if difference}
     worse = [
         f"{part} by {interval(difference)}"

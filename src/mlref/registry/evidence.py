@@ -1,5 +1,6 @@
 """Evidence that one model is better than another: their recipes out of fold, or both as deployed."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from mlref.data.tables import encode, refusals, row_ids
 from mlref.evaluation.compare import Comparison, compare
 from mlref.evaluation.metrics import share
 from mlref.evaluation.slices import slices
-from mlref.registry.duel import Duel, Incomparable, key_confidence
+from mlref.registry.duel import better, not_worse, nowhere_worse, settled, strict
+from mlref.registry.gate import Check, coverage
 from mlref.training.candidates import build
 from mlref.training.out_of_fold import predict
 
@@ -51,7 +53,7 @@ class Side(NamedTuple):
 
 def meet(
     challenger: Side, champion: Side, frame: pd.DataFrame, settings: Settings, after: Mask | None = None
-) -> Duel | Incomparable:  # fmt: skip
+) -> list[Check]:  # fmt: skip
     """Compare two models on the rows of now.
 
     Parameters
@@ -60,31 +62,36 @@ def meet(
         Validated rows.
     after : ndarray of bool, shape (n,), optional
         Rows from after a change of concept: evidence, slices and coverage are then theirs alone.
+
+    Returns
+    -------
+    list of Check
+        What this comparison says; or the one check that says why there is none.
     """
     limits, other = settings.gate, "is of another contract ({}) and cannot predict these rows"
     if not _has_columns(challenger, frame) or refusals(challenger.contract, frame):
-        return Incomparable("block", f"It {other.format(challenger.contract.name)}.")
+        return [settled("block", f"It {other.format(challenger.contract.name)}.")]
     replaced = f"The champion {other.format(champion.contract.name)}, so this model replaces it."
     same = champion.contract.target.name == challenger.contract.target.name
     if not same or not _has_columns(champion, frame):
-        return Incomparable("promote", replaced)
+        return [settled("promote", replaced)]
     learned, theirs = _learned(challenger, frame), _learned(champion, frame)
     for side, here, name in ((champion, theirs, "champion"), (challenger, learned, "model")):
-        if reason := _forgotten(side, here, name, frame, limits.largest_forgotten):
-            return Incomparable("keep", reason)
+        if reason := _forgotten(side, frame[here], name, limits.largest_forgotten):
+            return [settled("keep", reason)]
     rows = ~theirs & (~learned if after is None else after)
     if (count := int(rows.sum())) < limits.smallest_holdout:
         which = "have been seen by neither it nor" if after is None else "since then are unknown to"
         need = f"at least {limits.smallest_holdout} are needed to compare them"
-        return Incomparable("keep", f"Only {count} rows {which} the champion; {need}.")
-    old = ~theirs & ~learned & ~rows
-    if refusals(champion.contract, frame[rows | old]):
-        return Incomparable("promote", replaced)
+        return [settled("keep", f"Only {count} rows {which} the champion; {need}.")]
+    older = None if after is None else ~theirs & ~learned & ~after
+    if refusals(champion.contract, frame[~theirs & ~learned | rows]):
+        return [settled("promote", replaced)]
     try:
-        return _duel(challenger, champion, frame, settings, learned, rows, old, after is not None)
+        return [*_compared(challenger, champion, frame, settings, learned, rows, older)]
     except BundleError as error:
         reason = f"The champion or this model fails on these rows, so a person decides: {error}"
-        return Incomparable("keep", reason)
+        return [settled("keep", reason)]
 
 
 def _has_columns(side: Side, frame: pd.DataFrame) -> bool:
@@ -97,12 +104,12 @@ def _learned(side: Side, frame: pd.DataFrame) -> Mask:
     return np.array([name in (side.trained or ()) for name in names])
 
 
-def _forgotten(side: Side, learned: Mask, name: str, frame: pd.DataFrame, share: float) -> str:
+def _forgotten(side: Side, learned: pd.DataFrame, name: str, share: float) -> str:
     """Why it cannot be told which rows are unseen; empty where it can."""
     remedy = "A person decides: `mlref promote VERSION --reason TEXT`."
     if side.trained is None:
         return f"It is not recorded which rows the {name} was trained on. {remedy}"
-    here, there = len(set(row_ids(side.contract, frame[learned]))), len(side.trained)
+    here, there = len({*row_ids(side.contract, learned)}), len(side.trained)
     if here >= (1 - share) * there:
         return ""
     return (
@@ -111,56 +118,52 @@ def _forgotten(side: Side, learned: Mask, name: str, frame: pd.DataFrame, share:
     )
 
 
-def _duel(
-    challenger: Side, champion: Side, frame: pd.DataFrame, settings: Settings, learned: Mask, rows: Mask,
-    old: Mask, since: bool,
-) -> Duel:  # fmt: skip
-    """Compare on ``rows``; since a change of concept, on ``old`` ones as well."""
+def _compared(
+    challenger: Side, champion: Side, frame: pd.DataFrame, settings: Settings, learned: Mask,
+    rows: Mask, older: Mask | None,
+) -> Iterator[Check]:  # fmt: skip
+    """Compare on ``rows``; after a change of concept, some of them out of fold, on older ones as well."""
     limits, task = settings.gate, task_of(challenger.contract)
     features, target = encode(challenger.contract, frame)
     values = np.empty(len(frame))
     values[~learned] = challenger.predict(frame[~learned])
-    if since:
+    if older is not None:
         train = frame[learned]
         values[learned] = out_of_fold(challenger, challenger.contract, train, settings)
         rows = rows & ~np.isnan(values)
 
-    def _compared(rows: Mask, limits: Gate, parts: dict[str, Mask]) -> Comparison:
+    def _on(rows: Mask, limits: Gate, parts: dict[str, Mask]) -> Comparison:
         others = champion.predict(frame[rows])
         return compare(target[rows], values[rows], others, parts, limits, task)
 
-    whole = _compared(rows, limits, dict(slices(challenger.contract, features[rows])))
-    models = _compared(rows, _strict(limits), {})
-    if not since:
+    whole = _on(rows, limits, dict(slices(challenger.contract, features[rows])))
+    models = _on(rows, strict(limits), {})
+    if older is None:
         recipes = _recipes(challenger, champion, frame[learned], settings)
-        return Duel({"recipes": recipes, "models": models}, whole, 0.0, whole.slices)
-    veto = _compared(old, limits, {}) if old.sum() >= limits.smallest_holdout else None
-    intervals = challenger.predictor.intervals
-    held = task.answer(values[rows], intervals).holds(target[rows])
-    coverage = share(held, settings.evaluate.confidence)
-    coverage |= {"promised": intervals["coverage"], "rows": len(held)}
-    return Duel({"since": models}, veto, limits.largest_old_loss, whole.slices, coverage)
+        yield better({"recipes": recipes, "models": models}, limits)
+        yield not_worse(whole, limits)
+    else:
+        intervals = challenger.predictor.intervals
+        held = task.answer(values[rows], intervals).holds(target[rows])
+        covered = share(held, settings.evaluate.confidence)
+        covered |= {"promised": intervals["coverage"], "rows": len(held)}
+        yield coverage(covered, f"the {len(held)} rows since then")
+        yield better({"since": models}, limits)
+        enough = older.sum() >= limits.smallest_holdout
+        yield not_worse(_on(older, limits, {}) if enough else None, limits, limits.largest_old_loss)
+    yield nowhere_worse(whole)
 
 
-def _strict(limits: Gate) -> Gate:
-    """Limits with the confidence that each key needs."""
-    return limits.model_copy(update={"confidence": key_confidence(limits)})
-
-
-def _recipes(
-    challenger: Side, champion: Side, train: pd.DataFrame, settings: Settings
-) -> Comparison | str:
+def _recipes(one: Side, other: Side, train: pd.DataFrame, settings: Settings) -> Comparison | str:
     """Both recipes on the challenger's training rows; or why the champion's cannot be fitted to them."""
-    actual, task = encode(challenger.contract, train)[1], task_of(challenger.contract)
     try:
-        dealt = challenger.contract
-        one, other = (out_of_fold(side, dealt, train, settings) for side in (challenger, champion))
+        ours, theirs = (out_of_fold(side, one.contract, train, settings) for side in (one, other))
     except (RowsRefused, SettingsError, ValueError) as error:
         lines = " ".join(str(error).split())
-        return f"The champion's recipe ({champion.model}) cannot be fitted again: {lines}"
-    left_out = ~np.isnan(one)
-    values = actual[left_out], one[left_out], other[left_out]
-    return compare(*values, {}, _strict(settings.gate), task)
+        return f"The champion's recipe ({other.model}) cannot be fitted again: {lines}"
+    (_, actual), left_out = encode(one.contract, train), ~np.isnan(ours)
+    values = actual[left_out], ours[left_out], theirs[left_out]
+    return compare(*values, {}, strict(settings.gate), task_of(one.contract))
 
 
 def out_of_fold(side: Side, dealt: Contract, train: pd.DataFrame, settings: Settings) -> Array:
@@ -172,6 +175,5 @@ def out_of_fold(side: Side, dealt: Contract, train: pd.DataFrame, settings: Sett
     """
     tune, (features, target) = settings.tune, encode(side.contract, train)
     folds = deal(dealt, train, tune.folds, tune.seed + tune.repeats)
-    return predict(
-        build(side.contract, side.model, side.parameters, tune.seed), features, target, folds
-    )
+    model = build(side.contract, side.model, side.parameters, tune.seed)
+    return predict(model, features, target, folds)

@@ -1,14 +1,28 @@
 """The gate: may the new model replace the champion? Pure: metrics in, verdict and reasons out."""
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from mlref.core import settings
 from mlref.core.digits import interval, number
 from mlref.core.task import LogRegression, Regression
-from mlref.registry import duel
-from mlref.registry.duel import Check, Duel, Incomparable, Verdict, passed
+from mlref.training.candidates import BASELINES
+
+Verdict = Literal["promote", "keep", "block"]
+
+
+class Check(NamedTuple):
+    """One question that the gate asked.
+
+    ``verdict`` is what this check alone asks for: block, keep, or promote where nothing speaks
+    against it.
+    """
+
+    name: str
+    verdict: Verdict
+    reason: str
+    figures: dict[str, Any]
 
 
 class Decision(NamedTuple):
@@ -19,14 +33,19 @@ class Decision(NamedTuple):
     checks: list[Check]
 
 
+def passed(
+    name: str, sound: bool, good: str, bad: str, figures: dict[str, Any], otherwise: Verdict = "block"
+) -> Check:  # fmt: skip
+    """A check that asks for ``otherwise`` where it is not passed."""
+    return Check(name, "promote", good, figures) if sound else Check(name, otherwise, bad, figures)
+
+
 def decide(
     metrics: Mapping[str, Any],
     identities: Mapping[str, tuple[str, str]],
-    baselines: tuple[str, ...],
-    champion: Duel | Incomparable | None,
+    champion: Sequence[Check],
     limits: settings.Gate,
     age: float | None = None,
-    leak: Check | None = None,
 ) -> Decision:
     """Decide about a challenger.
 
@@ -36,25 +55,21 @@ def decide(
         The content of metrics.json.
     identities : mapping of str to (str, str)
         What the metrics are about: the digest that was evaluated or trained on, and the present one.
-    baselines : tuple of str
-        Models that every other one must beat, as it must each simpler candidate.
-    champion : Duel, Incomparable or None
-        The challenger against the champion; or why the two cannot be compared; or None where there is
-        no champion.
+    champion : sequence of Check
+        What the comparison with the champion asks. Where it asks about the coverage, on newer rows,
+        the test set's does not count.
     age : float, optional
         Days since the evaluation, where it was not made just now.
-    leak : Check, optional
-        What :func:`mlref.registry.duel.leak` says, where there is a champion; it counts also where the
-        two cannot be compared.
     """
     if (evaluated := _evaluated(identities)).verdict != "promote":
         return conclude([evaluated])  # there are no metrics to ask about
     sound = [evaluated, _enough_rows(metrics["rows"], limits), _finite(metrics)]
     if (refused := conclude(sound)).verdict != "promote":
         return refused
-    checks = [*_simpler(metrics, baselines), _promises(metrics)]
-    covered = (isinstance(champion, Duel) and champion.coverage) or metrics["coverage"]
-    checks += [_coverage(covered), *duel.checks(champion, limits), *([leak] if leak else [])]
+    checks = [*_simpler(metrics), _promises(metrics)]
+    if "coverage" not in {check.name for check in champion}:
+        checks.append(coverage(metrics["coverage"], "the test set"))
+    checks += champion
     if age is not None:
         checks.append(_recent(age, limits))
     found = conclude(checks)
@@ -98,12 +113,12 @@ def _is_finite(found: Mapping[str, float | None]) -> bool:
     return all(end is not None and math.isfinite(end) for end in ends)
 
 
-def _simpler(metrics: Mapping[str, Any], baselines: tuple[str, ...]) -> Iterator[Check]:
+def _simpler(metrics: Mapping[str, Any]) -> Iterator[Check]:
     ladder = metrics["ladder"]
     score = LogRegression.title if LogRegression.primary in metrics else Regression.title
-    for name in dict.fromkeys([*baselines, *ladder]):
+    for name in dict.fromkeys([*BASELINES, *ladder]):
         found = ladder.get(name)
-        title = f"the baseline {name}" if name in baselines else f"the simpler {name}"
+        title = f"the baseline {name}" if name in BASELINES else f"the simpler {name}"
         if found is None:
             reason = f"The chosen model is no more than the baseline {name}."
             yield Check(f"beats_{name}", "block", reason, {})
@@ -131,14 +146,20 @@ def _promises(metrics: Mapping[str, Any]) -> Check:
     return passed("keeps_promises", not bad, good, bad, figures)
 
 
-def _coverage(coverage: Mapping[str, float]) -> Check:
-    held = "Its {promised:.0%} intervals hold {value:.0%} [{lower:.0%}, {upper:.0%}]".format(
-        **coverage
-    )
-    where = f"the {coverage['rows']} rows since then" if "rows" in coverage else "the test set"
-    good, bad = f"{held} of {where}.", f"{held} of {where}: they are too narrow."
-    wide = coverage["upper"] >= coverage["promised"]
-    return passed("coverage", wide, good, bad, dict(coverage))
+def coverage(found: Mapping[str, float], where: str) -> Check:
+    """Ask whether prediction intervals hold what they promise.
+
+    Parameters
+    ----------
+    found : mapping
+        Share of the rows inside, as value, lower and upper; and ``promised``.
+    where : str
+        The rows, in words.
+    """
+    held = "Its {promised:.0%} intervals hold {value:.0%} [{lower:.0%}, {upper:.0%}]"
+    good = f"{held.format(**found)} of {where}."
+    bad = f"{held.format(**found)} of {where}: they are too narrow."
+    return passed("coverage", found["upper"] >= found["promised"], good, bad, dict(found))
 
 
 def _recent(days: float, limits: settings.Gate) -> Check:

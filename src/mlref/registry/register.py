@@ -7,6 +7,7 @@ shows the aliases.
 """
 
 import datetime
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from mlref.bundle.store import ALIASES, Store
@@ -16,6 +17,9 @@ from mlref.core.storage import Project, digest, locked, read_json, to_json, writ
 from mlref.registry import audit, git
 from mlref.tracking import run_log
 from mlref.tracking import store as tracking
+
+Judged = tuple[dict[str, Any], Collection[str]]
+"""A registration record, and the names of the rows that the model was trained on."""
 
 
 class Since(NamedTuple):
@@ -46,19 +50,18 @@ def run(project: Project, since: Since | None = None) -> tuple[dict[str, Any], b
             record = _register(project, store, record, since)
     champion = store.alias("champion") == record["digest"]
     if record["gate"]["verdict"] == "block" and not champion:
-        raise blocked(store, record["gate"])
+        raise blocked(store, record)
     return record, champion
 
 
-def blocked(store: Store, gate: dict[str, Any]) -> GateBlocked:
+def blocked(store: Store, record: dict[str, Any]) -> GateBlocked:
     """The refusal, with what to do where it leaves nothing to serve."""
-    if store.alias("champion"):
-        return GateBlocked(gate["reasons"])
+    reasons, champion = record["gate"]["reasons"], store.alias("champion") is not None
     remedy = (
         "There is no champion to serve. `mlref register --explain` lists every check, reports/ has the"
         " evaluation; `mlref serve --model 1` serves version 1 all the same, to try it."
     )
-    return GateBlocked(gate["reasons"], remedy, champion=False)
+    return GateBlocked(reasons, "" if champion else remedy, champion)
 
 
 def decision(project: Project, since: Since | None = None) -> dict[str, Any]:
@@ -70,8 +73,11 @@ def decision(project: Project, since: Since | None = None) -> dict[str, Any]:
         The content of gate.json.
     """
     store = Store(project.store)
-    if record := _decided(project, store, since):
-        return record["gate"]  # type: ignore[no-any-return]
+    record = _decided(project, store, since) or _judge(project, store, since)[0]
+    return record["gate"]  # type: ignore[no-any-return]
+
+
+def _judge(project: Project, store: Store, since: Since | None) -> Judged:
     from mlref.registry.comparison import judge  # takes seconds to import
 
     return judge(project, store, since and since.time)
@@ -136,16 +142,12 @@ def _register(
     project: Project, store: Store, decided: dict[str, Any] | None, since: Since | None
 ) -> dict[str, Any]:
     # Not needed when nothing is left to do, and it takes seconds to import.
-    from mlref.data.tables import read_parquet, row_ids
     from mlref.registry.publish import publish
 
-    record = dict(decided or _judged(project, store, since))
-    record["commit"] = _committed(project, record) or record["commit"]
+    record, rows = (decided, ()) if decided else _new(project, store, since)
+    record = record | {"commit": _committed(project, record) or record["commit"]}
     gate, name = record["gate"], record["digest"]
     record["run_id"], record["version"] = publish(project, record)
-    # The gate has compared the training rows with the bundle; later they may be others.
-    declared = contract.load(project.contract)
-    rows = () if decided else row_ids(declared, read_parquet(project.train))
     store.add(project.bundle, project.model, record, rows)
     write_json(project.gate, gate)
     if not decided:
@@ -159,31 +161,24 @@ def _register(
     return record
 
 
-def _judged(project: Project, store: Store, since: Since | None) -> dict[str, Any]:
-    """A new registration record, with the decision of the gate."""
-    from mlref.data.leakage import partial_correlations
-    from mlref.data.tables import encode, read_parquet
-
-    gate = decision(project, since)
-    if not all(check["passed"] for check in gate["checks"] if check["name"] == "evaluated"):
-        raise blocked(store, gate)  # the metrics are another model's: nothing to publish
+def _new(project: Project, store: Store, since: Since | None) -> Judged:
+    """A new registration record, with the decision of the gate; and the rows trained on."""
+    record, rows = _judge(project, store, since)
+    if not all(
+        check["passed"] for check in record["gate"]["checks"] if check["name"] == "evaluated"
+    ):
+        raise blocked(store, record)  # the metrics are another model's: nothing to publish
     made_by, unknown = git.commit(project)
-    declared, train = contract.load(project.contract), read_parquet(project.train)
-    tuning, manifest = read_json(project.tuning), read_json(project.bundle / "MANIFEST.json")
-    return {
-        "digest": digest_of(project),
-        "commit": made_by,
-        "commit_unknown": unknown,
-        "contract": manifest["contract"],
-        "data": manifest["data"],
-        "model": tuning["model"],
-        "parameters": tuning["parameters"],
-        "params": config.read(project.params, SettingsError),
-        "metrics": read_json(project.metrics),
-        "gate": gate,
-        "since": since and {"time": gate["since"], "because": since.because},
-        "partial_correlations": partial_correlations(declared, *encode(declared, train)),
-        "fingerprint": fingerprint(project),
-        "libraries": run_log.libraries(),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+    return (
+        record
+        | {
+            "commit": made_by,
+            "commit_unknown": unknown,
+            "params": config.read(project.params, SettingsError),
+            "since": since and {"time": record["gate"]["since"], "because": since.because},
+            "fingerprint": fingerprint(project),
+            "libraries": run_log.libraries(),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
+        rows,
+    )

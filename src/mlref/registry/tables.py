@@ -69,11 +69,6 @@ def evaluation(record: dict[str, Any]) -> Rows:
     ]
 
 
-def verdict(gate: dict[str, Any]) -> str:
-    """The verdict of the gate and its reasons."""
-    return "\n".join([headed(gate), *(f"  {line}" for line in gate["reasons"])])
-
-
 def headed(gate: dict[str, Any]) -> str:
     """The verdict of the gate, and how often somebody has looked at the test set by now."""
     look = gate.get("look", 1)
@@ -85,7 +80,7 @@ def headed(gate: dict[str, Any]) -> str:
 def advice(record: dict[str, Any], champion: bool, reasons: bool = True) -> str:
     """The verdict about a registered model, and what a person should know or do next."""
     gate = record["gate"]
-    lines = ["", verdict(gate)] * reasons
+    lines = ["", headed(gate), *(f"  {line}" for line in gate["reasons"])] if reasons else []
     if champion != (gate["verdict"] == "promote") and gate["champion"] != record["digest"]:
         lines.append("  Since then the champion was changed: `mlref audit` says by whom and why.")
     if doubt := warning(record):

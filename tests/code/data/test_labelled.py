@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mlref.core.contract import parse
-from mlref.core.errors import RowsRefused
+from mlref.core.errors import DataError, RowsRefused
 from mlref.data import ingest
 from mlref.data.labelled import times, unseen
 from mlref.data.tables import decode, read_csv
@@ -183,3 +183,20 @@ def test_the_contract_s_time_counts_where_the_log_has_none(tmp_path: Path) -> No
     assert found.astype("datetime64[h]").astype(str).tolist() == [
         "2026-01-31T00", "2026-02-01T10", "2026-03-01T00",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["area", "day"])
+def test_a_number_is_no_date_to_compare_with(tmp_path: Path, given: Write, column: str) -> None:
+    """Where the log says when a row was predicted, that counts; the others are older."""
+    contract = parse(CONTRACT_TEXT + f"split: {{by: time, column: {column}}}\n")
+    cells = {"area": [63.0, 71], "rooms": 1.0, "heating": "gas", "balcony": 1.0, "rent": 500.0}
+    frame = pd.DataFrame(cells | {"day": ["2024", "2025"]})[[*contract.header]]
+    with pytest.raises(DataError, match=f"(?s)'{column}' holds numbers, .* such as 2026-11-30"):
+        times(contract, tmp_path, frame)
+    (tmp_path / "data" / "source" / "labels").mkdir(parents=True)
+    row = ["63,1,gas,1,500", "2024", "2026-11-01"]
+    names = [HEADER, "day", "predicted_at"]
+    if column == "area":
+        del row[1], names[1]
+    given(",".join(row), name="data/source/labels/a.csv", header=",".join(names))
+    assert np.isnat(times(contract, tmp_path, frame)).tolist() == [False, True]

@@ -20,13 +20,17 @@ def test_by_rows_groups_and_days_flatter_the_model(
     kept, found = tmp_path / "picture.png", {}
     honest = splitting.measure
     monkeypatch.setattr(
-        splitting, "measure", lambda contract: found.setdefault("it", honest(contract))
+        splitting, "measure", lambda contract: found.setdefault("it", honest(contract, draws=3))
     )
     monkeypatch.setattr("sys.argv", ["splitting.py", "--picture", str(kept)])
     assert splitting.main() == 0
     assert kept.read_bytes().startswith(b"\x89PNG")
-    assert "90 groups of 5\n  RMSE by rows" in capsys.readouterr().out
-    group, time = found["it"]["group"], found["it"]["time"]
-    assert group["by rows"]["upper"] < group["by group"]["lower"]
-    assert group["by group"]["lower"] < group["on new rows"]["value"] < group["by group"]["upper"]
-    assert time["by rows"]["value"] < time["by time"]["value"] < time["on new rows"]["value"]
+    printed = capsys.readouterr().out
+    assert printed.startswith("RMSE of 90 groups of 5") and printed.count("draw 3") == 2
+    for group in found["it"]["group"]:
+        new = group["on new rows"]
+        assert group["by rows"]["upper"] < min(group["by group"]["lower"], new["lower"])
+        assert group["by group"]["lower"] < new["upper"]
+        assert new["lower"] < group["by group"]["upper"]
+    for time in found["it"]["time"]:
+        assert time["by rows"]["value"] < time["by time"]["value"] < time["on new rows"]["value"]

@@ -10,34 +10,41 @@ from mlref.bundle.store import Store
 from mlref.core.errors import BundleError
 from mlref.core.storage import Project, digest
 from mlref.registry import audit, comparison
-from mlref.registry.comparison import judge
-from mlref.registry.gate import Incomparable
 from tests.projects import crown
 
 
-def test_without_a_champion_there_is_nothing_to_compare_with(trained: Project) -> None:
-    store: Any = SimpleNamespace(alias=lambda _: None)
-    assert comparison.against(trained, store, None) is None  # type: ignore[arg-type]
-
-
-def test_a_champion_that_cannot_be_loaded_is_replaced(trained: Project) -> None:
+@pytest.mark.parametrize(
+    ("champion", "words"),
+    [
+        (None, "no champion to compare it with"),
+        ("abc", "cannot be loaded, so this model replaces it: model.onnx was altered"),
+    ],
+)
+def test_without_a_champion_that_works_any_model_that_passes_is_promoted(
+    trained: Project, champion: str | None, words: str
+) -> None:
     def altered(_: str) -> Any:
         raise BundleError("model.onnx was altered")
 
-    store: Any = SimpleNamespace(alias=lambda _: "abc", open=altered)
-    answer = comparison.against(trained, store, None)  # type: ignore[arg-type]
-    assert isinstance(answer, Incomparable) and answer.verdict == "promote"
-    assert "cannot be loaded, so this model replaces it: model.onnx" in answer.reason
+    store: Any = SimpleNamespace(alias=lambda _: champion, open=altered, record=lambda _: None)
+    (answer,) = comparison.against(trained, store, None, {})  # type: ignore[arg-type]
+    assert answer.verdict == "promote" and words in answer.reason
+
+
+def judged(project: Project) -> dict[str, Any]:
+    """The content of gate.json about a project's bundle."""
+    gate: dict[str, Any] = comparison.judge(project, Store(project.store))[0]["gate"]
+    return gate
 
 
 def test_the_decision_about_a_bundle_is_the_content_of_gate_json(project: Project) -> None:
-    gate = judge(project, Store(project.store))
+    gate = judged(project)
     assert set(gate) == {"verdict", "reasons", "digest", "champion", "checks", "since", "look"}
     assert (gate["verdict"], gate["champion"], gate["look"]) == ("promote", None, 1)
     assert gate["digest"] == digest(project.bundle / "MANIFEST.json")
     assert set(gate["checks"][0]) == {"name", "passed", "verdict", "reason", "figures"}
     name = crown(project)
-    assert judge(project, Store(project.store))["champion"] == name
+    assert judged(project)["champion"] == name
 
 
 def test_a_champion_of_an_older_record_is_kept_and_the_gate_says_so(project: Project) -> None:
@@ -45,7 +52,7 @@ def test_a_champion_of_an_older_record_is_kept_and_the_gate_says_so(project: Pro
     name = crown(project)
     (project.store / f"{name}.rows").unlink()
     Store(project.store).add(project.bundle, project.model, {"digest": name, "version": "1"})
-    gate = judge(project, Store(project.store))
+    gate = judged(project)
     assert gate["verdict"] == "keep"
     assert "not recorded which rows the champion was trained on" in gate["reasons"][0]
 

@@ -6,9 +6,10 @@ import pytest
 
 from mlref import console
 from mlref.bundle.store import Store
+from mlref.cli import main
 from mlref.core.digits import interval
 from mlref.core.storage import Project
-from mlref.registry import audit, tables
+from mlref.registry import audit, git, tables
 
 
 def test_every_version_is_listed_newest_first(three: Project) -> None:
@@ -79,17 +80,21 @@ def test_a_registration_ends_with_metrics_verdict_warning_and_the_next_command(
     assert "`mlref audit` says by whom" in tables.advice(record, champion=False)
 
 
-@pytest.mark.parametrize(
-    ("look", "words"),
-    [
-        (1, ""),
-        (2, " (2nd look"),
-        (3, " (3rd look"),
-        (4, " (4th look"),
-        (12, " (12th"),
-        (21, " (21st"),
-    ],
-)
+def test_where_the_gate_blocks_the_warning_about_the_code_is_printed_too(
+    three: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(three.root)
+    monkeypatch.setattr(git, "check_repository", lambda _: None)
+    assert main(["register"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("Warning: The commit of this model is not recorded")
+    assert "worse than the champion" in printed.err
+
+
+LOOKS = {1: "", 2: " (2nd look", 3: " (3rd look", 4: " (4th look", 12: " (12th", 21: " (21st"}
+
+
+@pytest.mark.parametrize(("look", "words"), LOOKS.items())
 def test_looks_at_the_test_set_are_counted(look: int, words: str) -> None:
     assert tables.headed({"verdict": "keep", "look": look}).startswith(f"Verdict: keep{words}")
     assert tables.headed({"verdict": "keep"}) == "Verdict: keep"
