@@ -368,7 +368,7 @@ def duels(splits: int, fit: Fit) -> Iterator[tuple[Comparison, str]]:
         found = compare(target[held_out], one, other, dict(slices(CONTRACT, rows)), LIMITS)
         models = compare(target[held_out], one, other, {}, strict(LIMITS))
         checks = [better({"models": models}, LIMITS), not_worse(found, LIMITS)]
-        yield found, conclude([*checks, nowhere_worse(found.slices)]).verdict
+        yield found, conclude([*checks, nowhere_worse(found)]).verdict
 
 
 def test_a_worse_model_with_a_lucky_split_is_hardly_ever_promoted(
@@ -415,6 +415,6 @@ def test_a_model_that_is_better_on_average_and_worse_on_one_slice_is_blocked() -
     parts = dict(slices(CONTRACT, features))
     found = compare(target, challenger, target + noise, parts, LIMITS)
     assert found.difference["upper"] < 0, "better on average"
-    check = nowhere_worse(found.slices)
+    check = nowhere_worse(found)
     assert check.verdict == "block"
     assert "worse than the champion on a part of the rows: heating = wood by" in check.reason
