@@ -58,7 +58,9 @@ class Sent(NamedTuple):
     labels: int
 
 
-def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) -> Sent:
+def simulate(
+    project: Project, scenario: str, send: Send, rows: int, seed: int, world: str | None = None
+) -> Sent:
     """Send rows to a service, then their ground truth.
 
     Parameters
@@ -73,6 +75,9 @@ def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) 
         How many.
     seed : int
         Decides rows, jitter and errors.
+    world : str, optional
+        The model, by version, alias or digest, whose prediction and errors make the truth; without one
+        that which answers, so that a new champion would never be wrong.
 
     Raises
     ------
@@ -82,8 +87,8 @@ def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) 
         When the service cannot be reached.
     """
     draw = np.random.default_rng(seed)
-    model = send("/v1/model", None)["model"]
-    known = reference(Store(project.store).open(model["digest"])[0])
+    truth, _ = Store(project.store).open(world or send("/v1/model", None)["model"]["digest"])
+    known = reference(truth)
     if known.residuals is None:
         raise MlrefError(
             "The bundle has no out-of-fold errors to draw from: `make train` makes one."
@@ -105,7 +110,7 @@ def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) 
             {f"{key}_" if key == name else key: record[key] for key in record} for record in records
         ]
     size = REQUEST * 10 if scenario == "burst" else REQUEST
-    ids, values, rejected = list[str](), list[float](), 0
+    ids, values, rejected = list[str](), truth.values(made), 0
     for start in track(scenario, range(0, rows, size)):
         batch = records[start : start + size]
         answer = send("/v1/predict", {"instances": batch})
@@ -113,8 +118,7 @@ def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) 
             rejected += len(batch)
             continue
         ids += [one["id"] for one in answer["predictions"]]
-        values += [one["value"] for one in answer["predictions"]]
-    labels = _labels(scenario, known, np.array(values), draw)
+    labels = _labels(scenario, known, values[: len(ids)], draw)  # all are answered, or none
     pairs = [{"id": name, "value": value} for name, value in zip(ids, labels, strict=False)]
     accepted = 0
     for start in range(0, len(pairs), 1000):

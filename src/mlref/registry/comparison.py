@@ -10,7 +10,7 @@ from mlref.bundle.store import Store
 from mlref.core import settings
 from mlref.core.errors import BundleError, ModelNotFound
 from mlref.core.storage import Project, digest, read_json, rounded
-from mlref.data.labelled import times
+from mlref.data.labelled import recent, times
 from mlref.data.leakage import partial_correlations
 from mlref.data.split import split
 from mlref.data.tables import encode, fingerprint, read_parquet, row_ids
@@ -35,9 +35,8 @@ def judge(project: Project, store: Store, since: Moment | None = None) -> dict[s
     contract, parameters = predictor.contract, settings.load(project.params)
     frame, metrics = read_parquet(project.validated), read_json(project.metrics)
     test_set, train = split(contract, frame, parameters.split), read_parquet(project.train)
-    tested, trained = (
-        fingerprint(*encode(contract, frame[rows])) for rows in (test_set, ~test_set)
-    )
+    learned = ~test_set & recent(contract, project.root, frame)
+    tested, trained = (fingerprint(*encode(contract, frame[rows])) for rows in (test_set, learned))
     identities = {
         "the bundle": (metrics.get("digest"), predictor.digest),
         "the test set": (metrics.get("holdout"), tested),
