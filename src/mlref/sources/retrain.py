@@ -215,9 +215,9 @@ def _check(
         raise MlrefError(
             f"{strange.sum()} of {len(strange)} new labels ({strange.mean():.1%}; allowed:"
             f" {settings.largest_strange:.1%}) are further from their predictions than {STRANGE:g} times"
-            " the largest error of training, and much further than the others; sources:"
-            f" {who}. Where it is another unit, send corrected labels to `/v1/feedback`: the latest label of a"
-            " prediction counts. Where the concept has changed, name the time: --since."
+            f" the largest error of training, and much further than the others; sources: {who}. Where it"
+            " is another unit, send corrected labels to `/v1/feedback`: the latest label of a prediction"
+            " counts. Where the concept has changed, name the time: --since."
         )
 
 
