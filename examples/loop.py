@@ -55,7 +55,7 @@ def main() -> int:
     """Run the loop."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--quick", action="store_true", help="fewer candidates, fewer quiet windows"
+        "--quick", action="store_true", help="fewer candidates, three quiet windows"
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the rows that are sent")
     parser.add_argument(
@@ -218,7 +218,7 @@ def steps(world: World, options: argparse.Namespace) -> None:
     world.newest("promote")
     say("promote", f"version {world.champion()} answers, without a restart")
 
-    for _ in range(2 if options.quick else 5):
+    for _ in range(2):
         world.window(options.change)
     loss, expected = world.loss()
     if world.page() or loss > (wrong + expected) / 2:
