@@ -34,7 +34,7 @@ ifeq ($(origin PYTHON),command line)
 .PHONY: $(READY)
 endif
 
-.PHONY: help setup lock train serve test test-docs test-load lint hooks types format docs reference notebooks ui bench \
+.PHONY: help setup lock train serve test test-docs test-load lint hooks types format docs reference notebooks ui bench loop \
 	ci ci-full image probe sbom clean
 
 help: ## Print this list
@@ -134,6 +134,9 @@ ui: $(READY) ## Show the runs in MLflow on 127.0.0.1:5000 (PORT=5001)
 bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quick)
 	@test -f models/store/champion || $(MAKE) train
 	@for file in $(filter-out %/side_by_side.py,$(wildcard benchmarks/*.py)); do python "$$file" $(ARGS) || exit 1; done
+
+loop: $(READY) ## Close the loop in a folder of its own: change, alarm, retraining, promotion, rollback (ARGS=--quick)
+	@python examples/loop.py $(ARGS)
 
 # The engine that answers: a command without its daemon does not count.
 ENGINE ?= $(firstword $(foreach name,docker podman,$(shell $(name) info >/dev/null 2>&1 && echo $(name))))

@@ -74,6 +74,8 @@ PARAMS: dict[str, Any] = {
         "smallest_window": 50,
         "max_age_days": 90,
     },
+    "retrain": {"rows": 100, "old_rows": "drop", "sources": 1, "largest_strange": 0.01},
+    "act": {"alarms": ["bias", "loss"], "cool_down": 2, "budget": 2, "rollback_error": 0.05},
 }
 
 

@@ -19,12 +19,15 @@ class Plane(NamedTuple):
     paths: tuple[str, ...]
 
 
+LOOP = ("examples/loop.py", "tests/system/test_loop.py")
+"""What needs both the service and the monitor."""
+
 PLANES = {
     "the service": Plane(
         "serve", "serve",
         ("src/mlref/serving", "tests/code/serving", "tests/system/test_service.py",
          "tests/system/test_floods.py", "tests/system/test_image.py", "requirements/serve.txt",
-         "benchmarks/serving.py", "docs/reference/http-api.md"),
+         "benchmarks/serving.py", "docs/reference/http-api.md", *LOOP),
     ),
     "batch scoring": Plane(
         "score", "batch",
@@ -36,7 +39,7 @@ PLANES = {
         ("src/mlref/monitoring", "tests/code/monitoring", "tests/system/test_monitoring.py",
          "requirements/monitor.txt", "benchmarks/alarms.py", "benchmarks/monitoring.py",
          "deploy/prometheus", "deploy/grafana", "deploy/datadog",
-         ".github/workflows/monitoring.yml"),
+         ".github/workflows/monitoring.yml", *LOOP),
     ),
 }  # fmt: skip
 """Each comes off without the others."""
@@ -48,7 +51,7 @@ def without(planes: Iterable[str], folder: Path) -> Path:
     project = clone / "pyproject.toml"
     for gone in map(PLANES.__getitem__, planes):
         for path in (clone / name for name in gone.paths):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         text = re.sub(rf"(?ms)^{gone.extra} = \[\n.*?^\]\n", "", project.read_text())
         project.write_text(re.sub(rf"(mlref\[train[a-z,]*),{gone.extra}\b", r"\1", text))
     run(clone, "python", "tools/write_reference.py")

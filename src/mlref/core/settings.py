@@ -189,6 +189,32 @@ class Monitor(Frozen):
     """Days after which a model, and labels that stopped, count as stale."""
 
 
+class Retrain(Frozen):
+    """Settings of `mlref retrain`."""
+
+    rows: Count
+    """Labelled rows from after the change that a retraining with `--since` needs."""
+    old_rows: Literal["drop", "keep"]
+    """Whether a retraining with `--since` goes on learning from the rows before the change."""
+    sources: Count
+    """Sources that the new labels must come from, at least."""
+    largest_strange: Annotated[float, Field(ge=0, lt=1)]
+    """Share of new labels that may be far from their predictions, beside training and the other new ones."""
+
+
+class Act(Frozen):
+    """What `mlref monitor --act` may do by itself."""
+
+    alarms: list[Literal["bias", "loss", "misses"]]
+    """Monitors whose alarms ask for a retraining."""
+    cool_down: Annotated[int, Field(ge=0)]
+    """Windows of labels after a retraining in which no other begins."""
+    budget: Annotated[int, Field(ge=0)]
+    """Retrainings in 30 windows of labels."""
+    rollback_error: Share
+    """Chance that a promotion that made nothing worse is rolled back, over all looks at it."""
+
+
 class Settings(Frozen):
     """All settings, by stage."""
 
@@ -208,6 +234,10 @@ class Settings(Frozen):
     """Settings of the gate, which `register` and `promote` ask."""
     monitor: Monitor
     """Settings of the monitor of the prediction log."""
+    retrain: Retrain
+    """Settings of a retraining on labelled predictions."""
+    act: Act
+    """What the monitor may do by itself."""
 
 
 def load(path: Path) -> Settings:

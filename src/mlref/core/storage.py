@@ -174,13 +174,17 @@ def digest(content: bytes | Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file while the block runs; another process waits. A crash releases it."""
+def locked(path: Path, wait: bool = True) -> Iterator[int]:
+    """Hold a lock file while the block runs; another process waits. A crash releases it.
+
+    Without ``wait`` the other one gets a BlockingIOError. The block gets the file's number, for a process
+    that it starts: the lock is then held until both have ended.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("w")
     except OSError as error:
         raise EnvironmentFault(f"{path} cannot be locked", error) from error
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield handle.fileno()

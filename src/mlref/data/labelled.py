@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlref.core.contract import LABELS, Contract
 from mlref.core.errors import DataError, RowsRefused, Violation
-from mlref.core.rows import show
+from mlref.core.rows import Mask, show
 from mlref.data.tables import FIRST_ROW, decode, other_columns, read_csv, refusals, row_ids
 from mlref.data.tables import times as moments
 
@@ -18,6 +18,8 @@ Cells = tuple[object, ...]
 
 TIME = "predicted_at"
 """A column that files of labelled rows may have beside the contract's: when the row was predicted."""
+SINCE = f"{LABELS}/since.txt"
+"""Where it is there, rows from before the time that it names are not trained on."""
 ISO: Any = {"utc": True, "format": "ISO8601", "errors": "coerce"}
 """How cells are read as moments; NaT where they are none."""
 
@@ -120,6 +122,31 @@ def times(contract: Contract, root: Path, frame: pd.DataFrame) -> NDArray[np.dat
         remedy = f"Write it as dates such as 2026-11-30, or add labelled rows with `{TIME}`."
         raise DataError("data/validated", problem, remedy)
     return pd.to_datetime(logged, **ISO).fillna(found).dt.tz_localize(None).to_numpy()
+
+
+def recent(contract: Contract, root: Path, frame: pd.DataFrame) -> Mask:
+    """The rows that may be trained on: all, or after a change of concept those from after it.
+
+    Parameters
+    ----------
+    root : Path
+        The clone, whose ``data/source/labels/since.txt`` may name the time of the change.
+    frame : DataFrame, shape (n, columns)
+        Validated rows; those without a time are older.
+
+    Raises
+    ------
+    DataError
+        When the file holds no time.
+    """
+    if not (root / SINCE).is_file():
+        return np.ones(len(frame), bool)
+    text = (root / SINCE).read_text().strip()
+    moment = pd.to_datetime(text, **ISO)
+    if moment is pd.NaT:
+        raise DataError(SINCE, f"{text!r} is no time such as 2026-11-24T12:00:00Z")
+    after: Mask = times(contract, root, frame) > moment.tz_localize(None).to_datetime64()
+    return after
 
 
 def _times(frame: pd.DataFrame) -> pd.Series:

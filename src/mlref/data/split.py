@@ -12,6 +12,7 @@ from mlref.core.settings import Split
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, write_json
 from mlref.data.folds import different, units
+from mlref.data.labelled import SINCE, recent
 from mlref.data.tables import encode, fingerprint, read_stage, write_parquet
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -75,13 +76,18 @@ def run(project: Project) -> str:
     if tested.all() or not tested.any():
         count = different(contract, units(contract, frame).nunique())
         raise DataError("data/validated", f"{count} are too few to split")
-    train, holdout = frame[~tested], frame[tested]
+    learned = ~tested & recent(contract, project.root, frame)
+    train, holdout = frame[learned], frame[tested]
+    if train.empty:
+        raise DataError(SINCE, "no row to train on is from after this time")
     write_parquet(project.train, train)
     write_parquet(project.holdout, holdout)
     write_json(project.profile, profile(contract, *encode(contract, train)))
     least, share = settings.gate.smallest_holdout, tested.mean()
     said = f"{len(train)} rows to train on, {len(holdout)} in the test set"
     said += f" ({share:.1%}; {settings.split.holdout:.0%} asked for)"
+    if left_out := len(frame) - len(train) - len(holdout):
+        said += f"\n  {left_out} older rows are not trained on: {SINCE} names the time of a change."
     if len(holdout) < least:
         said += (
             f"\n  The test set is too small for the gate: it needs {least} rows"

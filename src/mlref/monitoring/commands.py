@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mlref.console import say, show, status, table
+from mlref.console import progress, say, show, status, table
 from mlref.core.storage import Project
 
 app = typer.Typer()
@@ -68,6 +68,12 @@ def monitor(
     key: Annotated[
         str, typer.Option("--id", help="Column that joins --scored and --truth.")
     ] = "id",
+    act: Annotated[
+        bool,
+        typer.Option(
+            "--act", help="Retrain on alarms, and roll back: `act` in config/params.yaml."
+        ),
+    ] = False,
     notify: Annotated[
         str | None, typer.Option(help="Send alarms to this webhook, or write them to this file.")
     ] = None,
@@ -86,6 +92,10 @@ def monitor(
     from mlref.monitoring.alarms import notify as tell
     from mlref.monitoring.windows import Size
 
+    if act and scored:
+        raise typer.BadParameter(
+            "Of --scored files no alarm is kept, so that there is nothing to --act on."
+        )
     project, now = Project.here(), datetime.datetime.now(datetime.UTC)
     asked = run.Asked(Size.parse(window), since, version, unfinished)
     with status("monitor"):
@@ -106,6 +116,12 @@ def monitor(
         write_json(json, report.document(outcome))
     if notify and outcome.alarms:
         tell(notify, outcome.alarms)
+    if act:
+        from mlref.monitoring.act import act as run_policy
+
+        with status("act"):
+            for line in run_policy(project, str(asked.size), progress):
+                say(f"ACT: {line}")
     if outcome.alert:
         raise typer.Exit(ALERT)
 
@@ -119,6 +135,12 @@ def simulate(
     rows: Annotated[int, typer.Option(help="Rows to send.", min=1, max=1_000_000)] = 500,
     seed: Annotated[int, typer.Option(help="Decides the rows.", min=0)] = 0,
     key: Annotated[str | None, typer.Option(help="API key of the role `predict`.")] = None,
+    world: Annotated[
+        str | None,
+        typer.Option(
+            help="Version whose predictions are near the truth; else the one that answers."
+        ),
+    ] = None,
 ) -> None:
     """Send training rows with a fault to a service, and their ground truth after them.
 
@@ -132,7 +154,7 @@ def simulate(
     from mlref.monitoring.simulate import simulate as send
     from mlref.monitoring.simulate import to_service
 
-    sent = send(Project.here(), scenario, to_service(url, key), rows, seed)
+    sent = send(Project.here(), scenario, to_service(url, key), rows, seed, world)
     say(
         f"{scenario}: {SCENARIOS[scenario]}. Answered {sent.answered} rows, rejected {sent.rejected};"
         f" labels accepted {sent.labels}."

@@ -77,7 +77,9 @@ class Sent(NamedTuple):
     labels: int
 
 
-def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) -> Sent:
+def simulate(
+    project: Project, scenario: str, send: Send, rows: int, seed: int, world: str | None = None
+) -> Sent:
     """Send rows to a service, then their ground truth.
 
     Parameters
@@ -92,6 +94,9 @@ def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) 
         How many.
     seed : int
         Decides rows, jitter and errors.
+    world : str, optional
+        The model, by version, alias or digest, whose prediction and errors make the truth; without one
+        that which answers, so that a new champion would never be wrong.
 
     Raises
     ------
@@ -101,8 +106,8 @@ def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) 
         When the service cannot be reached.
     """
     draw = np.random.default_rng(seed)
-    model = send("/v1/model", None)["model"]
-    known = reference(Store(project.store).open(model["digest"])[0])
+    origin, _ = Store(project.store).open(world or send("/v1/model", None)["model"]["digest"])
+    known = reference(origin)
     if known.residuals is None:
         raise MlrefError(
             "The bundle has no out-of-fold errors to draw from: `make train` makes one."
@@ -116,7 +121,7 @@ def simulate(project: Project, scenario: str, send: Send, rows: int, seed: int) 
     for start in track(scenario, range(0, rows, size)):
         answer = send("/v1/predict", {"instances": records[start : start + size]})
         answered += answer.get("predictions", ())
-    values = np.array([one["value"] for one in answered])
+    values = origin.values(made)[: len(answered)]  # all are answered, or none
     truth, accepted = _truth(scenario, known, values, draw), 0
     labels = [{"id": one["id"], "value": it} for one, it in zip(answered, truth, strict=False)]
     for start in range(0, len(labels), LABELS):

@@ -215,9 +215,9 @@ def read(database: Database, period: Period, labelled: bool = False, **wanted: s
 
     Returns
     -------
-    DataFrame, shape (n, 19)
-        The fields of the log, ``features`` as mappings; ``label``, ``observed_at`` and ``seq`` (the
-        label's own number) are null where nothing is known yet.
+    DataFrame, shape (n, 20)
+        The fields of the log, ``features`` as mappings; ``label``, ``observed_at``, ``label_source`` and
+        ``seq`` (the label's own number) are null where nothing is known yet.
 
     Raises
     ------
@@ -227,13 +227,16 @@ def read(database: Database, period: Period, labelled: bool = False, **wanted: s
     columns, label, newer = PREDICTIONS.c, LABEL_EVENTS.c, LABEL_EVENTS.alias()
     latest = sa.select(sa.func.max(newer.c.seq)).where(newer.c.prediction_id == columns.id)
     statement = (
-        sa.select(PREDICTIONS, label.value.label("label"), label.observed_at, label.seq)
+        sa.select(
+            PREDICTIONS, label.value.label("label"), label.observed_at,
+            label.source.label("label_source"), label.seq,
+        )
         .join_from(
             PREDICTIONS, LABEL_EVENTS, label.seq == latest.scalar_subquery(), isouter=not labelled
         )
         .where(period.holds(columns.id), *(columns[name] == wanted[name] for name in wanted))
         .order_by(columns.id, columns.role)
-    )
+    )  # fmt: skip
     with database.begin(only_read=True) as connection:
         found = pd.read_sql(statement, connection, dtype={"label": "float64"})
     for name in ("at", "observed_at"):

@@ -83,13 +83,23 @@ def earlier_champion(store: Store) -> str | None:
 
     A rollback takes back a promotion, so that the one after it goes back a step further.
     """
-    moves = [entry for entry in read(store) if entry["action"] in ("promote", "rollback")]
-    if moves and moves[-1]["digest"] != store.alias("champion"):  # noted, and then a crash came
-        moves.pop()
     reigns: list[str] = []
-    for move in moves:
+    for move in _moves(store):
         if move["action"] == "rollback":
             del reigns[-1:]
         elif move["digest"] not in reigns[-1:]:
             reigns.append(move["digest"])
     return reigns[-2] if len(reigns) > 1 else None
+
+
+def reign(store: Store) -> dict[str, Any] | None:
+    """The entry that made the present champion what it is; None where the trail knows none."""
+    return next(reversed(_moves(store)), None)
+
+
+def _moves(store: Store) -> list[dict[str, Any]]:
+    """Promotions and rollbacks that were carried out."""
+    moves = [entry for entry in read(store) if entry["action"] in ("promote", "rollback")]
+    if moves and moves[-1]["digest"] != store.alias("champion"):  # noted, and then a crash came
+        moves.pop()
+    return moves

@@ -18,7 +18,7 @@ app.add_typer(runs, name="runs", rich_help_panel="Registry")
 Reason = Annotated[str, typer.Option(help="Why, for the audit trail.", metavar="TEXT")]
 
 
-def _time(text: str) -> datetime.datetime:
+def past(text: str) -> datetime.datetime:
     """A time in the past; UTC where it names no zone."""
     try:
         time = datetime.datetime.fromisoformat(text)
@@ -40,7 +40,7 @@ def register(
         typer.Option(
             help="Compare on rows after this time, when the concept changed; UTC where no zone is"
             " given. Needs --because.",
-            metavar="TIME", parser=_time,
+            metavar="TIME", parser=past,
         ),
     ] = None,
     because: Annotated[

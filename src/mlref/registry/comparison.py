@@ -10,7 +10,7 @@ from mlref.bundle.store import Store
 from mlref.core import settings
 from mlref.core.errors import BundleError, ModelNotFound
 from mlref.core.storage import Project, digest, read_json, rounded
-from mlref.data.labelled import times
+from mlref.data.labelled import recent, times
 from mlref.data.leakage import partial_correlations
 from mlref.data.split import split
 from mlref.data.tables import encode, fingerprint, read_parquet, row_ids
@@ -43,9 +43,8 @@ def judge(
     contract, metrics = predictor.contract, read_json(project.metrics)
     frame, train = read_parquet(project.validated), read_parquet(project.train)
     test_set = split(contract, frame, settings.load(project.params).split)
-    tested, trained = (
-        fingerprint(*encode(contract, frame[rows])) for rows in (test_set, ~test_set)
-    )
+    learned = ~test_set & recent(contract, project.root, frame)
+    tested, trained = (fingerprint(*encode(contract, frame[rows])) for rows in (test_set, learned))
     manifest, tuning = predictor.manifest, read_json(project.tuning)
     identities = {
         "the bundle": (metrics.get("digest"), predictor.digest),

@@ -1,17 +1,19 @@
 """Commands about the contract, and the import of labelled rows."""
 
 import contextlib
+import datetime
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mlref.console import DryRun, say, show
+from mlref.console import DryRun, progress, say, show, status
 from mlref.console import table as table_of
 from mlref.core.contract import load
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project
+from mlref.registry.commands import past
 
 app = typer.Typer()
 contract = typer.Typer(no_args_is_help=True, help="Show or check config/dataset.yaml.")
@@ -179,3 +181,35 @@ def import_labels(
     from mlref.sources.labels import add
 
     say(add(Project.here(), file, dry_run))
+
+
+@app.command()
+def retrain(
+    since: Annotated[
+        datetime.datetime | None,
+        typer.Option(
+            help="Learn and compare on rows after this time, when the concept changed; UTC where no zone"
+            " is given. Needs --because.",
+            metavar="TIME", parser=past,
+        ),
+    ] = None,
+    because: Annotated[
+        str, typer.Option(help="How the change is known, for the audit trail.", metavar="TEXT")
+    ] = "",
+    dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Add the labelled predictions of the log to the source, run the pipeline, and register the model.
+
+    Killed anywhere, the same command goes on. Exit code 1 when labels, a stage or the gate refuse.
+
+    Example:  mlref retrain --since 2026-11-24T12:00 --because "the laboratory has new instruments"
+    """
+    from mlref.registry.register import Since
+    from mlref.sources.retrain import retrain as run
+
+    if bool(since) != bool(because.strip()):
+        raise typer.BadParameter("--since TIME and --because TEXT need each other.")
+    change = Since(since, because.strip()) if since else None
+    with status("retrain"):
+        said = run(Project.here(), change, dry_run, progress)
+    say(said)

@@ -22,7 +22,7 @@ from mlref.prediction_log import ground_truth
 from mlref.prediction_log.ids import new_ids
 from mlref.prediction_log.records import LoggedModel, Predicted, Refused
 from mlref.prediction_log.writer import open_log
-from tests.fakes import CONTRACT, linear, write_store
+from tests.fakes import BASE, CONTRACT, linear, write_store
 from tests.projects import PARAMS, rents
 
 ERROR = 200.0
@@ -32,15 +32,17 @@ PATIENCE = 60.0
 """Seconds; generous, as it only bounds a hang."""
 
 
-def write_model(project: Project, version: int = 1, out_of_fold: bool = True) -> str:
+def write_model(
+    project: Project, version: int = 1, out_of_fold: bool = True, off: float = 0.0
+) -> str:
     """Put a champion into the store that knows its training rows; returns its digest."""
     frame = rents(ROWS)
     write_parquet(project.train, frame)
     features, target = encode(CONTRACT, frame)
-    name = write_store(project.store, version=version)
+    name = write_store(project.store, BASE + off, version)
     folder = project.store / name
     contents = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
-    predictions, errors = linear(features), np.random.default_rng(version).normal(
+    predictions, errors = linear(features) + off, np.random.default_rng(version).normal(
         0, ERROR, (3, ROWS)
     )
     evenly = np.linspace(0, 1, 21)
@@ -60,7 +62,7 @@ def write_model(project: Project, version: int = 1, out_of_fold: bool = True) ->
     for file, content in contents.items():
         (folder / file).write_bytes(content)
     made = digest(contents[MANIFEST])
-    record = read_json(project.store / f"{name}.json") | {"digest": made}
+    record = read_json(project.store / f"{name}.json") | {"digest": made, "model": "linear"}
     folder.rename(project.store / made)
     (project.store / f"{name}.json").unlink()
     write_json(project.store / f"{made}.json", record)

@@ -13,8 +13,9 @@ from mlref.core.errors import EnvironmentFault, MlrefError
 from mlref.monitoring.commands import Scenario
 from mlref.monitoring.reference import Reference
 from mlref.monitoring.simulate import SCENARIOS, jittered, moved, simulate, to_service
-from tests.code.monitoring.conftest import Service, quiet_rows
-from tests.fakes import CONTRACT_TEXT
+from mlref.prediction_log.reader import stream_labels
+from tests.code.monitoring.conftest import Service, quiet_rows, write_model
+from tests.fakes import CONTRACT, CONTRACT_TEXT
 
 
 def test_the_command_offers_every_scenario() -> None:
@@ -39,6 +40,18 @@ def sent(service: Service, scenario: str, seed: int) -> list[Any]:
 
 def test_the_same_seed_sends_the_same(service: Service) -> None:
     assert sent(service, "noise", 1) == sent(service, "noise", 1) != sent(service, "noise", 2)
+
+
+def test_the_truth_is_of_the_world_that_was_asked_for_whoever_answers(service: Service) -> None:
+    """Else a new champion would never be wrong."""
+    write_model(service.project, version=2, off=5000)
+    service.reload()
+    off = {}
+    for world in ("1", None):
+        simulate(service.project, "none", service, 50, 3, world)
+        chunks = stream_labels(service.log.database, CONTRACT)
+        off[world] = np.mean([np.mean((one.label - one.chunk.value)[-50:]) for one in chunks])
+    assert abs(off["1"] + 5000) < 200 > abs(off[None])
 
 
 def test_rows_are_training_rows_with_a_little_jitter(known: Reference) -> None:

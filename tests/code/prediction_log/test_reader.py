@@ -119,5 +119,5 @@ def test_the_latest_label_is_the_ground_truth_of_champion_and_shadow(
 
 def test_nothing_is_an_empty_table(database: Database) -> None:
     found = read(database, ALWAYS)
-    assert found.empty and found["label"].dtype == "float64" and len(found.columns) == 19
+    assert found.empty and found["label"].dtype == "float64" and len(found.columns) == 20
     assert streamed(database) == []

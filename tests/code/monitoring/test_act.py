@@ -1,0 +1,288 @@
+"""`mlref monitor --act`: once for an episode, within the policy, and mended after a kill at any step."""
+
+import datetime
+import json
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlref.bundle.store import Store
+from mlref.cli import main
+from mlref.core.errors import EnvironmentFault, MlrefError
+from mlref.core.storage import Project, locked
+from mlref.monitoring import act
+from mlref.monitoring.act import Retraining
+from mlref.monitoring.rollback import looks
+from mlref.monitoring.simulate import simulate
+from mlref.prediction_log import monitored
+from mlref.registry import audit
+from mlref.registry.register import Since
+from tests.code.monitoring.conftest import ERROR, Said, Service, write_model
+from tests.fakes import CONTRACT_TEXT
+from tests.projects import set_params
+
+Monitor = Callable[..., Said]
+START = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
+LEVEL = 0.8 * ERROR
+"""By how much the scenario `level` moves the truth."""
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+def crown(project: Project, version: int, off: float = 0.0, why: str = "better") -> str:
+    """Promote a new model; returns its digest."""
+    digest = write_model(project, version, off=off)
+    audit.note(Store(project.store), "promote", {"version": version, "digest": digest}, why)
+    return digest
+
+
+class Retrain:
+    """In place of a retraining: counts, and does what a test plans for each call."""
+
+    def __init__(self) -> None:
+        self.plan: list[Callable[[Project], str]] = []
+        self.asked: list[Since] = []
+
+    def __call__(self, project: Project, since: Since, report: object) -> str:
+        self.asked.append(since)
+        return self.plan.pop(0)(project) if self.plan else "Verdict: keep."
+
+
+@pytest.fixture
+def retrain(monkeypatch: pytest.MonkeyPatch) -> Retrain:
+    made = Retrain()
+    monkeypatch.setattr(act, "retrain", made)
+    return made
+
+
+@pytest.fixture
+def project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The clone with a contract, whose champion the audit trail knows."""
+    project.contract.write_text(CONTRACT_TEXT)
+    monkeypatch.setattr("mlref.registry.promote.sync_aliases", lambda *_: None)
+    record = Store(project.store).records()[0]
+    audit.note(Store(project.store), "promote", record, "the first")
+    return project
+
+
+@pytest.fixture
+def windows(service: Service, monitor: Monitor) -> Callable[..., str]:
+    """Sends windows of 50 rows, after each of which the monitor acts; what it said of the last."""
+    seeds = iter(range(100))
+
+    def send(scenario: str, count: int = 1, code: int | None = None) -> str:
+        for _ in range(count):
+            simulate(service.project, scenario, service, 50, next(seeds), world="1")
+            assert service.log.flush(60)
+            found, said, _ = monitor("--act")
+            assert found in (0, 3) if code is None else found == code, said
+        return said
+
+    return send
+
+
+Windows = Callable[..., str]
+
+
+def trail(project: Project) -> list[str]:
+    """What the audit trail tells, in its order."""
+    return [entry["action"] for entry in audit.read(Store(project.store))]
+
+
+def refuse(project: Project) -> str:
+    raise MlrefError("10 of 200 new labels are of another unit")
+
+
+def test_an_alarm_retrains_once_on_the_rows_since_the_change(
+    project: Project, windows: Windows, retrain: Retrain
+) -> None:
+    """The gate keeps the champion, so that the alarm stays open; it asks for nothing more."""
+    assert "ACT" not in windows("none", 3, code=0)
+    start = datetime.datetime.now(datetime.UTC)
+    windows("none")
+    before = datetime.datetime.now(datetime.UTC)
+    said = windows("level", code=3)
+    assert "waits: 50 of 100 labelled rows are there" in said and not retrain.asked
+    said = windows("level", code=3)
+    assert "ACT: Retrained for alarm 1" in said and "Verdict: keep." in said
+    assert "ACT" not in windows("level", 4, code=3)
+    [since] = retrain.asked
+    assert start < since.time < before, "after the last quiet row"
+    assert since.because.startswith("alarm 1 (page, version 1): bias")
+    assert trail(project) == ["promote", "retrain"]
+
+
+def test_a_new_champion_is_quiet_again(
+    project: Project, service: Service, windows: Windows, retrain: Retrain
+) -> None:
+    retrain.plan.append(lambda clone: crown(clone, 2, LEVEL))
+    windows("none", 2)
+    windows("level", 2)
+    service.reload()
+    assert "ACT" not in windows("level", 4) and len(retrain.asked) == 1
+    assert trail(project) == ["promote", "retrain", "promote"]
+
+
+@pytest.mark.parametrize("promoted", [False, True], ids=["before register", "after the pointer"])
+def test_killed_in_a_retraining_the_next_run_goes_on(
+    promoted: bool, project: Project, service: Service, windows: Windows, retrain: Retrain
+) -> None:
+    def die(clone: Project) -> str:
+        if promoted:
+            crown(clone, 2, LEVEL)
+        raise Crash
+
+    retrain.plan.append(die)
+    windows("level")
+    with pytest.raises(Crash):
+        windows("level")
+    service.reload()
+    assert "ACT: Retrained for alarm 1" in windows("level")
+    first, second = retrain.asked
+    assert first == second and "ACT" not in windows("level", 3)
+    assert trail(project) == ["promote", "retrain", *["promote"] * promoted]
+
+
+def test_another_retraining_or_disk_fault_leaves_the_act_to_the_next_run(
+    project: Project, service: Service, windows: Windows, monitor: Monitor, retrain: Retrain
+) -> None:
+    def busy(clone: Project) -> str:
+        raise EnvironmentFault("A retraining runs already", OSError("locked"))
+
+    retrain.plan.append(busy)
+    windows("level")
+    assert "A retraining runs already" in windows("level", code=4)
+    with locked(project.store / ".act"):
+        assert "ACT: Another `mlref monitor --act` is at work" in monitor("--act")[1]
+    assert "ACT: Retrained for alarm 1" in monitor("--act")[1] and len(retrain.asked) == 2
+
+
+def test_refused_labels_end_the_act_and_change_nothing(
+    project: Project, windows: Windows, retrain: Retrain
+) -> None:
+    retrain.plan.append(refuse)
+    champion = Store(project.store).alias("champion")
+    assert "Refused: 10 of 200 new labels" in windows("level", 2)
+    assert "ACT" not in windows("level", 3, code=3)
+    assert Store(project.store).alias("champion") == champion and len(retrain.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"cool_down": 30}, "waits: the last one was 3 windows ago (act.cool_down: 30)"),
+        ({"budget": 1}, "waits for a person: 1 in 30 windows are spent (act.budget)"),
+    ],
+)
+def test_a_second_episode_waits_for_cool_down_and_budget(
+    policy: dict[str, Any],
+    said: str,
+    project: Project,
+    service: Service,
+    windows: Windows,
+    retrain: Retrain,
+) -> None:
+    set_params(project, act=policy)
+    windows("none")
+    [window] = monitored.windows(service.log.database, 1, stream="truth")
+    earlier = Retraining(99, window.end, window.start, "another episode", "Verdict: keep.")
+    monitored.leave(service.log.database, START, acts=json.dumps([earlier]))
+    assert said in windows("level", 3) and not retrain.asked
+
+
+@pytest.mark.parametrize("policy", [{"alarms": []}, {"budget": 0}])
+def test_without_a_policy_nothing_is_done(
+    policy: dict[str, Any], project: Project, windows: Windows, retrain: Retrain
+) -> None:
+    set_params(project, act=policy)
+    windows("level", 3)
+    assert not retrain.asked and trail(project) == ["promote"]
+
+
+def test_a_promotion_that_is_shown_worse_is_rolled_back_with_its_evidence(
+    project: Project, service: Service, windows: Windows, retrain: Retrain
+) -> None:
+    first = Store(project.store).alias("champion")
+    crown(project, 2, off=-300)
+    service.reload()
+    said = windows("none", code=3)
+    assert "ACT: Rolled back: on 50 rows labelled since its promotion version 2 has RMSE" in said
+    assert Store(project.store).alias("champion") == first
+    entry = audit.read(Store(project.store))[-1]
+    assert entry["action"] == "rollback" and "(look 1: p = " in entry["reason"]
+    service.reload()
+    windows("none", 3)
+    assert trail(project) == ["promote", "promote", "rollback"] and not retrain.asked
+
+
+def test_killed_in_a_rollback_the_next_run_goes_on(
+    project: Project, service: Service, windows: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the line of the audit trail, before the pointer."""
+    first = Store(project.store).alias("champion")
+    crown(project, 2, off=-300)
+    service.reload()
+
+    def die(*_: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(Store, "point", die)
+        windows("none")
+    assert trail(project)[-1] == "rollback" and Store(project.store).alias("champion") != first
+    assert "Rolled back" in windows("none")
+    assert Store(project.store).alias("champion") == first
+    assert trail(project) == ["promote", "promote", "rollback"]
+
+
+def test_a_promotion_that_changed_nothing_stays(
+    project: Project, service: Service, windows: Windows
+) -> None:
+    digest = crown(project, 2, off=5)
+    service.reload()
+    windows("none", 6)
+    assert Store(project.store).alias("champion") == digest
+
+
+def test_a_former_bundle_that_was_deleted_is_named_and_the_champion_stays(
+    project: Project, service: Service, windows: Windows
+) -> None:
+    first = Store(project.store).alias("champion")
+    digest = crown(project, 2, off=-300)
+    service.reload()
+    simulate(project, "none", service, 50, 1)
+    shutil.rmtree(project.store / str(first))
+    said = "\n".join(act.act(project, "50"))
+    assert "Version 2 cannot be compared with the champion before it: The bundle has no" in said
+    assert Store(project.store).alias("champion") == digest
+
+
+def test_scored_files_are_not_acted_on(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["monitor", "--act", "--scored", "."]) == 2
+    assert "no alarm is kept" in capsys.readouterr().err
+
+
+def taken_back(gain: float, months: int = 200) -> float:
+    """Share of promotions that are rolled back in 40 looks; ``gain`` is the former model's, in errors."""
+    draw = np.random.default_rng(1)
+    found = 0
+    for _ in range(months):
+        noise, base = draw.normal(size=(2, 40 * 50))
+        present, former = (base + gain) ** 2, (base + 0.1 * noise) ** 2
+        found += any(look.chance < look.allowed for look in looks(present, former, 50, 0.05))
+    return found / months
+
+
+def test_the_error_is_spent_over_all_looks() -> None:
+    """0.05 · 6 / (π² k²) at the k-th look: equal models but for noise; then a bias of half an error."""
+    assert taken_back(0.1) <= 0.05 + 0.03, "200 promotions; at 5 % a look it is 0.29"
+    assert taken_back(0.5, months=50) == 1.0
+    assert [one.rows for one in looks(np.ones(120), np.ones(120), 50, 0.05)] == [50, 100]
+    assert {one.chance for one in looks(np.ones(120), np.ones(120), 50, 0.05)} == {1.0}
