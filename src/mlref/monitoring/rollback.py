@@ -94,8 +94,8 @@ def run(project: Project, database: Database, settings: Settings) -> str:
         if look.chance < look.allowed and now - then >= settings.gate.smallest_gain * now:
             reason = (
                 f"on {look.rows} rows labelled since its promotion version {began['version']} has"
-                f" {task.title} {number(now)}, and version {record['version']} {number(then)} (look {look.number}:"
-                f" p = {look.chance:.1g}, allowed {look.allowed:.1g})"
+                f" {task.title} {number(now)}, and version {record['version']} {number(then)} (look"
+                f" {look.number}: p = {look.chance:.1g}, allowed {look.allowed:.1g})"
             )
             return f"Rolled back: {reason}. {promote.rollback(project, reason)}"
     return ""
