@@ -51,7 +51,9 @@ apidoc_modules = [
 ]  # fmt: skip
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"exclude-members": "set_score_request"}  # scikit-learn's, as are its links
+autodoc_default_options = {  # what scikit-learn adds has links into its own documentation
+    "exclude-members": "set_fit_request, set_predict_request, set_score_request"
+}
 napoleon_google_docstring = False
 
 copybutton_prompt_text = r"\$ |> "
