@@ -169,11 +169,12 @@ def _recipes(one: Side, other: Side, train: pd.DataFrame, settings: Settings) ->
 def out_of_fold(side: Side, dealt: Contract, train: pd.DataFrame, settings: Settings) -> Array:
     """Predictions of a recipe for rows in folds that tuning has not used, shape (n,).
 
-    Tuning chose the recipe on its own folds, which would flatter it; here the rows are dealt anew, as
-    for one more round, by the ``split`` of the contract ``dealt``. The recipe sees the columns of its own
-    contract. By time the first rows are never left out: NaN.
+    Tuning chose the recipe on its own folds, which would flatter it; here the rows are dealt anew, by the
+    ``split`` of the contract ``dealt``, and into as many folds as training has: of two recipes that are equal
+    on all rows, the one that needs more rows loses on four fifths of them. The recipe sees the columns of
+    its own contract. By time the first rows are never left out: NaN.
     """
     tune, (features, target) = settings.tune, encode(side.contract, train)
-    folds = deal(dealt, train, tune.folds, tune.seed + tune.repeats)
+    folds = deal(dealt, train, settings.train.folds, tune.seed + tune.repeats)
     model = build(side.contract, side.model, side.parameters, tune.seed)
     return predict(model, features, target, folds)

@@ -145,6 +145,19 @@ def test_folds_are_dealt_anew_and_every_prediction_is_out_of_fold() -> None:
     assert not np.allclose(*errors)
 
 
+def test_the_folds_are_as_many_as_those_of_training_and_not_of_tuning() -> None:
+    """On four fifths of the rows a recipe that needs more rows would lose to an equal one."""
+    fewer = {
+        stage: getattr(SETTINGS, stage).model_copy(update={"folds": 3})
+        for stage in ("tune", "train")
+    }
+    base, of_tuning, of_training = (
+        out_of_fold(side(), CONTRACT, TRAIN, SETTINGS.model_copy(update=changed))
+        for changed in ({}, {"tune": fewer["tune"]}, {"train": fewer["train"]})
+    )
+    assert np.array_equal(base, of_tuning) and not np.allclose(base, of_training)
+
+
 @pytest.mark.parametrize(
     "recipe", [("gone", {}), ("ridge", {"alphas": 1}), ("ridge", {"alpha": -1.0})]
 )
@@ -167,10 +180,10 @@ def test_a_new_column_counts_as_part_of_the_recipe() -> None:
 
 
 def test_by_time_the_recipes_are_compared_on_the_rows_that_are_left_out() -> None:
-    """The first part of four is only learned from, and no model has seen the rows after it."""
+    """The first part of six is only learned from, and no model has seen the rows after it."""
     text = RENTS_TEXT + "split: {by: time, column: area}\n"
     found = duel(side(text=text), side(POOR, text=text))
-    assert evidence(found, "recipes")["rows"] == pytest.approx(0.75 * len(TRAIN), abs=2)
+    assert evidence(found, "recipes")["rows"] == pytest.approx(5 / 6 * len(TRAIN), abs=2)
     assert np.isfinite(ends(found, "recipes")[1])
 
 
