@@ -1,4 +1,4 @@
-"""reports/adopt.html: evidence, distribution and relation to the target of each column; loads nothing."""
+"""The page reports/adopt.html: what was measured of each column, in pictures; it loads nothing."""
 
 import datetime
 from pathlib import Path
