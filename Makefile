@@ -102,7 +102,7 @@ test-docs: $(READY) ## Run the pages and notebooks as they are written (PAGES=so
 	@pytest -m docs -n auto --dist loadgroup --durations=5 $(ARGS)
 
 test-load: $(READY) ## Run the long tests: load, soak, large inputs
-	@pytest -m load -n auto --durations=5 $(ARGS) || [ $$? -eq 5 ] # a fork may have none
+	@pytest -m load -n auto --dist loadgroup --durations=5 $(ARGS) || [ $$? -eq 5 ] # a fork may have none
 
 lint: $(READY) ## Check style, types, layers, docstrings, secrets, schemas and workflows
 	@$(MAKE) -j2 hooks types
