@@ -122,7 +122,10 @@ def run_data(project: Project) -> None:
     """Ingest and split; the validate stage, which takes seconds to import, only decodes here."""
     contract = load(project.contract)
     ingest.run(project)
-    write_parquet(project.validated, decode(read_csv(project.raw), contract.columns))
+    frame = decode(read_csv(project.raw), contract.columns)
+    if contract.missing_target == "drop":
+        frame = frame.dropna(subset=[contract.target.name], ignore_index=True)
+    write_parquet(project.validated, frame)
     split.run(project)
 
 

@@ -4,6 +4,7 @@ A literal in the code would survive a fork with other data and be wrong there.
 """
 
 import ast
+import keyword
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,9 +44,9 @@ def named(code: str, contract: Contract) -> list[tuple[int, str]]:
     """The words of the contract that stand in the literals of code, with their lines.
 
     Longer than two letters or purely of letters: as a whole word in a literal. A letter and digits,
-    such as a format's field may be called: as the whole literal.
+    such as a format's field may be called: as the whole literal. A keyword of Python proves nothing.
     """
-    words = {contract.name, *(column.name for column in contract.columns)}
+    words = {contract.name, *(column.name for column in contract.columns)} - {*keyword.kwlist}
     found = []
     for line, text in literals(code):
         for word in words:
@@ -81,8 +82,8 @@ def test_a_planted_name_is_seen_where_it_is_no_documentation(
     code: str, seen: bool, contract: Contract
 ) -> None:
     """The dataset's name, the target's and a feature's; a longer word that holds one is another."""
-    first = next(name for name in contract.names if re.fullmatch("[a-z]+", name))
-    for name in (contract.name, contract.target.name, first):
+    plain = [name for name in contract.names if re.fullmatch("[a-z]+", name)]
+    for name in {contract.name, contract.target.name, *plain} - {*keyword.kwlist}:
         assert bool(named(code.format(name=name), contract)) == seen, name
 
 
