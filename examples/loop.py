@@ -65,11 +65,10 @@ def main() -> int:
         "--folder", type=Path, help="where it runs, kept at the end; else a temporary one"
     )
     options = parser.parse_args()
+    # Whose log and store this shell uses is none of the loop's business.
     for name in [*os.environ]:
         if name.startswith(("MLREF_", "MLFLOW_TRACKING")):
-            del os.environ[
-                name
-            ]  # whose log and store this shell uses is none of the loop's business
+            del os.environ[name]
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="loop-"))
@@ -137,7 +136,7 @@ class World:
         code, said = run("monitor", "--window", str(ROWS), "--act", "--json", str(self.found))
         if code not in (0, 3):
             raise Broken(f"the monitor ended with exit code {code}: {said}")
-        return "\n".join(line for line in said.partition("ACT: ")[2].splitlines())
+        return said.partition("ACT: ")[2].strip()
 
     def _patient(self, path: str, document: Any) -> Any:
         """Post; labels that came before their predictions reached the log are sent again."""

@@ -15,7 +15,15 @@ from mlref.core.contract import load
 from mlref.core.storage import Project, digest, read_json
 from mlref.data import ingest, split
 from mlref.data.leakage import partial_correlations
-from mlref.data.tables import decode, encode, read_csv, read_parquet, row_ids, write_parquet
+from mlref.data.tables import (
+    decode,
+    encode,
+    read_csv,
+    read_parquet,
+    row_ids,
+    with_target,
+    write_parquet,
+)
 from mlref.evaluation import evaluate
 from mlref.training import train, tune
 from tests.fakes import CONTRACT_TEXT
@@ -122,9 +130,7 @@ def run_data(project: Project) -> None:
     """Ingest and split; the validate stage, which takes seconds to import, only decodes here."""
     contract = load(project.contract)
     ingest.run(project)
-    frame = decode(read_csv(project.raw), contract.columns)
-    if contract.missing_target == "drop":
-        frame = frame.dropna(subset=[contract.target.name], ignore_index=True)
+    frame, _ = with_target(contract, decode(read_csv(project.raw), contract.columns))
     write_parquet(project.validated, frame)
     split.run(project)
 

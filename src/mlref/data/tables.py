@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mlref.core import rows
 from mlref.core.contract import Column, Contract
@@ -179,6 +180,23 @@ def _decoded(column: Column, cells: pd.Series) -> pd.Series:
     values = [rows.from_file(column, cell) for cell in plain.where(plain.notna(), np.nan)]
     clean = column.is_number and all(isinstance(value, float) for value in values)
     return pd.Series(values, index=cells.index, dtype=np.float64 if clean else object)
+
+
+def with_target(contract: Contract, frame: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.intp]]:
+    """The rows that have a target, where the contract drops the others, and their places; else all rows.
+
+    Raises
+    ------
+    DataError
+        When no row has one.
+    """
+    name, places = contract.target.name, np.arange(len(frame))
+    if contract.missing_target == "refuse" or name not in frame:
+        return frame, places
+    places = np.flatnonzero(frame[name].notna())
+    if not len(places):
+        raise DataError("data/raw/dataset.csv", f"no row has a value of the target {name!r}")
+    return frame.iloc[places].reset_index(drop=True), places
 
 
 def other_columns(contract: Contract, frame: pd.DataFrame) -> list[Violation]:

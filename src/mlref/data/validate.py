@@ -7,10 +7,8 @@ from typing import Any
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
-import numpy as np
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
-from numpy.typing import NDArray
 
 from mlref.core.contract import Column, Contract, load
 from mlref.core.errors import DataError, RowsRefused, Violation
@@ -26,6 +24,7 @@ from mlref.data.tables import (
     other_columns,
     read_csv,
     refusals,
+    with_target,
     write_parquet,
 )
 
@@ -163,23 +162,6 @@ def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
                 f"{f' ({column.unit})' if column.unit else ''}; allowed: {limit:.1%} (validate.max_unusual)",
                 "Check the unit. If the values are right, widen the column's `expected` range.",
             )
-
-
-def with_target(contract: Contract, frame: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.intp]]:
-    """The rows that have a target, where the contract drops the others, and their places; else all rows.
-
-    Raises
-    ------
-    DataError
-        When no row has one.
-    """
-    name, places = contract.target.name, np.arange(len(frame))
-    if contract.missing_target == "refuse" or name not in frame:
-        return frame, places
-    places = np.flatnonzero(frame[name].notna())
-    if not len(places):
-        raise DataError("data/raw/dataset.csv", f"no row has a value of the target {name!r}")
-    return frame.iloc[places].reset_index(drop=True), places
 
 
 def run(project: Project) -> str:

@@ -3,13 +3,16 @@
 import datetime
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlref.bundle.store import Store
 from mlref.console import DryRun, Yes, agreement, done, progress, say, show, status, table
 from mlref.core.storage import Project
+
+if TYPE_CHECKING:
+    from mlref.registry.register import Since
 
 app = typer.Typer()
 runs = typer.Typer(no_args_is_help=True, help="Search, compare and tidy up the runs in MLflow.")
@@ -30,24 +33,37 @@ def past(text: str) -> datetime.datetime:
     return time.astimezone(datetime.UTC)
 
 
+Time = Annotated[
+    datetime.datetime | None,
+    typer.Option(
+        help="Compare on rows after this time, when the concept changed; UTC where no zone is"
+        " given. Needs --because.",
+        metavar="TIME", parser=past,
+    ),
+]  # fmt: skip
+Because = Annotated[
+    str, typer.Option(help="How the change is known, for the audit trail.", metavar="TEXT")
+]
+
+
+def change_of(since: datetime.datetime | None, because: str) -> "Since | None":
+    """The change of concept that --since and --because name; neither is given without the other."""
+    from mlref.registry.register import Since
+
+    if bool(since) != bool(because.strip()):
+        raise typer.BadParameter("--since TIME and --because TEXT need each other.")
+    return Since(since, because.strip()) if since else None
+
+
 @app.command(rich_help_panel="Registry")
 def register(
     explain: Annotated[
         bool, typer.Option("--explain", help="Print every check of the gate as a table.")
     ] = False,
-    since: Annotated[
-        datetime.datetime | None,
-        typer.Option(
-            help="Compare on rows after this time, when the concept changed; UTC where no zone is"
-            " given. Needs --because.",
-            metavar="TIME", parser=past,
-        ),
-    ] = None,
-    because: Annotated[
-        str, typer.Option(help="How the change is known, for the audit trail.", metavar="TEXT")
-    ] = "",
+    since: Time = None,
+    because: Because = "",
     dry_run: DryRun = False,
-) -> None:  # fmt: skip
+) -> None:
     """Publish the trained model, ask the gate, and point the aliases.
 
     Running it twice changes nothing. Exit code 1 when the gate blocks the model.
@@ -57,10 +73,7 @@ def register(
     from mlref.core.errors import GateBlocked
     from mlref.registry import git, register, tables
 
-    if bool(since) != bool(because.strip()):
-        raise typer.BadParameter("--since TIME and --because TEXT need each other.")
-    project = Project.here()
-    change = register.Since(since, because.strip()) if since else None
+    project, change = Project.here(), change_of(since, because)
     git.check_repository(project)
     if explain or dry_run:
         gate = register.decision(project, change)

@@ -1,7 +1,6 @@
 """Commands about the contract, and the import of labelled rows."""
 
 import contextlib
-import datetime
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from mlref.console import table as table_of
 from mlref.core.contract import load
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project
-from mlref.registry.commands import past
+from mlref.registry.commands import Because, Time, change_of
 
 app = typer.Typer()
 contract = typer.Typer(no_args_is_help=True, help="Show or check config/dataset.yaml.")
@@ -185,31 +184,21 @@ def import_labels(
 
 @app.command()
 def retrain(
-    since: Annotated[
-        datetime.datetime | None,
-        typer.Option(
-            help="Learn and compare on rows after this time, when the concept changed; UTC where no zone"
-            " is given. Needs --because.",
-            metavar="TIME", parser=past,
-        ),
-    ] = None,
-    because: Annotated[
-        str, typer.Option(help="How the change is known, for the audit trail.", metavar="TEXT")
-    ] = "",
+    since: Time = None,
+    because: Because = "",
     dry_run: DryRun = False,
-) -> None:  # fmt: skip
+) -> None:
     """Add the labelled predictions of the log to the source, run the pipeline, and register the model.
+
+    With --since, rows from before that time are no longer trained on.
 
     Killed anywhere, the same command goes on. Exit code 1 when labels, a stage or the gate refuse.
 
     Example:  mlref retrain --since 2026-11-24T12:00 --because "the laboratory has new instruments"
     """
-    from mlref.registry.register import Since
     from mlref.sources.retrain import retrain as run
 
-    if bool(since) != bool(because.strip()):
-        raise typer.BadParameter("--since TIME and --because TEXT need each other.")
-    change = Since(since, because.strip()) if since else None
+    change = change_of(since, because)
     with status("retrain"):
         said = run(Project.here(), change, dry_run, progress)
     say(said)

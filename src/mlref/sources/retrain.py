@@ -206,9 +206,8 @@ def _check(
     label = rows.frame[contract.target.name].to_numpy(np.float64)[new]
     away = np.sqrt(task_of(contract).loss(label, rows.value[new]))
     middle = np.median(away)
-    spread = 1.4826 * np.median(
-        np.abs(away - middle)
-    )  # a standard deviation that outliers do not move
+    # a standard deviation that outliers do not move
+    spread = 1.4826 * np.median(np.abs(away - middle))
     strange = away > max(STRANGE * np.abs(errors).max(), middle + FAR * spread)
     if strange.mean() > settings.largest_strange:
         who = ", ".join(source or "no name" for source in np.unique(rows.source[new][strange]))
