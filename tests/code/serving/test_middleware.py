@@ -150,6 +150,20 @@ def test_a_slow_body_is_ended_and_slow_ones_hold_few_places(small: FastAPI) -> N
     assert TestClient(small).post("/v1/predict", json=REQUEST).status_code == 200
 
 
+def test_a_body_that_comes_in_many_pieces_has_no_more_time_than_another(small: FastAPI) -> None:
+    sent: Messages = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(SMALL.seconds / 3)
+        return {"type": "http.request", "body": b" " * 100, "more_body": True}
+
+    async def send(item: Any) -> None:
+        sent.append(item)
+
+    asyncio.run(small(post("/v1/predict"), receive, send))
+    assert sent[0]["status"] == 408
+
+
 def test_a_client_that_leaves_in_mid_body_is_no_failure(small: FastAPI) -> None:
     gone = {"type": "http.disconnect"}
     for _ in range(4):
