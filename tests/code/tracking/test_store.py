@@ -59,6 +59,7 @@ assert "rmse" in runs.text(project, run_id, "metrics.json")
 """
 
 
+@pytest.mark.load
 def test_a_clone_can_be_moved_and_writes_nothing_beside_it(
     registered: Project, tmp_path: Path
 ) -> None:
