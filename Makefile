@@ -101,8 +101,8 @@ test: $(READY) ## Run the tests and print their coverage
 test-docs: $(READY) ## Run the pages and notebooks as they are written (PAGES=some takes a part)
 	@pytest -m docs -n auto --dist loadgroup --durations=5 $(ARGS)
 
-test-load: $(READY) ## Run the long tests: load, soak, large inputs
-	@pytest -m load -n auto --dist loadgroup --durations=5 $(ARGS) || [ $$? -eq 5 ] # a fork may have none
+test-load: $(READY) ## Run the long tests: the life of a clone, load, large inputs
+	@pytest -m "load and not full" -n auto --dist loadgroup --durations=5 $(ARGS) || [ $$? -eq 5 ] # a fork may have none
 
 lint: $(READY) ## Check style, types, layers, docstrings, secrets, schemas and workflows
 	@$(MAKE) -j2 hooks types

@@ -148,13 +148,6 @@ def test_debug_shows_the_traceback_too(
     assert err.startswith("Traceback (most recent call last):") and "\nError: " in err
 
 
-def test_the_module_is_the_command() -> None:
-    command = [sys.executable, "-m", "mlref.cli", "trian"]
-    said = subprocess.run(command, capture_output=True, text=True)
-    assert said.returncode == 2
-    assert "No such command 'trian'" in said.stderr
-
-
 def watch(monkeypatch: pytest.MonkeyPatch, stream: Any) -> None:
     """Let a stream be a terminal."""
     monkeypatch.setattr(stream, "isatty", lambda: True)

@@ -7,7 +7,8 @@ import grimp
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.system.conftest import ROOT, make_clone, run
+
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -45,3 +46,12 @@ def test_commands_and_tools_for_people_are_no_dependency_of_a_stage() -> None:
     deps = {dep for stage in STAGES.values() for dep in stage["deps"]}
     assert deps.isdisjoint({"src/mlref/sources", "src/mlref/cli.py", "src/mlref/console.py", "src"})
     assert "src/mlref/*/commands.py" in (ROOT / ".dvcignore").read_text()
+
+
+def test_the_committed_lock_is_of_this_tree(tmp_path: Path) -> None:
+    """Whoever changes code, settings or data of a stage commits what `make train` then writes."""
+    clone = make_clone(tmp_path / "mlref")
+    said = run(clone, "dvc", "status").stdout
+    assert "modified:" not in said and "changed command" not in said, f"run make train:\n{said}"
+    (clone / "src" / "mlref" / "features.py").write_text("")
+    assert "modified:           src/mlref/features.py" in run(clone, "dvc", "status").stdout

@@ -45,19 +45,17 @@ def test_every_published_figure_is_reproduced_and_logged_once(
     assert logged["metrics.rmse"].notna().all()
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "agree"),
-    [("mae: 66.44", "mae: 66.45", 35), ("floor(3 * bp + 0.5) / 3", "bp", 35)],
-    ids=["digit", "data"],
-)
 def test_a_digit_that_differs_is_exit_code_1(
-    project: Project, capsys: pytest.CaptureFixture[str], old: str, new: str, agree: int
+    project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """One in the figures, and one that comes of other data."""
     text = project.published_runs.read_text()
-    assert old in text
-    project.published_runs.write_text(text.replace(old, new))
+    for old, new in (("mae: 66.44", "mae: 66.45"), ("floor(3 * bp + 0.5) / 3", "bp")):
+        assert old in text
+        text = text.replace(old, new)
+    project.published_runs.write_text(text)
     assert run() == 1
-    assert capsys.readouterr().out.splitlines()[-1] == f"{agree} of 36 figures agree"
+    assert capsys.readouterr().out.splitlines()[-1] == "34 of 36 figures agree"
 
 
 def test_the_restored_values_are_those_of_today_with_more_digits(project: Project) -> None:

@@ -134,7 +134,10 @@ def test_no_page_has(pages: tuple[str, ...], pattern: str) -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/lessons/index.md"])
+FIRST = ["README.md", *(f"docs/{part}index.md" for part in ("", "lessons/", "how-to/"))]
+
+
+@pytest.mark.parametrize("page", FIRST)
 def test_links_of_the_first_pages_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8"))
     assert (

@@ -80,14 +80,12 @@ def same(one: Path, other: Path) -> None:
     assert successes[0] == successes[1]
 
 
-@pytest.mark.parametrize(
-    ("files", "rows", "kills"),
-    [(8, 20_000, 2), pytest.param(25, 200_000, 10, marks=pytest.mark.load)],
-)
+@pytest.mark.load
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(
-    environment: dict[str, str], tmp_path: Path, files: int, rows: int, kills: int
+    environment: dict[str, str], tmp_path: Path
 ) -> None:
     """`kill -9` at random moments, `--resume` each time: the same digests, nothing half-written."""
+    files, rows, kills = 25, 200_000, 10
     given = write_rows(tmp_path / "in", files, rows)
     start = time.monotonic()
     score(environment, given, tmp_path / "straight")

@@ -82,6 +82,7 @@ def judged(project: Project) -> tuple[int, list[dict[str, Any]]]:
     return code, json.loads(file.read_text())["alarms"]
 
 
+@pytest.mark.load
 def test_quiet_is_quiet_and_each_fault_is_named(project: Project, url: str) -> None:
     for scenario, rows, expected in (("none", 200, 0), ("level", 400, 3), ("unit", 200, 3)):
         code, said = mlref(project, "simulate", scenario, "--url", url, "--rows", str(rows))

@@ -171,6 +171,7 @@ def test_a_promotion_and_a_stop_fail_no_request(
         assert process.wait(timeout=PATIENCE) == 0
 
 
+@pytest.mark.load
 def test_a_disk_that_is_full_until_the_stop_ends_with_code_4_and_the_count(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -181,21 +182,6 @@ def test_a_disk_that_is_full_until_the_stop_ends_with_code_4_and_the_count(
     lost = 5000 - logged(tmp_path / "log.db") - logged(tmp_path / "spool" / "waiting.db")
     assert code == 4 and lost > 0
     assert f"{lost:,} rows of the prediction log are lost" in said
-
-
-def test_a_log_that_another_process_locks_costs_no_answer_and_no_row(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    with service(environment, "--drain", "0") as (process, address):
-        assert ask(f"{address}/v1/predict", REQUEST)[0] == 200
-        until(lambda: logged(tmp_path / "log.db") == 1)
-        with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as other:
-            other.execute("begin immediate")
-            assert {ask(f"{address}/v1/predict", REQUEST)[0] for _ in range(50)} == {200}
-            until(lambda: logged(tmp_path / "spool" / "waiting.db") > 0)
-            other.commit()
-        until(lambda: logged(tmp_path / "log.db") == 51)
-        assert stop(process)[0] == 0
 
 
 @pytest.fixture(scope="module")

@@ -132,6 +132,7 @@ def version(wheel: Path) -> str:
     return str(message_from_bytes(metadata)["Version"])
 
 
+@pytest.mark.load
 def test_the_installed_package_works_and_refuses_in_a_folder_with_only_a_contract(
     installed: Path, clone: Path, tmp_path: Path
 ) -> None:

@@ -69,11 +69,10 @@ def reached(url: str, name: str = "") -> Iterator[tuple[Any, str]]:
 
 
 def find(given: str) -> list[tuple[str, str]]:
-    """The URL and the name of each CSV or Parquet file that is meant, sorted.
+    """List the CSV and Parquet files that a path, folder, pattern or URL names: URL and name, sorted.
 
-    A path, a folder, a pattern or a URL means files. The name of one is its path below the folder, or
-    below what a pattern has before its first wildcard. There, files and folders that begin with a dot
-    or an underscore are left out.
+    The name of a file is its path below the folder, or below the part of a pattern before its first
+    wildcard. Files and folders there that begin with a dot or an underscore are left out.
 
     Raises
     ------

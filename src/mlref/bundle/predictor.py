@@ -192,7 +192,7 @@ def _session(model: bytes, width: int, outputs: int) -> onnxruntime.InferenceSes
 
 
 def load(folder: Path, contract_digest: str) -> Predictor:
-    """Load the bundle that the stages made, which must be of the contract in use."""
+    """Load the bundle of the last `make train`; refuse one that was made with another contract."""
     predictor = Predictor(folder)
     made_by = predictor.manifest["contract"]
     if made_by != contract_digest:

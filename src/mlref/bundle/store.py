@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ALIASES = ("champion", "challenger")
 
 POINTER = 200
-"""Characters of a pointer that are read; what is longer is none."""
+"""Characters of a pointer file that are read; a longer file is no pointer."""
 
 
 class Store:

@@ -57,7 +57,7 @@ class MlrefError(Exception):
     exit_code: int = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel between processes as it is: a sentence is not built twice."""
+        """Pickle the finished message, so that no other process builds it again."""
         return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
@@ -81,10 +81,9 @@ class SettingsError(ContractError):
 
 
 class DataError(MlrefError):
-    """A file cannot be read as the table that it should be.
+    """A file cannot be read as a table of the contract's columns.
 
-    Remedy: bring the file into the form that the sentence names, or let the contract's `source` name
-    the right one.
+    Remedy: save the file in the form that the message names, or correct the contract's `source`.
     """
 
     def __init__(self, source: Path | str, problem: str, remedy: str = "") -> None:
@@ -196,10 +195,10 @@ class GateBlocked(MlrefError):
 
 
 class NotReproduced(MlrefError):
-    """A registered model does not come out of its recorded inputs again.
+    """Training again from the recorded inputs gives another model.
 
-    Remedy: bring back what is named as changed: `git checkout` and `dvc checkout` for files, `make setup`
-    for packages. Where everything is the same, a stage is not deterministic or the machine differs.
+    Remedy: restore the inputs that are named as changed: `git checkout` and `dvc checkout` for files,
+    `make setup` for packages. If none has changed, a stage is not deterministic or the machine differs.
     """
 
     def __init__(self, what: str, inputs: Sequence[str]) -> None:

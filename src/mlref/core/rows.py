@@ -135,7 +135,7 @@ def masks(columns: Sequence[Column], table: Mapping[str, Cells]) -> Masks:
 
 
 def _masks(columns: Sequence[Column], array: Array, refused: Mask) -> Masks:
-    """Mark encoded cells in place; ``refused`` comes with the cells that could not be encoded."""
+    """Find refused and unusual cells; ``refused`` already holds those that could not be encoded."""
     unusual = np.zeros(array.shape, bool, order="F")
     for place, column in enumerate(columns):
         values, bad = array[:, place], refused[:, place]
@@ -257,9 +257,9 @@ WORDS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0"
 
 
 def from_file(column: Column, cell: object) -> object:
-    """The value that a cell of a file stands for; the cell itself where it is none of its column's.
+    """Convert a cell of a file to its column's type; return it unchanged where that is not possible.
 
-    Training and batch scoring both read files by it. An empty cell is None or NaN.
+    Training and batch scoring share this function. An empty cell is None or NaN.
 
     Examples
     --------

@@ -80,9 +80,9 @@ class Project:
 
 @contextlib.contextmanager
 def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
-    """Give a path to write to; what is there replaces ``path`` (a file or a folder) at the end.
+    """Yield a scratch path; at the end of the block its file or folder replaces ``path`` at once.
 
-    Without ``flush`` it may be lost when the power fails, though not when the process is killed.
+    Without ``flush`` a power failure may lose the content; killing the process does not.
 
     Raises
     ------
@@ -175,10 +175,10 @@ def digest(content: bytes | Path) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[int]:
-    """Hold a lock file while the block runs; another process waits. A crash releases it.
+    """Hold a lock file while the block runs; other processes wait. A crash releases the lock.
 
-    Without ``wait`` the other one gets a BlockingIOError. The block gets the file's number, for a process
-    that it starts: the lock is then held until both have ended.
+    Without ``wait`` a second process gets a BlockingIOError. The block receives the file descriptor: a
+    child process that inherits it keeps the lock until both have ended.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

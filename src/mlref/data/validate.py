@@ -165,7 +165,7 @@ def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
 
 
 def run(project: Project) -> str:
-    """Validate the raw rows of this clone; nothing is written when a row is refused but the docs."""
+    """Validate the raw rows of this clone; when a row is refused, only the Data Docs are written."""
     contract, settings = load(project.contract), load_settings(project.params).validate_
     frame = decode(read_csv(project.raw), contract.columns)
     given = len(frame)

@@ -75,7 +75,7 @@ def compare(
     actual: Array, challenger: Array, champion: Array, slices: Mapping[str, NDArray[np.bool_]],
     settings: Gate, task: Task = REGRESSION,
 ) -> Comparison:  # fmt: skip
-    """Compare two models on all rows and on each slice; what differs by rounding alone is the same.
+    """Compare two models on all rows and on each slice; differences by rounding count as zero.
 
     The more slices, the likelier one of them looks worse by chance alone. So a slice has a margin, which
     costs less power than wider intervals for all of them (``benchmarks/gate.py``).

@@ -1,9 +1,8 @@
-"""The one door to state: publish the trained model, ask the gate, and point the aliases.
+"""Publish the trained model, ask the gate, set the aliases: the one step of training with memory.
 
-Idempotent. The steps are ordered so that a crash after any of them is mended by running it again: the
-registration record is written after the bundle, the line of the audit trail before the champion's
-pointer, and the challenger's pointer, which says that the decision was carried out, last. Then MLflow
-shows the aliases.
+It is idempotent: after a crash at any step, run it again. The bundle is written before its registration
+record, and the audit trail before the champion's pointer. The challenger's pointer comes last; it means
+that the decision was carried out. MLflow's aliases follow the pointers.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""What every request passes before its route: keys, limits and its turn; and what every answer gets."""
+"""Before each route: API keys, limits and the queue. After it: headers, request id, duration."""
 
 import asyncio
 import os
@@ -102,7 +102,7 @@ class Middleware:
         self.service.metrics.requests.labels(scope["method"], route, status).observe(seconds)
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Refuse, before the body is read, what will not be answered."""
+        """Refuse a request by its headers, before its body is read."""
         path = scope["path"]
         if self.keys and not OPEN(path):  # first, so that nobody without a key takes a place
             role = "admin" if path in ADMIN else "predict"

@@ -28,7 +28,7 @@ from mlref.training.candidates import BASELINES, estimator
 from mlref.training.sampling import Setting, search
 
 Track = Callable[[list[str]], Iterable[str]]
-"""Wraps the names of the candidates to show progress; the identity where nobody looks."""
+"""Wraps the names of the candidates in a progress bar; without one, the identity function."""
 
 Measure = Callable[[str, list[Setting], list[nested.Part]], list[nested.Found]]
 """Fits settings of a candidate to parts of the rows, and gives their scores and predictions."""

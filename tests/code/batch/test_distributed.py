@@ -26,7 +26,7 @@ def test_a_cluster_started_for_the_run_gives_the_same_bytes(project: Project) ->
             beside.bind(("127.0.0.1", DASHBOARD))
             beside.listen()
         with pytest.raises(NotPublished, match=r"(?s)1 of 3 files .* c.csv: lacks 'rooms'"):
-            run(project, cluster(None, workers=2), ["in"], "cluster")
+            run(project, cluster(None, workers=1), ["in"], "cluster")
     one, many = everything(project.root / "out"), everything(project.root / "cluster")
     assert {**one, "_SUCCESS": b""} == {**many, "_SUCCESS": b""}
     assert everything(project.root / "out.rejected") == everything(

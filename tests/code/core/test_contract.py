@@ -266,33 +266,6 @@ def test_columns_that_scoring_adds_are_those_of_batch() -> None:
     assert tuple(columns.ADDED.names) == OUTPUTS
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b", "just text"])
-def test_a_document_that_is_no_mapping_is_refused(text: str) -> None:
-    assert mistakes_of(text) == ("must be a mapping of keys to values",)
-
-
-def test_all_mistakes_of_a_file_are_listed_at_once() -> None:
-    """Whoever repairs the file sees the whole list, not one mistake a run."""
-    rows = [
-        ("task: regression", "task: ranking", "task: got 'ranking'"),
-        ("licence:", "license:", "license: unknown key"),
-        ("licence:", "license:", "licence: is missing"),
-        ("valid: [0, 20000]", "valid: [20000, 0]", "target.valid: [lo, hi]"),
-        ("valid: [5, 1000]", "valid: [1000, 5]", "features[0] (area).valid: [lo, hi]"),
-        ("example: 3\n", "example: 30\n", "features[1] (rooms): example: a number inside"),
-        ("example: oil", "example: coal", "features[2] (heating): example: one of"),
-        ("nullable: true", "nullabel: true", "features[3] (balcony).nullabel: unknown key"),
-        ("kind: monotone", "kind: constant", "promises[0] (area).kind: got 'constant'"),
-    ]
-    text = SOUND
-    for old, new, _ in rows:
-        text = text.replace(old, new, 1)
-    found = mistakes_of(text)
-    assert len(found) == len(rows), found
-    for _, _, sentence in rows:
-        assert any(line.startswith(sentence) for line in found), sentence
-
-
 @pytest.mark.parametrize("identity", ["[rent]", "[flat, flat]"])
 def test_an_identity_names_no_target_and_nothing_twice(identity: str) -> None:
     """Either would put a column into the validated file twice."""

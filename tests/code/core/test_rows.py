@@ -15,7 +15,6 @@ from mlref.core.rows import (
     DictionaryColumn,
     from_file,
     generate,
-    masks,
     validate,
     validate_records,
     warning,
@@ -301,15 +300,6 @@ def test_cells_that_repeat_are_validated_like_cells_one_by_one() -> None:
     assert (same.refused, same.unusual) == (plain.refused, plain.unusual)
     np.testing.assert_equal(same.array, plain.array)
     assert [len(cells) for cells in repeated.values()] == [4, 4, 4, 4]
-
-
-def test_marks_are_the_verdict_without_words() -> None:
-    table = {"area": [1, 400, 70], "rooms": [3, 9, 2.5], "heating": ["oil"] * 3, "balcony": [1] * 3}
-    marks, verdict = masks(CONTRACT.features, table), validate(CONTRACT.features, table)
-    assert np.argwhere(marks.refused).tolist() == [[0, 0], [2, 1]]
-    assert np.argwhere(marks.unusual).tolist() == [[1, 0], [1, 1]]
-    assert [(one.row, one.column) for one in verdict.refused] == [(0, "area"), (2, "rooms")]
-    assert [(one.row, one.column) for one in verdict.unusual] == [(1, "area"), (1, "rooms")]
 
 
 def test_a_column_without_a_usual_range_has_nothing_unusual() -> None:

@@ -130,15 +130,3 @@ def test_a_missing_or_unknown_setting_is_named(
     with pytest.raises(SettingsError) as refusal:
         load(write(tmp_path, change))
     assert refusal.value.mistakes[0].startswith(line)
-
-
-def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
-    change = {stage: {"sede": 1} for stage in SOUND}
-    with pytest.raises(SettingsError) as refusal:
-        load(write(tmp_path, change))
-    assert len(refusal.value.mistakes) == len(SOUND)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="params.yaml has 1 mistake:\n  cannot be read"):
-        load(tmp_path / "params.yaml")

@@ -101,6 +101,20 @@ def test_a_folder_survives_when_it_cannot_be_replaced_at_the_very_end(
     assert (folder / "model").read_text() == "old"
 
 
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "x", list[tuple[int, bool]]()
+    monkeypatch.setattr(
+        os, "fsync", lambda file: synced.append((os.fstat(file).st_size, path.exists()))
+    )
+    with replacing(path) as fresh:
+        fresh.write_bytes(b"four")
+    with replacing(path, flush=False) as fresh:
+        fresh.write_bytes(b"six")
+    assert synced == [(4, False)]
+
+
 def test_a_place_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file")
     with pytest.raises(EnvironmentFault, match="reports/x.json cannot be written"):

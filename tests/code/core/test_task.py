@@ -158,7 +158,7 @@ def test_a_number_is_shown_with_the_digits_that_its_scale_needs(
 
 
 def test_only_the_reports_of_a_regression_name_its_metrics() -> None:
-    """2026-11: registry/ and tracking/ still name them; issue 17 works there at the same time."""
+    """Beside them only registry/ and tracking/, which write cards, tables and runs."""
     naming = set()
     for path in SOURCE.rglob("*.py"):
         code = re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL)

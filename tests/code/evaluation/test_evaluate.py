@@ -14,6 +14,7 @@ from mlref.core.settings import Bootstrap
 from mlref.core.storage import Project, digest, read_json, write_json
 from mlref.data.tables import encode, fingerprint, read_csv, read_parquet, row_ids, write_parquet
 from mlref.evaluation import evaluate
+from mlref.evaluation.draw import draw
 from mlref.evaluation.evaluate import (
     against_cross_validation,
     baseline_predictions,
@@ -22,6 +23,7 @@ from mlref.evaluation.evaluate import (
     measure,
 )
 from mlref.evaluation.metrics import score_interval
+from tests.code.evaluation.test_draw import NAMES
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import RENTS_TEXT, rents, run_data, run_model, write_project
 
@@ -100,13 +102,19 @@ def test_baselines_are_fitted_on_the_training_rows() -> None:
 
 
 def test_evaluating_twice_gives_equal_files(project: Project) -> None:
+    """The fixture has evaluated once, without pictures; each of these is a PNG without time or version."""
+    paths = [project.metrics, project.summary, *project.plots.iterdir()]
+    before = {path: path.read_bytes() for path in paths}
     said = evaluate.run(project)
     assert "] on the 30 rows of the test set\n  Out of fold it is " in said
-    paths = [project.metrics, project.summary, *project.plots.iterdir()]
-    paths += project.pictures.iterdir()
-    before = {path: path.read_bytes() for path in paths}
-    evaluate.run(project)
     assert {path: path.read_bytes() for path in paths} == before
+    pictures = {path.name: path.read_bytes() for path in project.pictures.iterdir()}
+    assert {*pictures} == {*NAMES}
+    for content in pictures.values():
+        assert content.startswith(b"\x89PNG\r\n") and len(content) > 5_000
+        assert b"matplotlib" not in content.lower()
+    draw(project)
+    assert {path.name: path.read_bytes() for path in project.pictures.iterdir()} == pictures
 
 
 @pytest.mark.parametrize(("by", "left_out"), [("group", 1), ("time", 5 / 6)])

@@ -146,6 +146,29 @@ def test_rows_that_an_earlier_process_left_arrive_with_the_next(
         assert ids(database) == record.ids and rows(database)[0]["subject"] == "naïve"
 
 
+def test_an_unavailable_database_is_not_asked_again_at_once(
+    local: Project, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlref.prediction_log.writer.RETRY", 60.0)
+    with open_log(local) as log:
+        with locked(local):
+            log.predictions(predicted())
+            assert log.flush(PATIENCE)
+        log.predictions(predicted())
+        assert log.flush(PATIENCE) and log.written == 0
+    with contextlib.closing(Database.fallback(local)) as fallback:
+        assert len(rows(fallback)) == 2
+
+
+def test_the_end_writes_all_that_waits_however_many_batches_that_are(
+    project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlref.prediction_log.writer.INTERVAL", 60.0)
+    with open_log(project) as log:
+        give(log, [predicted() for _ in range(300)])
+    assert (log.written, log.dropped, len(ids(database))) == (300, 0, 300)
+
+
 REFUSE = {
     "sqlite": "CREATE TRIGGER picky BEFORE INSERT ON predictions WHEN new.value > 900"
     " BEGIN SELECT RAISE(ABORT, 'picky'); END",

@@ -119,6 +119,7 @@ CASES: list[tuple[Any, str, str, str]] = [
     ({"coverage": NARROW}, "block", "coverage", "narrow"),
     ({"rows": 19}, "block", "enough_rows", "at least 20 are needed"),
     ({"rmse": {"value": None, "lower": None, "upper": 3.0}}, "block", "finite", "for rmse"),
+    ({"rmse": interval(50, 45, math.inf)}, "block", "finite", "for rmse"),
     ({"ladder": {"mean": GOOD, "single_feature": interval(-1, math.nan, 1)}}, "block", "finite",
      "the difference from single_feature"),
     ({"these": THESE | {"the bundle": ("a", "c"), "the rows": ("d", "e")}}, "block",
@@ -140,6 +141,10 @@ def test_the_gate_decides_and_says_why(
     assert check.reason in decision.reasons
     failed = [check.name for check in decision.checks if check.verdict != "promote"]
     assert failed == [] if verdict == "promote" else failed == [name], "no other check would see it"
+
+
+def test_as_many_rows_as_the_smallest_test_set_are_enough() -> None:
+    assert judged(rows=LIMITS.smallest_holdout).verdict == "promote"
 
 
 def test_every_check_has_a_fault_that_it_alone_sees() -> None:

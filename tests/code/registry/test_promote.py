@@ -85,12 +85,9 @@ def test_a_promotion_without_grounds_is_refused(
     assert contents(project) == before
 
 
-@pytest.mark.parametrize("reference", ["challenger", "3", "{digest}", "{start}"])
-def test_a_worse_model_is_promoted_by_force_however_it_is_named(
-    project: Project, reference: str
-) -> None:
-    before, name = Store(project.store).alias("champion"), Store(project.store).resolve("3")
-    said = promote(project, reference.format(digest=name, start=name[:8]), WHY, force=True)
+def test_a_worse_model_is_promoted_by_force(project: Project) -> None:
+    before = Store(project.store).alias("champion")
+    said = promote(project, "challenger", WHY, force=True)
     assert said.startswith("Version 3 (ridge) is the champion.")
     entry = last(project)
     assert (champion(project), entry["action"], entry["version"]) == ("3", "promote", "3")
@@ -138,11 +135,10 @@ def test_without_rows_nothing_can_be_compared(project: Project) -> None:
         promote(project, "2", WHY)
 
 
-@pytest.mark.parametrize("version", ["1", "2", "3"])
-def test_a_dry_run_changes_nothing(project: Project, version: str) -> None:
+def test_a_dry_run_changes_nothing(project: Project) -> None:
     before = contents(project)
-    said = promote(project, version, WHY, force=True, dry_run=True)
-    assert said.startswith(f"Version {version} (") and said.endswith("nothing is changed.")
+    said = promote(project, "3", WHY, force=True, dry_run=True)
+    assert said.startswith("Version 3 (") and said.endswith("nothing is changed.")
     assert contents(project) == before
 
 

@@ -22,7 +22,7 @@ from mlref.serving.schemas import components, feedback_request, predict_request
 from tests.fakes import CONTRACT, TYPES
 
 OWN = load(Path(__file__).parents[3] / "config" / "dataset.yaml")
-CONTRACTS = {"rents": CONTRACT, "types": TYPES, OWN.name: OWN}
+CONTRACTS = {"types": TYPES, OWN.name: OWN}
 MOST = 3
 """Rows that a request may have."""
 

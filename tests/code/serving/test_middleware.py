@@ -119,6 +119,9 @@ def test_a_long_body_is_refused_by_its_length_or_while_it_comes(small: FastAPI, 
         response = TestClient(small).post(path, content=b"", headers={"content-length": length})
         assert response.status_code == 413
         assert message(response) == "The body may have 2,000 bytes."
+    assert (
+        TestClient(small).post(path, content=b" " * 2000).status_code == 400
+    ), "as long as it may be"
     piece = {"type": "http.request", "body": b" " * 1000, "more_body": True}
     for headers in ([], [(b"content-length", b"5")]):
         scope = post(path) | {"headers": headers}
@@ -148,6 +151,20 @@ def test_a_slow_body_is_ended_and_slow_ones_hold_few_places(small: FastAPI) -> N
     assert [one[0]["status"] for one in answers] == [408] * 3 + [503, 200]
     assert (b"connection", b"close") in answers[0][0]["headers"]
     assert TestClient(small).post("/v1/predict", json=REQUEST).status_code == 200
+
+
+def test_a_body_that_comes_in_many_pieces_has_no_more_time_than_another(small: FastAPI) -> None:
+    sent: Messages = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(SMALL.seconds / 3)
+        return {"type": "http.request", "body": b" " * 100, "more_body": True}
+
+    async def send(item: Any) -> None:
+        sent.append(item)
+
+    asyncio.run(small(post("/v1/predict"), receive, send))
+    assert sent[0]["status"] == 408
 
 
 def test_a_client_that_leaves_in_mid_body_is_no_failure(small: FastAPI) -> None:

@@ -70,14 +70,3 @@ def test_a_dry_run_writes_nothing(project: Project, march: Path) -> None:
     march.write_text(f"{HOME}4,3,oil,4,900\n")
     with pytest.raises(RowsRefused, match="row 2, column 'area': got 4"):
         add(project, march, dry_run=True)
-
-
-def test_one_bad_row_keeps_all_rows_of_a_file_out(project: Project, march: Path) -> None:
-    """Nothing is written when a cell is impossible or a label contradicts one that is there."""
-    other = rents()[:1].assign(rent=1.0).to_csv(index=False, header=False)
-    march.write_text(march.read_text() + f"4,3,oil,4,900\n{other}")
-    with pytest.raises(
-        RowsRefused, match="2 values refused\n  row 6, .*'area'.*\n  row 7, .*'rent'"
-    ):
-        add(project, march)
-    assert added(project) == []

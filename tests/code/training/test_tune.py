@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {
         "elastic_net": {"alpha": [2, 3]},
     },
 }
-PARTS = {"grid": (3 + 3 + 6, 6), "quasi_random": (3 + 3 + 11 * 6, 6), "tpe": (3 + 3 + 11 * 6, 6)}
+PARTS = {"grid": (3 + 3 + 6, 6), "tpe": (3 + 3 + 11 * 6, 6)}
 """Parts of the search that SMALL asks for: up to its last candidate, and of that one."""
 
 
@@ -76,12 +76,12 @@ def killed(names):
             os.kill(os.getpid(), signal.SIGKILL)
         yield name
 
-tune.run(Project(Path(sys.argv[1])), killed, jobs=int(sys.argv[2]))
+tune.run(Project(Path(sys.argv[1])), killed)
 """
 """Tunes, and is killed before the last candidate."""
 
 
-@pytest.mark.parametrize(("sampler", "jobs"), [("grid", 2), ("quasi_random", 1), ("tpe", 1)])
+@pytest.mark.parametrize(("sampler", "jobs"), [("grid", 2), ("tpe", 1)])
 def test_a_killed_search_resumes_and_two_processes_give_the_files_of_one(
     sampler: str, jobs: int, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_killed_search_resumes_and_two_processes_give_the_files_of_one(
     before, (finished, rest) = outputs(project), PARTS[sampler]
     set_params(project, tune=SMALL | {"sampler": sampler})
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", KILLED, str(project.root), str(jobs)]
+    command = [sys.executable, "-c", KILLED, str(project.root)]
     assert subprocess.run(command, env=environment).returncode == -signal.SIGKILL
     assert outputs(project) == before
     assert len(list(project.journal.rglob("output.pkl"))) == finished
@@ -101,7 +101,7 @@ def test_a_killed_search_resumes_and_two_processes_give_the_files_of_one(
     assert len(built) == rest
     assert not project.journal.exists()
     resumed = outputs(project)
-    assert tune.run(project, jobs=2) == said
+    assert tune.run(project, jobs=jobs) == said
     assert outputs(project) == resumed
 
 
@@ -153,28 +153,24 @@ def test_the_best_of_many_useless_settings_is_not_quoted_as_better_than_it_is(
 
 
 @pytest.mark.parametrize(
-    ("candidates", "said", "jobs"),
+    ("candidates", "said"),
     [
-        ({"mean": {}, "ridge": {}}, "tune.candidates: begins with mean and single_feature", 1),
-        (BASELINES | {"magic": {}}, "tune.candidates.magic: allowed: mean, single_feature", 1),
-        (BASELINES | {"ridge": {"alfa": [1]}}, "tune.candidates.ridge: .* 'alfa'", 1),
-        (
-            BASELINES | {"ridge": {"alpha": ["high"]}},
-            "tune: ridge: {'alpha': 'high'}: The 'alpha'",
-            1,
-        ),
-        (BASELINES | {"ridge": {"alpha": [1, -1]}}, "tune: ridge: {'alpha': -1}: The 'alpha'", 2),
+        ({"mean": {}, "ridge": {}}, "tune.candidates: begins with mean and single_feature"),
+        (BASELINES | {"magic": {}}, "tune.candidates.magic: allowed: mean, single_feature"),
+        (BASELINES | {"ridge": {"alfa": [1]}}, "tune.candidates.ridge: .* 'alfa'"),
+        (BASELINES | {"ridge": {"alpha": ["high"]}}, "tune: ridge: {'alpha': 'high'}: The 'alpha'"),
+        (BASELINES | {"ridge": {"alpha": [1, -1]}}, "tune: ridge: {'alpha': -1}: The 'alpha'"),
     ],
     ids=str,
 )
 def test_a_setting_that_cannot_work_is_refused_and_nothing_is_written(
-    candidates: dict[str, Any], said: str, jobs: int, project: Project
+    candidates: dict[str, Any], said: str, project: Project
 ) -> None:
     """Whoever finds it, the refusal is about params.yaml."""
     set_params(project, tune={"candidates": candidates})
     before = outputs(project)
     with pytest.raises(SettingsError, match=f"config/params.yaml has 1 mistake:\n  {said}"):
-        tune.run(project, jobs=jobs)
+        tune.run(project)
     assert outputs(project) == before
 
 
