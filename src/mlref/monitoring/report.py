@@ -165,7 +165,7 @@ def pictures(windows: Sequence[JudgedWindow], known: Reference) -> dict[str, lis
         facts = (one.found["facts"] for one in labels)
         errors = [(*one["loss"], one["expected"]) for one in facts]
         note = "with its 95 % interval; broken line: expected from the predictions alone"
-        promised = f"share; {1 - known.coverage:.0%} are promised"
+        promised = f"share outside of the interval; {1 - known.coverage:.0%} is promised"
         drawn["truth"] = [
             picture("Loss", labels, "", ["loss"], points=errors, note=note),
             picture("Bias", labels, "", ["bias"], note="CUSUM of the mean residual"),
@@ -228,6 +228,7 @@ def page(
         past=[one for one in alarms if one.state != "open"][-10:],
         drawn=pictures(windows, known) if known else {},
         facts=metrics(windows, alarms, now),
+        first=windows[0] if windows else None,
         last=windows[-1] if windows else None,
         slices=labels.get("slices", {}),
         notes=notes,
