@@ -55,22 +55,19 @@ class Life:
     """A champion in service: its windows and alarms, its labels, and what the policy does about them."""
 
     def __init__(
-        self, population: Population, draw: np.random.Generator, settings: Settings
+        self, origin: Model, thresholds: Thresholds, settings: Settings, seed: list[int]
     ) -> None:
-        self.population, self.draw, self.settings = population, draw, settings
-        first = Model(population, *population.draw(draw, len(population.target) * 4 // 5))
-        self.origin = first
-        self.features, self.truth = np.empty((0, first.training.shape[1])), np.empty(0)
+        self.origin, self.population, self.settings = origin, origin.population, settings
+        self.draw = np.random.default_rng(seed)
+        self.features, self.truth = np.empty((0, origin.training.shape[1])), np.empty(0)
         self.acted, self.retrained = set[str](), list[int]()
         self.events: Found = {"promotions": [], "rollbacks": [], "alarms": []}
         self.former: Model | None = None
-        self.crown(first)
+        self.crown(origin, thresholds)
 
-    def crown(self, model: Model) -> None:
+    def crown(self, model: Model, thresholds: Thresholds) -> None:
         """A new champion is a new reference."""
-        self.champion, self.since = model, len(self.truth)
-        errors = model.known._replace(numbers={}, levels={})  # drift asks for no retraining
-        self.thresholds = Thresholds(None, "", errors, self.settings.monitor)
+        self.champion, self.thresholds, self.since = model, thresholds, len(self.truth)
         self.carried: Found = {}
         self.windows, self.active = list[JudgedWindow](), list[Alarm]()
 
@@ -119,7 +116,7 @@ class Life:
             if look.chance < look.allowed and now - then >= gain:
                 self.events["rollbacks"].append(place)
                 former, self.former = self.former, None
-                self.crown(former)
+                self.crown(former, watch(former, self.settings))
                 return True
         return False
 
@@ -140,7 +137,7 @@ class Life:
             if model := self.challenger(max(first, 0)):
                 self.events["promotions"].append(place)
                 self.former = self.champion
-                self.crown(model)
+                self.crown(model, watch(model, self.settings))
             return
 
     def challenger(self, first: int) -> Model | None:
@@ -163,6 +160,11 @@ class Life:
         return model if all(check.verdict == "promote" for check in checks) else None
 
 
+def watch(model: Model, settings: Settings) -> Thresholds:
+    """Thresholds of its errors alone: drift asks for no retraining."""
+    return Thresholds(None, "", model.known._replace(numbers={}, levels={}), settings.monitor)
+
+
 def rmse(model: Model, features: Array, truth: Array) -> float:
     """Of a model on rows."""
     return float(np.sqrt(np.mean((model.model.predict(features) - truth) ** 2)))
@@ -171,26 +173,29 @@ def rmse(model: Model, features: Array, truth: Array) -> float:
 def measure(population: Population, seed: int, settings: Settings) -> Found:
     """Both changes and a quiet life of one seed."""
     found: Found = {"seed": seed}
+    rows = len(population.target) * 4 // 5
+    origin = Model(population, *population.draw(np.random.default_rng(seed), rows))
+    thresholds = watch(origin, settings)
     for place, change in enumerate(CHANGES):
-        life = Life(population, np.random.default_rng([seed, place]), settings)
+        life = Life(origin, thresholds, settings, [seed, place])
         for _ in range(QUIET):
             life.window("")
         features, truth = population.draw(life.draw, 2000)
         best = Model(population, features, life.concept(change, features, truth))
         cost, steps, errors = list[float](), dict.fromkeys(STEPS, 0), list[float]()
         for number in range(1, CHANGED + 1):
-            rows = life.window(change)
+            served = life.window(change)
             alarmed = any(at > QUIET for at in life.events["alarms"])
             steps["alarm"] = steps["alarm"] or number * alarmed
             promoted = any(at > QUIET for at in life.events["promotions"])
-            errors.append(rmse(life.champion, *rows) / rmse(best, *rows))
-            cost.append(rmse(life.origin, *rows) / rmse(best, *rows))
+            errors.append(rmse(life.champion, *served) / rmse(best, *served))
+            cost.append(rmse(life.origin, *served) / rmse(best, *served))
             steps["promotion"] = steps["promotion"] or number * promoted
             # the champion of the end of a window serves the next one
             well = promoted and errors[-1] <= 1.05 and number > steps["promotion"]
             steps["recovery"] = steps["recovery"] or number * well
         found[change] = life.events | {"steps": steps, "cost": cost[0], "last": errors[-1]}
-    quiet = Life(population, np.random.default_rng([seed, 9]), settings)
+    quiet = Life(origin, thresholds, settings, [seed, 9])
     for _ in range(QUIET + CHANGED):
         quiet.window("")
     found["quiet"] = quiet.events

@@ -37,7 +37,7 @@ def monitor(
         bool, typer.Option("--open", help="Judge windows that are not over, too, and keep nothing.")
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show thresholds with reasons, and joint drift.")
+        bool, typer.Option("--explain", help="Show thresholds with their reasons, and joint drift.")
     ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Write windows and alarms to this file.")
@@ -48,9 +48,11 @@ def monitor(
     truth: Annotated[
         Path | None, typer.Option(help="Ground truth of --scored: CSV or Parquet.")
     ] = None,
-    key: Annotated[str, typer.Option("--id", help="Joins --scored and --truth.")] = "id",
+    key: Annotated[
+        str, typer.Option("--id", help="Column that joins --scored and --truth.")
+    ] = "id",
     act: Annotated[
-        bool, typer.Option("--act", help="Retrain on alarms, and roll back, as params.yaml says.")
+        bool, typer.Option("--act", help="Retrain on alarms, and roll back: `act` in params.yaml.")
     ] = False,
     notify: Annotated[
         str | None, typer.Option(help="Send alarms to this webhook, or write them to this file.")
@@ -109,7 +111,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Decides the rows.", min=0)] = 0,
     key: Annotated[str | None, typer.Option(help="API key of the role `predict`.")] = None,
     world: Annotated[
-        str | None, typer.Option(help="Version that makes the truth; else the one that answers.")
+        str | None, typer.Option(help="Version near the truth; else the one that answers.")
     ] = None,
 ) -> None:
     """Send training rows with a fault to a service, and their ground truth after them.
