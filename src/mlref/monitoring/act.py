@@ -107,7 +107,8 @@ def _act(project: Project, database: Database, size: str, report: Report) -> Ite
             return
         record = store.record(store.resolve("champion"))
         assert record is not None, "resolve names registered digests only"
-        audit.note(store, "retrain", record, due.because, since=due.since)
+        why = f"{due.because}; it learns from the rows since {due.since[:19].replace('T', ' ')} UTC"
+        audit.note(store, "retrain", record, why, since=due.since)
         done.append(due)
         _keep(database, done)
     *_, last = done
