@@ -73,15 +73,13 @@ class Population:
 
 
 class Model:
-    """A reference: rows of the population, a model of them, and what a bundle would know."""
+    """A reference: training rows, a model of them, and what a bundle would know."""
 
-    def __init__(self, population: Population, draw: np.random.Generator, rows: int) -> None:
-        self.population = population
-        features, target = population.draw(draw, rows)
-        self.training = features
+    def __init__(self, population: Population, features: Array, target: Array) -> None:
+        self.population, self.training = population, features
         self.model = make_pipeline(StandardScaler(), Ridge(30.0))
         folds = KFold(10, shuffle=True, random_state=0)
-        out_of_fold = cross_val_predict(self.model, features, target, cv=folds)
+        self.out_of_fold = out_of_fold = cross_val_predict(self.model, features, target, cv=folds)
         self.model.fit(features, target)
         errors, bounds = target - out_of_fold, np.quantile(out_of_fold, (1 / 3, 2 / 3))
         third, evenly = np.searchsorted(bounds, out_of_fold), np.linspace(0, 1, 21)
@@ -122,9 +120,14 @@ class Model:
             truth = truth - (value - value.mean()) / 2
         elif scenario == "noise":
             truth = value + 1.3 * (truth - value)
-        half = self.widths[known.third(value)]
+        return self.answered(features, truth, 0.0)
+
+    def answered(self, features: Array, truth: Array, time: Any) -> Rows:
+        """Labelled rows as the log would have them, predicted and labelled at a time."""
+        value = self.model.predict(features)
+        half = self.widths[self.known.third(value)]
         ends = {"lower": value - half, "upper": value + half}
-        return to_rows(features, time=0.0, predicted=0.0, value=value, label=truth, **ends)
+        return to_rows(features, time=time, predicted=time, value=value, label=truth, **ends)
 
 
 def month(
@@ -164,7 +167,7 @@ def usual(model: Model, draw: np.random.Generator, rows: int) -> tuple[bool, boo
 def measure(population: Population, seed: int, months: int, settings: Monitor, sizes: Any) -> Found:
     """Everything about one reference."""
     draw = np.random.default_rng(seed)
-    model = Model(population, draw, len(population.target) * 4 // 5)
+    model = Model(population, *population.draw(draw, len(population.target) * 4 // 5))
     found: Found = {"seed": seed}
     for rows in sizes:
         thresholds = Thresholds(None, "", model.known, settings)

@@ -19,7 +19,7 @@ class Plane(NamedTuple):
     paths: tuple[str, ...]
 
 
-LOOP = ("examples/loop.py", "tests/system/test_loop.py")
+LOOP = ("examples/loop.py", "tests/system/test_loop.py", "benchmarks/detection.py")
 """What needs both the service and the monitor."""
 
 PLANES = {
@@ -37,7 +37,8 @@ PLANES = {
     "monitoring": Plane(
         "monitor", "monitor",
         ("src/mlref/monitoring", "tests/code/monitoring", "tests/system/test_monitoring.py",
-         "requirements/monitor.txt", "benchmarks/alarms.py", "benchmarks/monitoring.py",
+         "requirements/monitor.txt", "benchmarks/alarms.py", "benchmarks/loop.py",
+         "benchmarks/monitoring.py",
          "deploy/prometheus", "deploy/grafana", "deploy/datadog",
          ".github/workflows/monitoring.yml", *LOOP),
     ),

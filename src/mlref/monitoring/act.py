@@ -7,7 +7,7 @@ and rolling back change nothing that is done already.
 import contextlib
 import datetime
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +23,7 @@ from mlref.monitoring.alarms import sentence
 from mlref.monitoring.thresholds import WINDOWS
 from mlref.prediction_log import monitored
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.ids import seconds
-from mlref.prediction_log.monitored import Alarm
-from mlref.prediction_log.reader import stream_labels
+from mlref.prediction_log.monitored import Alarm, JudgedWindow
 from mlref.registry import audit
 from mlref.registry.register import Since
 from mlref.sources.retrain import labelled, retrain
@@ -35,6 +33,8 @@ ACTS = "acts"
 
 HISTORY = 1000
 """Windows in which the beginning of a change is looked for."""
+
+MILLISECOND = datetime.timedelta(milliseconds=1)
 
 Report = Callable[[str], None]
 
@@ -107,7 +107,8 @@ def _act(project: Project, database: Database, size: str, report: Report) -> Ite
             return
         record = store.record(store.resolve("champion"))
         assert record is not None, "resolve names registered digests only"
-        audit.note(store, "retrain", record, due.because, since=due.since)
+        why = f"{due.because}; it learns from the rows since {due.since[:19].replace('T', ' ')} UTC"
+        audit.note(store, "retrain", record, why, since=due.since)
         done.append(due)
         _keep(database, done)
     *_, last = done
@@ -150,7 +151,8 @@ def _due(
         )
     if sum(one.at >= windows[0].end for one in done) >= policy.budget:
         return f"{waits} for a person: {policy.budget} in {WINDOWS} windows are spent (act.budget)."
-    since = changed(database, store, alarm)
+    same = {"digest": alarm.digest, "stream": "truth", "size": size}
+    since = changed(monitored.windows(database, HISTORY, **same), alarm)
     count = int(labelled(project, load_contract(project.contract)).after(since).sum())
     if count < settings.retrain.rows:
         return (
@@ -160,32 +162,21 @@ def _due(
     return Retraining(alarm.id, windows[-1].end, since.isoformat(), because)
 
 
-def changed(database: Database, store: Store, alarm: Alarm) -> datetime.datetime:
+def changed(windows: Sequence[JudgedWindow], alarm: Alarm) -> datetime.datetime:
     """Tell when the concept changed: after the newest prediction of the last window before the alarm's cause.
 
     The cause begins with the first of the windows up to the alarm that each moved its CUSUM at least half
-    as far as the window did in which the alarm began.
+    as far as the window did in which the alarm began. Predictions have times in milliseconds.
     """
-    names = {"digest": alarm.digest, "stream": "truth", "size": alarm.size}
-    windows = monitored.windows(database, HISTORY, **names)
     windows = [window for window in windows if window.end <= alarm.opened]
-    sums = {"loss", "bias"} & {alarm.monitor, *alarm.evidence["also"]}
-    path = [
-        0.0,
-        *(max(_sum(w.found["carried"], name) for name in sums or ("loss",)) for w in windows),
+    sums = {"loss", "bias"} & {alarm.monitor, *alarm.evidence["also"]} or {"loss"}
+    states = [
+        [window.found["carried"].get(name, {"": 0.0})[""] for name in sums] for window in windows
     ]
-    moved = np.diff(path)
+    moved = np.diff([0.0, *(max(map(np.max, state)) for state in states)])
     first = len(windows) - 1
     while first > 0 and moved[first - 1] >= moved[-1] / 2:
         first -= 1
-    after, last = (windows[at].last if at >= 0 else 0 for at in (first - 2, max(first - 1, 0)))
-    contract = store.open(alarm.digest)[0].contract
-    chunks = stream_labels(database, contract, after=after, digest=alarm.digest)
-    made = np.concatenate([seconds(chunk.ids)[chunk.arrivals <= last] for chunk, *_ in chunks])
-    moment = made.max() + 0.001 if first else made.min() - 0.001
-    return datetime.datetime.fromtimestamp(float(moment), datetime.UTC)
-
-
-def _sum(carried: dict[str, dict[str, float | list[float]]], name: str) -> float:
-    """A CUSUM of the labels after a window; of two directions the larger."""
-    return float(np.max(carried.get(name, {}).get("", 0.0)))
+    oldest, newest = windows[max(first - 1, 0)].found["facts"]["made"]
+    last, beside = (newest, MILLISECOND) if first else (oldest, -MILLISECOND)
+    return datetime.datetime.fromisoformat(last) + beside

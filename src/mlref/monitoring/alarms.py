@@ -11,37 +11,8 @@ from mlref.core.digits import number
 from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import write_bytes
 from mlref.monitoring.drift import Finding, findings
+from mlref.monitoring.watched import watched
 from mlref.prediction_log.monitored import Alarm, JudgedWindow
-
-PAGES = ("bias", "loss", "misses")
-"""Monitors that wake somebody: the model is wrong. Everything else opens a ticket."""
-
-CAUSES = {
-    "drift": {
-        "size": "{it} has another distribution than in training: another unit, source or population.",
-        "spread": "{it} spreads more or less than in training: a mixture of units, a broken or a new source.",
-        "slow": "{it} moves away from training little by little, or has moved: population or instrument.",
-        "categories": "The values of {it} are not as common as in training: source or population.",
-    },
-    "inputs": {
-        "rejected": "Values of {it} break the contract: a client changed its form or its unit.",
-        "missing": "{it} is missing more often than in training: a source has failed.",
-        "unusual": "{it} is outside of its expected range more often than in training: probably a unit.",
-        "new level": "{it} has values that no training row had.",
-        "health": "The model answered with no number, or with an interval that is none.",
-        "dates": "Labels are dated before their prediction or in the future: a clock or a join is wrong.",
-    },
-    "performance": {
-        "bias": "The truth lies {side} the predictions: the level of the target or its unit has changed, or"
-        " the labels have.",
-        "loss": "The error is larger than the rows lead to expect: the relation has changed, or the labels"
-        " are noisy.",
-        "misses": "The intervals hold less of the truth than they promise.",
-    },
-}
-"""The likely cause of each monitor's alarm, by its topic: a page under docs/runbooks/."""
-
-TOPICS = {monitor: topic for topic, monitors in CAUSES.items() for monitor in monitors}
 
 BEHIND = ["loss", "expected", "bias", "misses", "sources"]
 """Facts that are evidence of a page."""
@@ -53,20 +24,20 @@ TRIES = 3
 def evidence(window: JudgedWindow, above: Sequence[Finding], training_rows: int) -> dict[str, Any]:
     """Say what is behind an alarm, the worst finding last: value, threshold, sample sizes, cause, runbook."""
     *others, worst = above
-    facts, topic = window.found["facts"], TOPICS[worst.monitor]
+    facts, kind = window.found["facts"], watched()[worst.monitor]
     it = worst.column or ("the request's form" if worst.monitor == "rejected" else "the row")
     side = "above" if facts.get("bias", 0) > 0 else "below"
-    cause = CAUSES[topic][worst.monitor].format(it=it, side=side)
-    shown = {"rejected": ["reasons"]} | dict.fromkeys(PAGES, BEHIND)
+    cause = kind.cause.format(it=it, side=side)
+    shown = BEHIND if kind.severity == "page" else ["reasons"] * (worst.monitor == "rejected")
     return {
         "value": worst.value,
         "threshold": worst.threshold,
         "rows": window.rows,
         "training rows": training_rows,
         "cause": cause[0].upper() + cause[1:] + facts.get("units", {}).get(worst.column, ""),
-        "runbook": f"docs/runbooks/{topic}.md",
+        "runbook": f"docs/runbooks/{kind.topic}.md",
         "also": [one.monitor for one in others],
-    } | {name: facts[name] for name in shown.get(worst.monitor, []) if name in facts}
+    } | {name: facts[name] for name in shown if name in facts}
 
 
 def follow(
@@ -77,12 +48,12 @@ def follow(
     A model, a size of window, a topic and a column have one alarm at a time: one cause moves several
     monitors.
     """
-    known = {(one.digest, one.size, TOPICS[one.monitor], one.column): one for one in active}
+    known = {(one.digest, one.size, _topic(one), one.column): one for one in active}
     before, closed = dict(known), list[Alarm]()
     for window in judged:
         groups: dict[Any, list[Finding]] = {}
         for one in findings(window):
-            key = window.digest, window.size, TOPICS[one.monitor], one.column
+            key = window.digest, window.size, _topic(one), one.column
             groups.setdefault(key, []).append(one)
         for key, group in groups.items():
             alarm = known.get(key)
@@ -99,9 +70,14 @@ def follow(
     return [*closed, *(alarm for key, alarm in known.items() if alarm is not before.get(key))]
 
 
+def _topic(one: Alarm | Finding) -> str:
+    return watched()[one.monitor].topic
+
+
 def _opened(window: JudgedWindow, worst: Finding) -> Alarm:
-    severity = "page" if worst.monitor in PAGES else "ticket"
-    model = window.digest, window.version, window.size
+    model, severity = (window.digest, window.version, window.size), watched()[
+        worst.monitor
+    ].severity
     times = window.end, window.end
     return Alarm(*model, worst.monitor, worst.column, severity, "open", *times, 0, {})
 

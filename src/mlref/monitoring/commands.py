@@ -9,6 +9,7 @@ import typer
 
 from mlref.console import progress, say, show, status, table
 from mlref.core.storage import Project
+from mlref.registry.commands import past
 
 app = typer.Typer()
 alarms = typer.Typer(no_args_is_help=True, help="Show and acknowledge alarms of the monitor.")
@@ -24,37 +25,19 @@ ALERT = 3
 """Exit code of a monitor with an alarm."""
 
 
-def _moment(text: str) -> datetime.datetime:
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        allowed = f"a day or a moment such as 2026-11-24, not {text!r}"
-        raise typer.BadParameter(allowed) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-
-
 @app.command(rich_help_panel="Monitoring")
 def monitor(
-    window: Annotated[
-        str, typer.Option(help="UTC days (1d), or rows in order of arrival (200).")
-    ] = "1d",
+    window: Annotated[str, typer.Option(help="UTC days (1d), or rows by arrival (200).")] = "1d",
     since: Annotated[
         datetime.datetime | None,
-        typer.Option(
-            parser=_moment,
-            metavar="<str>",
-            help="Only predictions from this day or moment on, ISO 8601.",
-        ),
+        typer.Option(parser=past, metavar="TIME", help="Only predictions from then on, ISO 8601."),
     ] = None,
-    version: Annotated[
-        str | None, typer.Option(help="Only this model: version, alias or digest.")
-    ] = None,
+    version: Annotated[str | None, typer.Option(help="Only this version, alias or digest.")] = None,
     unfinished: Annotated[
         bool, typer.Option("--open", help="Judge windows that are not over, too, and keep nothing.")
     ] = False,
     explain: Annotated[
-        bool,
-        typer.Option("--explain", help="Show each threshold with its reason, and joint drift."),
+        bool, typer.Option("--explain", help="Show thresholds with their reasons, and joint drift.")
     ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Write windows and alarms to this file.")
@@ -69,10 +52,7 @@ def monitor(
         str, typer.Option("--id", help="Column that joins --scored and --truth.")
     ] = "id",
     act: Annotated[
-        bool,
-        typer.Option(
-            "--act", help="Retrain on alarms, and roll back: `act` in config/params.yaml."
-        ),
+        bool, typer.Option("--act", help="Retrain on alarms, and roll back: `act` in params.yaml.")
     ] = False,
     notify: Annotated[
         str | None, typer.Option(help="Send alarms to this webhook, or write them to this file.")
@@ -87,6 +67,7 @@ def monitor(
     Example:  mlref monitor --window 200
     """
     from mlref.core.storage import write_json
+    from mlref.monitoring import explain as reasons
     from mlref.monitoring import report, run
     from mlref.monitoring import scored as files
     from mlref.monitoring.alarms import notify as tell
@@ -94,7 +75,7 @@ def monitor(
 
     if act and scored:
         raise typer.BadParameter(
-            "Of --scored files no alarm is kept, so that there is nothing to --act on."
+            "No alarm of --scored files is kept: there is nothing to --act on."
         )
     project, now = Project.here(), datetime.datetime.now(datetime.UTC)
     asked = run.Asked(Size.parse(window), since, version, unfinished)
@@ -104,14 +85,8 @@ def monitor(
         else:
             outcome = run.run(project, asked, now)
             report.publish(project, asked, outcome, now)
-    for shown in report.shown(project, outcome):
-        say(shown) if isinstance(shown, str) else show(table(shown[1], shown[2], title=shown[0]))
-    if explain:
-        rows, joint = run.explained(project, asked)
-        head = ["monitor", "column", "threshold", "false alarms a month", "reason"]
-        show(table(head, rows, title=f"Thresholds of a window of {asked.size}"))
-        if joint:
-            say(joint)
+    for shown in [*report.shown(outcome), *(reasons.explain(project, asked) if explain else ())]:
+        say(shown) if isinstance(shown, str) else show(shown)
     if json:
         write_json(json, report.document(outcome))
     if notify and outcome.alarms:
@@ -136,10 +111,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Decides the rows.", min=0)] = 0,
     key: Annotated[str | None, typer.Option(help="API key of the role `predict`.")] = None,
     world: Annotated[
-        str | None,
-        typer.Option(
-            help="Version whose predictions are near the truth; else the one that answers."
-        ),
+        str | None, typer.Option(help="Version near the truth; else the one that answers.")
     ] = None,
 ) -> None:
     """Send training rows with a fault to a service, and their ground truth after them.
@@ -173,11 +145,11 @@ def alarms_list(
     from mlref.prediction_log import monitored
 
     with _log() as database:
-        found = monitored.alarms(database)
+        found = [one for one in monitored.alarms(database) if every or one.state != "closed"]
     rows = [
         [str(one.id), f"{one.state} {one.because}".strip(), one.severity, one.opened[:16],
          one.updated[:16], sentence(one)]
-        for one in found if every or one.state != "closed"
+        for one in found
     ]  # fmt: skip
     if rows:
         show(table(["id", "state", "severity", "opened", "updated", "what"], rows))

@@ -9,7 +9,7 @@ from mlref.core.task import task_of
 from mlref.evaluation.slices import slices
 from mlref.monitoring.drift import Finding, Judgement, accumulate
 from mlref.monitoring.thresholds import Thresholds
-from mlref.monitoring.windows import Rows
+from mlref.monitoring.windows import Rows, moment
 
 TOLERANCE = 3600.0
 """Seconds by which the clocks of two machines may differ."""
@@ -65,6 +65,7 @@ def judge(
         "bias": float(residuals.mean()),
         "misses": float(missed.mean()),
         "lag": float(np.median(rows.time - rows.predicted)),
+        "made": [moment(rows.predicted.min()), moment(rows.predicted.max())],
         "sources": dict(Counter(rows.source.tolist()).most_common(3)),
         "slices": {
             name: [int(here.sum()), float(task.score(losses[here].mean())), float(missed[here].mean())]

@@ -1,24 +1,25 @@
 """Show what the monitor knows: a table, JSON, a page that loads nothing, and metrics for the service."""
 
 import contextlib
-import datetime
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mlref.bundle.store import Store
-from mlref.core.contract import Contract
-from mlref.core.digits import digits, number, show_number
+from mlref.console import table
+from mlref.core.digits import interval, number
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project, write_bytes
-from mlref.monitoring.alarms import CAUSES, sentence
+from mlref.monitoring.alarms import sentence
 from mlref.monitoring.drift import findings
 from mlref.monitoring.reference import Reference, reference
 from mlref.monitoring.run import Asked, Outcome
+from mlref.monitoring.watched import watched
 from mlref.prediction_log import monitored
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.monitored import Alarm, JudgedWindow
@@ -26,33 +27,20 @@ from mlref.prediction_log.monitored import Alarm, JudgedWindow
 SHOWN = 90
 """Windows of a stream that the page draws."""
 
-MONITORS = (*CAUSES["drift"], *CAUSES["inputs"])
-"""Those of inputs and predictions, in the order of the table's columns."""
-
 
 def document(outcome: Outcome) -> dict[str, Any]:
     """What a run found, for JSON."""
     windows, open_windows, alarms = ([one._asdict() for one in part] for part in outcome[:3])
-    return {
-        "windows": windows, "open_windows": open_windows, "alarms": alarms, "notes": outcome.notes,
-    }  # fmt: skip
+    found = {"windows": windows, "open_windows": open_windows, "alarms": alarms}
+    return found | {"notes": outcome.notes}
 
 
-def shown(
-    project: Project, outcome: Outcome
-) -> Iterator[str | tuple[str, list[str], list[list[str]]]]:
-    """What the command prints: sentences, and tables as title, head and rows."""
+def shown(outcome: Outcome) -> Iterator[Any]:
+    """What the command prints: sentences and tables."""
     newest = {(one.version, one.stream): one for one in (*outcome.judged, *outcome.unfinished)}
-    for (version, stream), window in newest.items():
-        if stream == "truth":
-            yield truth(window, Store(project.store).open(window.digest)[0].contract)
-            continue
-        count = sum((one.version, one.stream) == (version, stream) for one in outcome.judged)
-        title = (
-            f"Inputs and predictions, version {version}: new windows {count}; the last, to"
-            f" {window.end[:16]} UTC, has {window.rows} rows (value / threshold)"
-        )
-        yield title, *table(window)
+    count = Counter((one.version, one.stream) for one in outcome.judged)
+    for kind, window in newest.items():
+        yield truth(window) if window.stream == "truth" else inputs(window, count[kind])
     yield from outcome.notes
     if not newest:
         yield "No window is new."
@@ -62,28 +50,30 @@ def shown(
         yield "No alarm."
 
 
-def table(window: JudgedWindow) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of what a window of inputs shows, by column: value / threshold, alarms marked."""
+def inputs(window: JudgedWindow, new: int) -> Any:
+    """A table of what the last window of inputs shows, by column: value / threshold, alarms marked."""
+    title = (
+        f"Inputs and predictions, version {window.version}: new windows {new}; the last, to"
+        f" {window.end[:16]} UTC, has {window.rows} rows (value / threshold)"
+    )
     cells: dict[str, dict[str, str]] = {}
     for one in findings(window):
         text = f"{number(one.value)} / {number(one.threshold)}{' ALARM' * one.alarm}"
         cells.setdefault(one.column or "the form", {})[one.monitor] = text
-    used = [name for name in MONITORS if any(name in row for row in cells.values())]
-    return ["column", *used], [
-        [column, *(row.get(name, "") for name in used)] for column, row in cells.items()
-    ]
+    used = [name for name in watched() if any(name in row for row in cells.values())]
+    rows = [[column, *(row.get(name, "") for name in used)] for column, row in cells.items()]
+    return table(["column", *used], rows, title=title)
 
 
-def truth(window: JudgedWindow, contract: Contract) -> str:
+def truth(window: JudgedWindow) -> str:
     """Say in a line what the labels of a window show."""
     facts = window.found["facts"]
-    places = 3 if contract.target.transform == "log" else digits(contract.target)
-    lower, loss, upper = (show_number(one, places) for one in facts["loss"])
+    loss = interval(dict(zip(("lower", "value", "upper"), facts["loss"])))
     alarms = ", ".join(one.monitor for one in findings(window) if one.alarm)
-    expected = f", expected {show_number(facts['expected'], places)}" if facts["expected"] else ""
+    expected = f", expected {number(facts['expected'])}" if facts["expected"] else ""
     return (
-        f"Truth, version {window.version}, {window.rows} labels: loss {loss} [{lower}, {upper}]{expected};"
-        f" bias {show_number(facts['bias'], places, '+')}; intervals missed {facts['misses']:.0%};"
+        f"Truth, version {window.version}, {window.rows} labels: loss {loss}{expected};"
+        f" bias {facts['bias']:+.3g}; intervals missed {facts['misses']:.0%};"
         f" median lag {span(facts['lag'])}." + (f" ALARM: {alarms}." if alarms else "")
     )
 
@@ -103,7 +93,7 @@ def span(seconds: float) -> str:
 
 
 def metrics(
-    windows: Sequence[JudgedWindow], alarms: Sequence[Alarm], now: datetime.datetime
+    windows: Sequence[JudgedWindow], alarms: Sequence[Alarm], now: datetime
 ) -> dict[str, Any]:
     """What `/metrics` gets, of the newest windows.
 
@@ -118,24 +108,20 @@ def metrics(
     for one in windows:
         rows[one.stream] += one.rows
     facts = {kind: window.found["facts"] for kind, window in newest.items()}
-    inputs, labels = facts.get("inputs", {}), facts.get("truth", {})
-    drifted = findings(newest["inputs"]) if inputs else []
-    drifted = [one for one in drifted if one.monitor in CAUSES["drift"] and one.threshold]
+    labels = facts.get("truth", {})
+    judged = findings(newest["inputs"]) if "inputs" in newest else []
+    drifted = [one for one in judged if watched()[one.monitor].topic == "drift" and one.threshold]
     waiting = Counter(one.severity for one in alarms if one.state == "open")
     return {
         "run": now.timestamp(),
         "drift": {one.column: one.ratio for one in sorted(drifted, key=lambda one: one.ratio)},
         "loss": labels["loss"][1] if labels else None,
-        "expected": inputs.get("expected"),
+        "expected": facts.get("inputs", {}).get("expected"),
         "coverage": min(1.0, rows["truth"] / rows["inputs"]) if rows["inputs"] else None,
         "lag": labels.get("lag"),
-        "labelled": _seconds(newest["truth"].end) if labels else None,
+        "labelled": datetime.fromisoformat(newest["truth"].end).timestamp() if labels else None,
         "alarms": {kind: waiting[kind] for kind in ("page", "ticket")},
     }
-
-
-def _seconds(moment: str) -> float:
-    return datetime.datetime.fromisoformat(moment).timestamp()
 
 
 def picture(
@@ -148,7 +134,7 @@ def picture(
     ----------
     monitors : sequence of str
         Whose alarms are marked.
-    points : sequence of (middle, lower, upper, threshold), optional
+    points : sequence of (lower, middle, upper, threshold), optional
         Of each window; else value and threshold of the first monitor.
     band : (lower, upper), optional
         The range in training.
@@ -158,7 +144,7 @@ def picture(
         for one in windows
     ]
     points = points or [
-        (f[0].value, None, None, f[0].threshold) if f else [None] * 4 for f in found
+        (None, f[0].value, None, f[0].threshold) if f else [None] * 4 for f in found
     ]
     seen = [y for point in (*points, band) for y in point if y is not None] or [0.0, 1.0]
     low, high = (min(seen), max(seen)) if max(seen) > min(seen) else (seen[0] - 0.5, seen[0] + 0.5)
@@ -176,12 +162,10 @@ def pictures(windows: Sequence[JudgedWindow], known: Reference) -> dict[str, lis
     )
     drawn: dict[str, list[dict[str, Any]]] = {"truth": [], "inputs": []}
     if labels:
-        facts = [one.found["facts"] for one in labels]
-        errors = [
-            (one["loss"][1], one["loss"][0], one["loss"][2], one["expected"]) for one in facts
-        ]
+        facts = (one.found["facts"] for one in labels)
+        errors = [(*one["loss"], one["expected"]) for one in facts]
         note = "with its 95 % interval; broken line: expected from the predictions alone"
-        promised = f"share; {1 - known.coverage:.0%} are promised"
+        promised = f"share outside of the interval; {1 - known.coverage:.0%} is promised"
         drawn["truth"] = [
             picture("Loss", labels, "", ["loss"], points=errors, note=note),
             picture("Bias", labels, "", ["bias"], note="CUSUM of the mean residual"),
@@ -193,9 +177,9 @@ def pictures(windows: Sequence[JudgedWindow], known: Reference) -> dict[str, lis
         titles = {one.name: one.title for one in known.contract.features}
         for name, trained in known.numbers.items():
             shown = [one.found["facts"].get("columns", {}).get(name) for one in inputs]
-            ends = [(one[1], one[0], one[2], None) if one else [None] * 4 for one in shown]
+            ends = [(*one, None) if one else [None] * 4 for one in shown]
             drawn["inputs"].append(
-                picture(titles.get(name, "Prediction"), inputs, name, MONITORS, points=ends,
+                picture(titles.get(name, "Prediction"), inputs, name, [*watched()], points=ends,
                         note=_worst(inputs[-1], name), band=trained.cells[[5, -6]].tolist())
             )  # fmt: skip
         drawn["inputs"] += [
@@ -214,7 +198,7 @@ def _worst(window: JudgedWindow, column: str) -> str:
 
 def page(
     windows: Sequence[JudgedWindow], alarms: Sequence[Alarm], known: Reference | None,
-    notes: Sequence[str], now: datetime.datetime,
+    notes: Sequence[str], now: datetime,
 ) -> str:  # fmt: skip
     """Write the page: what to do first, then the pictures; it loads nothing and has no script.
 
@@ -244,13 +228,14 @@ def page(
         past=[one for one in alarms if one.state != "open"][-10:],
         drawn=pictures(windows, known) if known else {},
         facts=metrics(windows, alarms, now),
+        first=windows[0] if windows else None,
         last=windows[-1] if windows else None,
         slices=labels.get("slices", {}),
         notes=notes,
     )
 
 
-def publish(project: Project, asked: Asked, outcome: Outcome, now: datetime.datetime) -> None:
+def publish(project: Project, asked: Asked, outcome: Outcome, now: datetime) -> None:
     """Write the page to reports/monitoring, and leave it with the metrics in the log's database.
 
     Raises

@@ -93,8 +93,8 @@ def run(project: Project, database: Database, settings: Settings) -> str:
         now, then = (float(task.score(one[: look.rows].mean())) for one in (losses, others))
         if look.chance < look.allowed and now - then >= settings.gate.smallest_gain * now:
             reason = (
-                f"on {look.rows} rows labelled since its promotion version {began['version']} has"
-                f" {task.title} {number(now)}, and version {record['version']} {number(then)} (look"
+                f"on the {look.rows} rows labelled since its promotion, version {began['version']} has"
+                f" {task.title} {number(now)} and version {record['version']} has {number(then)} (look"
                 f" {look.number}: p = {look.chance:.1g}, allowed {look.allowed:.1g})"
             )
             return f"Rolled back: {reason}. {promote.rollback(project, reason)}"

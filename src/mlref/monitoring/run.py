@@ -10,17 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlref.bundle.store import Store
-from mlref.core.digits import number as digits
 from mlref.core.errors import MlrefError
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, rounded
-from mlref.monitoring import alarms, drift, joint, performance
+from mlref.monitoring import alarms, drift, performance
 from mlref.monitoring.reference import reference
-from mlref.monitoring.thresholds import REASONS, SHARES, Thresholds
-from mlref.monitoring.windows import DAY, Rows, Size, cut, of_inputs, of_labels, table
+from mlref.monitoring.thresholds import Thresholds
+from mlref.monitoring.windows import DAY, Rows, Size, cut, moment, of_inputs, of_labels, table
 from mlref.prediction_log import monitored
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.ids import to_text
 from mlref.prediction_log.monitored import Alarm, JudgedWindow, RefusedValues
 from mlref.prediction_log.reader import Period, stream, stream_labels
 
@@ -136,7 +134,7 @@ class Model:
                 carried["refused"] = here[-1].arrival
             number, last = number + 1, int(rows.position.max(initial=last))
             named = self.digest, self.version, kind, str(size), number
-            moments = _text(times.min()), _text(times.max())
+            moments = moment(times.min()), moment(times.max())
             yield JudgedWindow(*named, *moments, len(rows), last, rounded(found._asdict())), over
 
     def _waiting(self, window: JudgedWindow) -> str:
@@ -235,33 +233,3 @@ def _stale(database: Database, model: Model) -> Iterator[str]:
         made = datetime.datetime.fromisoformat(since).timestamp() if since else model.now
         if (days := int((model.now - made) // DAY)) > limit:
             yield f"{what} {days} days ago: it is stale, since config/params.yaml allows {limit:g} days."
-
-
-def _text(moment: float) -> str:
-    return to_text(datetime.datetime.fromtimestamp(moment, datetime.UTC))
-
-
-def explained(project: Project, asked: Asked) -> tuple[list[list[str]], str]:
-    """All simulated thresholds of a model with their reasons, and what tells its last rows from its first.
-
-    Returns
-    -------
-    thresholds : list of list of str
-        Monitor, column, threshold, false alarms a month, reason.
-    joint : str
-        A sentence; empty where there are too few rows to tell.
-    """
-    with contextlib.closing(Database.of(project)) as database:
-        model = Model(project, asked.version or "champion", asked, 0.0, database)
-        contract, settings = model.known.contract, model.settings.monitor
-        limits = model.thresholds.at(asked.size.rows or model.smallest)
-        chunks = stream(database, contract, role="champion", digest=model.digest)
-        before, after = joint.first_and_last(chunks)
-    said = ""
-    if len(before) >= model.smallest:
-        said = joint.sentence(contract, before, after, settings.seed)
-    rows = []
-    for monitor, columns in limits.items():
-        often = digits(settings.alarms_a_month * SHARES[monitor])
-        rows += [[monitor, one, digits(at), often, REASONS[monitor]] for one, at in columns.items()]
-    return rows, said

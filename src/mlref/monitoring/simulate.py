@@ -37,22 +37,6 @@ SCENARIOS = {
 }
 """What each scenario does. Those that change what is true cost the model at least a fifth of its error."""
 
-FEATURE: dict[str, Callable[[Array, float], Array]] = {
-    "shift": lambda values, std: values + 0.5 * std,
-    "gradual": lambda values, std: values + np.linspace(0, 1.5, len(values)) * std,
-}
-"""What becomes of a feature with this standard deviation."""
-
-TRUTH: dict[str, Callable[[Array, Array, float], Array]] = {
-    "none": lambda values, errors, std: values + errors,
-    "level": lambda values, errors, std: values + errors + 0.8 * std,
-    "slopes": lambda values, errors, std: values
-    + errors
-    - 0.7 * std * (values - values.mean()) / (values.std() or 1.0),
-    "noise": lambda values, errors, std: values + 1.3 * errors,
-}
-"""What becomes of the truth, from predictions and errors, on the scale of the task."""
-
 REQUEST = 25
 """Rows of a request, and of a burst ten times as many."""
 
@@ -159,17 +143,16 @@ def moved(contract: Contract) -> Column:
 
 def _changed(scenario: str, known: Reference, made: Array, draw: np.random.Generator) -> Array:
     """Rows as the scenario has them."""
-    if scenario not in (*FEATURE, "unit"):
+    if scenario not in ("shift", "gradual", "unit"):
         return made
     column = moved(known.contract)
-    values = made[:, known.contract.names.index(column.name)]
-    low, high = column.bounds
+    values, std = made[:, known.contract.names.index(column.name)], known.numbers[column.name].std
     if scenario == "unit":
-        factor = UNIT if np.nanmax(values) * UNIT <= high else 1 / UNIT
-        changed = np.where(draw.random(len(values)) < 0.2, values * factor, values)
+        factor = UNIT if np.nanmax(values) * UNIT <= column.bounds[1] else 1 / UNIT
+        values[draw.random(len(values)) < 0.2] *= factor
     else:
-        changed = FEATURE[scenario](values, known.numbers[column.name].std)
-    values[:] = np.clip(changed, low, high)
+        values += std * (0.5 if scenario == "shift" else np.linspace(0, 1.5, len(values)))
+    np.clip(values, *column.bounds, out=values)
     return made
 
 
@@ -196,8 +179,13 @@ def _truth(
     # between two cells, so that no two truths are equal
     near = draw.normal(0, 0.05 * std, len(values))
     errors, scaled = known.residuals[known.third(values), cells] + near, known.scale(values)
-    change = TRUTH.get(scenario, TRUTH["none"])
-    truth = np.clip(known.unscale(change(scaled, errors, std)), *target.bounds)
+    if scenario == "level":
+        errors += 0.8 * std
+    elif scenario == "slopes":
+        errors -= 0.7 * std * (scaled - scaled.mean()) / (scaled.std() or 1.0)
+    elif scenario == "noise":
+        errors *= 1.3
+    truth = np.clip(known.unscale(scaled + errors), *target.bounds)
     if scenario == "noisy-labels":
         wrong = draw.random(len(values)) < 0.2
         truth[wrong] = draw.permutation(truth[wrong])
@@ -223,7 +211,7 @@ def to_service(url: str, key: str | None = None) -> Send:
         except urllib.error.HTTPError as error:
             with error:
                 if error.code in (400, 422):
-                    return json.loads(error.read())
+                    return json.load(error)
             raise EnvironmentFault(f"{url}{path}", error, "Is --key the right one?") from error
         except (OSError, ValueError) as error:
             then = "Is `mlref serve` running there?"

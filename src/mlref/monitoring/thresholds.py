@@ -6,6 +6,7 @@ would count as drift. Columns are drawn independently, which is conservative whe
 """
 
 import json
+from collections import defaultdict
 from functools import cache, partial
 from typing import Any
 
@@ -39,15 +40,6 @@ SLACK = {"slow": 0.2, "bias": 0.1, "loss": 0.1}
 """What a CUSUM forgives each window: of the mean in training standard deviations, of the residuals' mean
 in theirs, of the log of the mean loss. It is above the sampling error of a few hundred training rows, so
 that an unlucky reference does not add up to an alarm."""
-
-REASONS = {
-    "size": "Wasserstein distance from training, in training standard deviations",
-    "spread": "|log ratio| of the variance to training's",
-    "slow": "CUSUM of the mean, slack 0.2 standard deviations",
-    "categories": "two-sample chi-square of the counts",
-    "bias": "CUSUM of the mean residual, slack 0.1 of its standard deviation",
-    "loss": "CUSUM of the log mean loss over what is expected, slack 0.1",
-}
 
 Limits = dict[str, dict[str, float]]
 """Monitor to column to threshold."""
@@ -146,7 +138,7 @@ def simulate(reference: Reference, rows: int, settings: Monitor) -> Limits:
         Monitor to column to threshold.
     """
     drawn = partial(_drawn, np.random.default_rng([settings.seed, rows]), settings.months)
-    paths: dict[str, dict[str, Array]] = {name: {} for name in REASONS}
+    paths = defaultdict[str, dict[str, Array]](dict)
     for name, known in reference.numbers.items():
         present = 1 - reference.missing.get(name, 0.0) / reference.rows
         sizes = (round(count * present) or 1 for count in (reference.rows, rows))
@@ -166,11 +158,7 @@ def simulate(reference: Reference, rows: int, settings: Monitor) -> Limits:
         (mean, std), loss = _moments(before, cells), reference.loss(cells)
         paths["bias"][""] = two_sided((after @ cells - mean) / std, SLACK["bias"])
         paths["loss"][""] = cusum(np.log((after @ loss) / (before @ loss)) - SLACK["loss"])
-    return {
-        monitor: exceeded(columns, _share(settings, monitor))
-        for monitor, columns in paths.items()
-        if columns
-    }
+    return {name: exceeded(columns, _share(settings, name)) for name, columns in paths.items()}
 
 
 def _share(settings: Monitor, monitor: str) -> float:

@@ -1,5 +1,6 @@
 """Windows: how rows that arrive one after the other are divided, and which windows are closed."""
 
+import datetime
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Self
@@ -8,7 +9,7 @@ import numpy as np
 
 from mlref.core.errors import MlrefError
 from mlref.core.rows import Array
-from mlref.prediction_log.ids import seconds
+from mlref.prediction_log.ids import seconds, to_text
 from mlref.prediction_log.reader import Chunk, LabelledChunk
 
 DAY = 86_400
@@ -81,13 +82,12 @@ class Size(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what was asked for; MlrefError for anything else."""
-        if match := re.fullmatch(r"([1-9]\d{0,3})d", text):
-            return cls(days=int(match[1]))
-        if re.fullmatch(r"[1-9]\d{0,8}", text):
-            return cls(rows=min(int(text), LARGEST))
-        raise MlrefError(
-            f"A window is a number of days such as 1d, or of rows such as 200, not {text!r}."
-        )
+        if not (match := re.fullmatch(r"([1-9][0-9]{0,8})(d?)", text)):
+            raise MlrefError(
+                f"A window is a number of days such as 1d, or of rows such as 200, not {text!r}."
+            )
+        number = int(match[1])
+        return cls(days=number) if match[2] else cls(rows=min(number, LARGEST))
 
     def __str__(self) -> str:
         """As it was asked for."""
@@ -113,6 +113,11 @@ class Size(NamedTuple):
 
     def _day(self, time: Any) -> Any:
         return np.floor_divide(time, DAY * self.days)
+
+
+def moment(time: float) -> str:
+    """Seconds since 1970 as the log writes a time."""
+    return to_text(datetime.datetime.fromtimestamp(float(time), datetime.UTC))
 
 
 def cut(

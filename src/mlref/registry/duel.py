@@ -93,9 +93,10 @@ def not_worse(found: Comparison | None, limits: settings.Gate, allowed: float = 
         return settled("promote", few)
     difference, largest = found.difference, allowed * found.champion
     where = f"on {found.rows} {'older ' * bool(allowed)}rows that neither has trained on"
-    bound = f"; allowed: {number(largest)} ({allowed:.0%})" if allowed else ""
-    by = f"the difference in {found.score} is {interval(difference)}{bound}"
-    good = f"It is not shown to be worse than the champion {where}: {by}."
+    most = f"{number(largest)} {found.score} ({allowed:.0%})"
+    more, bound = (f" by more than {most}", f"; allowed: {most}") if allowed else ("", "")
+    by = f"the difference in {found.score} is {interval(difference)}"
+    good = f"It is not shown to be worse than the champion{more} {where}: {by}."
     bad = f"It is worse than the champion by {interval(difference)} {found.score} {where}{bound}."
     figures = {**difference, "rows": found.rows, "largest": largest}
     return passed(VETO, difference["lower"] <= largest, good, bad, figures)

@@ -211,7 +211,9 @@ def test_a_promotion_that_is_shown_worse_is_rolled_back_with_its_evidence(
     crown(project, 2, off=-300)
     service.reload()
     said = windows("none", code=3)
-    assert "ACT: Rolled back: on 50 rows labelled since its promotion version 2 has RMSE" in said
+    assert (
+        "ACT: Rolled back: on the 50 rows labelled since its promotion, version 2 has RMSE" in said
+    )
     assert Store(project.store).alias("champion") == first
     entry = audit.read(Store(project.store))[-1]
     assert entry["action"] == "rollback" and "(look 1: p = " in entry["reason"]

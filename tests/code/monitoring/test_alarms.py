@@ -12,11 +12,12 @@ import pytest
 
 from mlref.core.errors import EnvironmentFault
 from mlref.core.settings import Monitor
-from mlref.monitoring import alarms, drift
+from mlref.monitoring import drift
 from mlref.monitoring.alarms import evidence, follow, notify, sentence, superseded
 from mlref.monitoring.drift import Finding
 from mlref.monitoring.reference import Reference
 from mlref.monitoring.thresholds import Thresholds
+from mlref.monitoring.watched import watched
 from mlref.monitoring.windows import table
 from mlref.prediction_log.monitored import Alarm, JudgedWindow
 from tests.projects import PARAMS
@@ -79,9 +80,9 @@ def test_alarms_of_another_model_end_with_it() -> None:
     assert superseded([opened], "d", "3") == []
 
 
-@pytest.mark.parametrize("monitor", alarms.TOPICS)
+@pytest.mark.parametrize("monitor", watched())
 def test_every_monitor_has_a_cause_and_a_runbook_that_is_there(monitor: str) -> None:
-    column = "" if monitor in (*alarms.PAGES, "dates") else "area"
+    column = "" if monitor in ("bias", "loss", "misses", "dates") else "area"
     [window] = told([])
     window.found["facts"]["bias"] = -3.0
     found = evidence(window, [Finding(monitor, column, 2.0, 1.0)], 400)

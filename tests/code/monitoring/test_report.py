@@ -69,5 +69,5 @@ def test_a_picture_of_equal_or_missing_values_has_a_height() -> None:
     drawn = report.picture("Bare", windows, "", ["size"])
     assert (drawn["alarms"], drawn["versions"]) == ([False, True, False], [2])
     assert (drawn["low"], drawn["high"]) == (4.0, 5.0)
-    flat = report.picture("Flat", windows, "", ["size"], points=[(5.0, None, None, None)] * 3)
+    flat = report.picture("Flat", windows, "", ["size"], points=[(None, 5.0, None, None)] * 3)
     assert (flat["low"], flat["high"]) == (4.5, 5.5)
