@@ -16,6 +16,7 @@ from mlref.data.tables import encode, read_stage
 TRUSTED = [
     "numpy.dtype",
     "mlref.training.candidates.LogTarget",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.feature_selection._univariate_selection.f_regression",
     "sklearn.tree._tree.Tree",
 ]
