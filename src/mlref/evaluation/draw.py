@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib import rc_context
+from threadpoolctl import threadpool_limits
 
 from mlref.core import settings
 from mlref.core.contract import load
@@ -21,10 +22,10 @@ def draw(project: Project) -> list[Path]:
     predictions, target = pd.read_csv(project.predictions, dtype={"row": str}), contract.target
     train = read_parquet(project.train)
     model = build(contract, tuning["model"], tuning["parameters"], given.seed)
-    model.fit(*encode(contract, train))
     some = sample(train, given.rows, given.seed)
     known, folds = encode(contract, some), deal(contract, some, given.folds, given.seed)
-    with rc_context(plots.STYLE):
+    with threadpool_limits(1), rc_context(plots.STYLE):
+        model.fit(*encode(contract, train))
         figures = {
             "predicted_vs_actual": plots.predicted_vs_actual(predictions, metrics, target),
             "residuals": plots.residuals(predictions, target),
