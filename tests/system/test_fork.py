@@ -90,7 +90,7 @@ def adopted(folder: Path, name: str) -> Path:
         git(clone, "rm", "-qr", "--cached", generated)
     table, options = FORKS[name]
     table().to_csv(clone.parent / "my table (1).csv", index=False, sep=";")
-    about = {key: it for key, it in ANSWERS["columns"].items() if key in table(1)}
+    about = {key: it for key, it in ANSWERS["columns"].items() if key in table(8)}
     answers = yaml.safe_dump(ANSWERS | {"columns": about}, allow_unicode=True)
     (clone.parent / "answers.yaml").write_text(answers)
     said = run(

@@ -18,6 +18,7 @@ TRUSTED = [
     "mlref.training.candidates.LogTarget",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.feature_selection._univariate_selection.f_regression",
+    "sklearn.model_selection._split.KFold",
     "sklearn.tree._tree.Tree",
 ]
 """Types of our own estimators that skops does not trust by itself; nothing else is loaded."""
