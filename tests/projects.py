@@ -45,6 +45,8 @@ PARAMS: dict[str, Any] = {
         "seed": 1,
         "folds": 3,
         "repeats": 2,
+        "rows": 10_000,
+        "memory": 1.0,
         "sampler": "grid",
         "trials": 3,
         "candidates": {
@@ -60,6 +62,7 @@ PARAMS: dict[str, Any] = {
         "resamples": 200,
         "confidence": 0.95,
         "folds": 3,
+        "rows": 10_000,
         "smallest_slice": 10,
     },
     "register": {
@@ -146,6 +149,11 @@ NULLABLE_TEXT = CONTRACT_TEXT.replace(
     "allowed: [gas, oil, wood]", "allowed: [gas, oil, wood]\n    nullable: true"
 )
 """The rents with a nullable category beside the nullable number."""
+
+MANY_TEXT = NULLABLE_TEXT.replace(
+    "[gas, oil, wood]", f"[gas, oil, {', '.join(f'wood {n}' for n in range(43))}]"
+)
+"""The nullable category with more values than get a column each."""
 
 RIVALS: dict[str, dict[str, Any]] = {
     "better": {"ridge": {"alpha": [0.1]}},

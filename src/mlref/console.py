@@ -4,7 +4,8 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,9 @@ from mlref.core.storage import Project
 
 WIDEST = 40
 """Characters of a cell that are shown in a terminal before it takes another line."""
+
+EVERY = 30.0
+"""Seconds between two lines about work that nobody watches."""
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
@@ -57,14 +61,25 @@ def stage(name: str, run: Callable[..., str], **options: Any) -> None:
     say(f"{name}: {sentence}")
 
 
-def track(name: str, work: Sequence[Any]) -> Iterable[Any]:
-    """Give the items of ``work`` one by one, with a progress bar while somebody looks."""
-    if not watched():
-        return work
-    from rich.console import Console
-    from rich.progress import track as bar
+def track(name: str, work: Iterable[Any], count: int | None = None) -> Iterator[Any]:
+    """Give the ``count`` items of ``work`` one by one, and show how far it is.
 
-    return bar(work, name, console=Console(stderr=True), transient=True)
+    A person sees a progress bar. Elsewhere a line now and then says how many are done, and the time left.
+    """
+    count = len(work) if count is None and isinstance(work, Sized) else count or 0
+    if watched():
+        from rich.console import Console
+        from rich.progress import track as bar
+
+        yield from bar(work, name, count, console=Console(stderr=True), transient=True)
+        return
+    began = told = time.monotonic()
+    for done_, item in enumerate(work, 1):
+        yield item
+        now = time.monotonic()
+        if now - told >= EVERY and done_ < count:
+            told, left = now, (now - began) * (count - done_) / done_ / 60
+            progress(f"{name}: {done_} of {count}, about {left:.0f} min left")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Any:

@@ -159,6 +159,9 @@ def test_long_work_shows_progress_to_a_person_only(
 ) -> None:
     assert list(track("tune", [1, 2])) == [1, 2]
     assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("mlref.console.EVERY", 0.0)
+    assert list(track("tune", iter([1, 2]), 2)) == [1, 2]
+    assert capsys.readouterr() == ("", "tune: 1 of 2, about 0 min left\n")
     watch(monkeypatch, sys.stderr)
     assert list(track("tune", [1, 2])) == [1, 2]
     monkeypatch.setattr(STEP, lambda _: "done")

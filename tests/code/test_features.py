@@ -8,7 +8,7 @@ from mlref.core.contract import parse
 from mlref.core.rows import Array, generate
 from mlref.features import preprocessing
 from tests.fakes import CONTRACT, CONTRACT_TEXT
-from tests.projects import NULLABLE_TEXT
+from tests.projects import MANY_TEXT, NULLABLE_TEXT
 
 NULLABLE = parse(NULLABLE_TEXT)
 NAN = float("nan")
@@ -91,3 +91,19 @@ def test_a_category_may_have_any_name(name: str) -> None:
     """Also one that scikit-learn or this module uses for a step of its own."""
     text = CONTRACT_TEXT.replace("name: heating", f"name: {name}")
     assert prepared(text, ROWS).shape == (3, 6)
+
+
+def test_a_category_of_many_values_is_one_column_that_does_not_know_its_own_target() -> None:
+    """On training rows the encoded noise says nothing about the noise; null is a value of its own."""
+    generator, rows = np.random.default_rng(0), np.zeros((400, 4))
+    rows[:, 2] = generator.integers(0, 45, 400)
+    rows[:8, 2] = NAN
+    noise = generator.normal(0, 1, 400)
+    one = preprocessing(parse(MANY_TEXT), scale=False)
+    learned = np.asarray(one.fit_transform(rows, noise))[:, -1]
+    assert abs(np.corrcoef(learned, noise)[0, 1]) < 0.2
+    assert np.corrcoef(one.transform(rows)[:, -1], noise)[0, 1] > 0.3
+    assert np.asarray(one.transform(rows)).shape == (400, 4)
+    signal = np.where(np.isnan(rows[:, 2]), 5.0, rows[:, 2] % 2)
+    asked = np.array([[0, 0, NAN, 0], [0, 0, 3.0, 0], [0, 0, 4.0, 0]])
+    assert one.fit(rows, signal).transform(asked)[:, -1] == pytest.approx([5, 1, 0], abs=0.1)

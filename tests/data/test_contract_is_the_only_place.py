@@ -4,8 +4,10 @@ A literal in the code would survive a fork with other data and be wrong there.
 """
 
 import ast
-import keyword
+import io
 import re
+import tokenize
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,13 +42,34 @@ def literals(code: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+def own_words() -> set[str]:
+    """The words of mlref's own language: two modules use them outside of literals, in names or prose.
+
+    A fork may call a column ``model``, ``value`` or ``class``; such a word in a literal proves nothing.
+    """
+    counts = Counter[str]()
+    for path in MODULES:
+        tokens = tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline)
+        literal = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+        text = " ".join(
+            token.string
+            for token in tokens
+            if token.type not in literal or token.string.startswith('"""')
+        )
+        counts.update({*re.findall("[a-z]+", text.lower())})
+    return {word for word, modules in counts.items() if modules > 1}
+
+
+OWN_WORDS = own_words()
+
+
 def named(code: str, contract: Contract) -> list[tuple[int, str]]:
     """The words of the contract that stand in the literals of code, with their lines.
 
     Longer than two letters or purely of letters: as a whole word in a literal. A letter and digits,
-    such as a format's field may be called: as the whole literal. A keyword of Python proves nothing.
+    such as a format's field may be called: as the whole literal.
     """
-    words = {contract.name, *(column.name for column in contract.columns)} - {*keyword.kwlist}
+    words = {contract.name, *(column.name for column in contract.columns)} - OWN_WORDS
     found = []
     for line, text in literals(code):
         for word in words:
@@ -83,7 +106,7 @@ def test_a_planted_name_is_seen_where_it_is_no_documentation(
 ) -> None:
     """The dataset's name, the target's and a feature's; a longer word that holds one is another."""
     plain = [name for name in contract.names if re.fullmatch("[a-z]+", name)]
-    for name in {contract.name, contract.target.name, *plain} - {*keyword.kwlist}:
+    for name in {contract.name, contract.target.name, *plain} - OWN_WORDS:
         assert bool(named(code.format(name=name), contract)) == seen, name
 
 
@@ -94,3 +117,13 @@ def test_a_name_like_a_code_is_seen_when_it_is_the_whole_literal() -> None:
     coded = contract.model_copy(update={"features": (column,)})
     assert named('frame["s1"]', coded) == [(1, "s1")]
     assert named('x = "s1 and s2"', coded) == []
+
+
+@pytest.mark.parametrize("name", ["model", "value", "rows", "class", "date", "price"])
+def test_a_column_may_be_called_like_a_common_word(name: str) -> None:
+    """The shipped modules are found to name no such column, whatever table a fork brings."""
+    contract = load(ROOT / "config" / "dataset.yaml")
+    column = contract.features[0].model_copy(update={"name": name})
+    common = contract.model_copy(update={"features": (column,), "name": "shop"})
+    found = {path.name: named(path.read_text(encoding="utf-8"), common) for path in MODULES}
+    assert {path: words for path, words in found.items() if words} == {}

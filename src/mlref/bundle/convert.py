@@ -7,13 +7,25 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from skl2onnx import supported_converters, to_onnx, update_registered_converter
-from skl2onnx.algebra.onnx_ops import OnnxAdd, OnnxGather, OnnxIsNaN, OnnxMatMul, OnnxWhere
+from skl2onnx.algebra.onnx_ops import (
+    OnnxAdd,
+    OnnxCast,
+    OnnxGather,
+    OnnxIsNaN,
+    OnnxMatMul,
+    OnnxWhere,
+)
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, guess_numpy_type
 from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
+from skl2onnx.operator_converters.random_forest import (
+    convert_sklearn_random_forest_regressor_converter as convert_trees,
+)
 from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import TargetEncoder
 from sklearn.utils import all_estimators
 
 from mlref.bundle.affine import fold, graph
@@ -131,9 +143,42 @@ def _constant(scope: Any, operator: Any, container: Any) -> None:
     node.add_to(scope, container)
 
 
+def _mean(scope: Any, operator: Any, container: Any) -> None:
+    """Look the mean up by its code. Null, which is -1, is the last: the first of a nullable column."""
+    encoder, x, opset = operator.raw_operator, operator.inputs[0], container.target_opset
+    nulls = int((encoder.categories_[0] < 0).sum())
+    means = np.roll(encoder.encodings_[0], -nulls).astype(guess_numpy_type(x.type))
+    code = OnnxCast(x, to=TensorProto.INT64, op_version=opset)
+    node = OnnxGather(means, code, op_version=opset, output_names=operator.outputs[:1])
+    node.add_to(scope, container)
+
+
+class _PlainIntegers:
+    """A container whose nodes take numpy's integers, which skl2onnx 1.20 hands to ONNX as they are."""
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.container, name)
+
+    def add_node(self, *given: Any, **attributes: Any) -> None:
+        whole = (np.integer, bool)
+        for name, values in attributes.items():
+            if isinstance(values, list):
+                attributes[name] = [int(v) if isinstance(v, whole) else v for v in values]
+        self.container.add_node(*given, **attributes)
+
+
+def _histogram_trees(scope: Any, operator: Any, container: Any) -> None:
+    convert_trees(scope, operator, _PlainIntegers(container), op_version=3)
+
+
 CONVERTERS: list[tuple[Any, Callable[[Any], int], Callable[[Any, Any, Any], None]]] = [
     (SimpleImputer, lambda imputer: len(imputer.statistics_), _impute),
     (SelectKBest, lambda select: int(select.get_support().sum()), _select),
     (DummyRegressor, lambda dummy: 1, _constant),
+    (TargetEncoder, lambda encoder: 1, _mean),
+    (HistGradientBoostingRegressor, lambda trees: 1, _histogram_trees),
 ]
 """Estimators that skl2onnx 1.20 converts wrongly or not at all: columns that they give, converter."""

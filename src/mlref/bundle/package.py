@@ -16,7 +16,9 @@ from mlref.data.tables import encode, read_stage
 TRUSTED = [
     "numpy.dtype",
     "mlref.training.candidates.LogTarget",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.feature_selection._univariate_selection.f_regression",
+    "sklearn.model_selection._split.KFold",
     "sklearn.tree._tree.Tree",
 ]
 """Types of our own estimators that skops does not trust by itself; nothing else is loaded."""

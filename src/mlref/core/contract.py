@@ -261,6 +261,8 @@ class FileSource(Frozen):
     """What separates whole from fraction in the numbers of a CSV file."""
     encoding: Literal["utf-8", "latin-1", "cp1252", "utf-16"] = "utf-8"
     """How the text of a CSV file is encoded."""
+    missing: tuple[Text, ...] = ()
+    """What a CSV file writes for a missing value, such as `NA`; an empty cell always is one."""
 
 
 class SqlSource(Frozen):

@@ -97,6 +97,10 @@ class Tune(Frozen):
     """Folds of a round of cross-validation; nested cross-validation leaves out two of them."""
     repeats: Count
     """Rounds of cross-validation, each with new folds."""
+    rows: Annotated[int, Field(ge=100)]
+    """Most training rows that candidates are compared on, drawn by the seed; `train` takes all."""
+    memory: Annotated[float, Field(gt=0)]
+    """Gigabytes that a fit on all training rows may take; a candidate that needs more is left out."""
     sampler: Literal["grid", "quasi_random", "tpe"]
     """How hyperparameters are taken from ranges: a grid, quasi-random draws, or Optuna's TPE.
 
@@ -149,6 +153,8 @@ class Evaluate(Bootstrap):
 
     folds: Annotated[int, Field(ge=2)]
     """Folds for what is measured out of fold: importance, learning curve, validation curve."""
+    rows: Annotated[int, Field(ge=100)]
+    """Most training rows that these are measured on."""
     smallest_slice: Annotated[int, Field(ge=2)]
     """Test rows that a slice needs to be evaluated; so does the whole test set."""
 

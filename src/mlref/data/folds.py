@@ -71,6 +71,13 @@ class Folds(NamedTuple):
             yield np.flatnonzero(seen), np.flatnonzero(self.of_row == fold)
 
 
+def sample(frame: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
+    """At most so many rows, drawn by the seed, in their order."""
+    if len(frame) <= rows:
+        return frame
+    return frame.iloc[np.sort(np.random.RandomState(seed).permutation(len(frame))[:rows])]
+
+
 def deal(contract: Contract, frame: pd.DataFrame, count: int, seed: int) -> Folds:
     """Deal rows into folds that keep to the contract's ``split``: the one way to cross-validate here.
 

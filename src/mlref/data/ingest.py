@@ -54,6 +54,7 @@ def _from_file(contract: Contract, path: Path, source: FileSource) -> pd.DataFra
     if path.is_dir() or path.suffix.lower() == ".parquet":
         return read_dataset(path, contract.ignore)
     frame = read_csv(path, source.separator, source.encoding)
+    frame = frame.mask(frame.isin(source.missing))
     if source.decimal == ",":
         for column in contract.columns:
             if column.is_number and column.name in frame:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib import rc_context
+from threadpoolctl import threadpool_limits
 
 from mlref.core import settings
 from mlref.core.contract import load
 from mlref.core.storage import Project, read_json, replacing
-from mlref.data.folds import deal
+from mlref.data.folds import deal, sample
 from mlref.data.tables import encode, read_parquet
 from mlref.evaluation import model_plots, plots
 from mlref.training.candidates import build
@@ -20,9 +21,11 @@ def draw(project: Project) -> list[Path]:
     metrics, tuning = read_json(project.metrics), read_json(project.tuning)
     predictions, target = pd.read_csv(project.predictions, dtype={"row": str}), contract.target
     train = read_parquet(project.train)
-    known, folds = encode(contract, train), deal(contract, train, given.folds, given.seed)
-    model = build(contract, tuning["model"], tuning["parameters"], given.seed).fit(*known)
-    with rc_context(plots.STYLE):
+    model = build(contract, tuning["model"], tuning["parameters"], given.seed)
+    some = sample(train, given.rows, given.seed)
+    known, folds = encode(contract, some), deal(contract, some, given.folds, given.seed)
+    with threadpool_limits(1), rc_context(plots.STYLE):
+        model.fit(*encode(contract, train))
         figures = {
             "predicted_vs_actual": plots.predicted_vs_actual(predictions, metrics, target),
             "residuals": plots.residuals(predictions, target),

@@ -18,7 +18,7 @@ from mlref.core.settings import Bootstrap, Evaluate
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, read_json, rounded, write_json
 from mlref.core.task import Prediction, task_of
-from mlref.data.folds import deal, units
+from mlref.data.folds import deal, sample, units
 from mlref.data.tables import encode, fingerprint, read_csv, read_stage, row_ids, write_csv
 from mlref.evaluation.behaviour import check
 from mlref.evaluation.compare import score_difference
@@ -238,8 +238,9 @@ def measure(project: Project) -> tuple[dict[str, Any], pd.DataFrame]:
     primary = metrics[task_of(contract).primary]
     metrics["cross_validated"] = against_cross_validation(*about, primary, settings)
     metrics["ladder"] = compare_simpler(*about, settings)
-    folds = deal(contract, train, settings.folds, settings.seed)
-    metrics["features"] = leave_one_out(contract, tuning, *encode(contract, train), folds, settings)
+    some = sample(train, settings.rows, settings.seed)
+    folds = deal(contract, some, settings.folds, settings.seed)
+    metrics["features"] = leave_one_out(contract, tuning, *encode(contract, some), folds, settings)
     metrics["worst"] = worst(predictions)
     return metrics, predictions
 

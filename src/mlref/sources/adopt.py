@@ -10,8 +10,12 @@ import yaml
 from mlref.core import config, settings
 from mlref.core.errors import SHOWN, ContractError, DataError
 from mlref.core.storage import Project, write_bytes
+from mlref.features import MANY
 from mlref.sources.draft import answered, draft, fill, heavy, to_text
 from mlref.sources.table import Document, Roles, Table, bring, examine, path_of
+
+LARGE = 10_000_000
+"""Cells from which a table is said to be large; of 2.4 million validation took 0.6 GB and 24 s."""
 
 
 def adopt(
@@ -106,7 +110,10 @@ def warnings(project: Project, table: Table, document: Document) -> Iterator[str
     used = [it for name, it in table.drafts.items() if not it.left_out]
     rows = int(np.isfinite(table.target).sum())
     tested = int(rows * limits.split.holdout)
-    width = sum(len(it.declared.get("allowed", [0])) for it in used)
+    counts = (len(it.declared.get("allowed", [0])) for it in used)
+    width = sum(count if count <= MANY else 1 for count in counts)
+    if words := table.source.get("missing"):
+        yield f"{', '.join(words)} in any column counts as missing (source.missing)."
     if not document["features"]:
         yield "No column is left to predict from: each is constant, names a row, is free text or a leak."
     if rows < len(table.target):
@@ -116,8 +123,8 @@ def warnings(project: Project, table: Table, document: Document) -> Iterator[str
         yield f"{rows} rows are few: of about {tested} test rows the gate draws no verdict; it needs {least}."
     if width > (rows - tested) / 5:
         yield f"{width} columns after encoding are many for {rows - tested} training rows."
-    if rows * width > 5e7:
-        size = rows * width * 8 / 1e9
-        yield f"Encoded, the table takes {size:.1f} GB, and tuning holds several copies."
+    if (cells := table.frame.size) > LARGE:
+        need = f"about {0.3 + cells * 140e-9:.0f} GB of memory and {cells / 6e6:.0f} minutes"
+        yield f"{cells / 1e6:.0f} million cells are many: `mlref validate` alone takes {need}."
     if hint := heavy(document, table):
         yield hint

@@ -35,6 +35,10 @@ MIXED = 0.2
 """Share of such numbers in a column; in a column of whole numbers there is none."""
 
 
+MISSING = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", "-", ".")
+"""What statistics programs and databases write for a missing value."""
+
+
 class Roles(NamedTuple):
     """What a person has said about columns: their names, and ``split`` as the contract has it."""
 
@@ -68,10 +72,13 @@ def examine(file: Path, path: str, roles: Roles) -> Table:
     DataError
         For a file that is no table, a column that it lacks, and a target that is no number.
     """
+    source: Document
     if file.is_dir() or file.suffix.lower() == ".parquet":
         source, frame = {"kind": "file", "path": path}, read_dataset(file)
     else:
         source, frame = _sniffed(file, path)
+        if words := _missing(frame):
+            source, frame = source | {"missing": words}, frame.mask(frame.isin(words))
     names = [str(name) for name in frame]
     named = (roles.target, *roles.keys, *roles.ignore)
     if unknown := [name for name in named if name not in names]:
@@ -138,6 +145,18 @@ def _sniffed(file: Path, path: str) -> tuple[Document, pd.DataFrame]:
             frame = frame.replace(COMMA, r"\1.\2", regex=True)
         return source, frame
     raise refused or AssertionError(file)
+
+
+def _missing(frame: pd.DataFrame) -> list[str]:
+    """The words that stand for a missing value: in some column everything else is a number."""
+    found = set[str]()
+    for name in frame:
+        cells = frame[name].dropna()
+        words = cells.isin(MISSING)
+        numbers = pd.to_numeric(cells[~words], errors="coerce")
+        if words.any() and len(numbers) and numbers.notna().all():
+            found |= {*cells[words]}
+    return sorted(found)
 
 
 def _marked(drafts: dict[str, Draft], found: Mapping[str, float]) -> dict[str, Draft]:

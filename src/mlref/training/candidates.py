@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.dummy import DummyRegressor
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import (
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
 from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -33,12 +37,16 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
         PolynomialFeatures(2, interaction_only=True, include_bias=False), NET(**parameters)
     ),
     "gradient_boosting": GradientBoostingRegressor,
+    "hist_gradient_boosting": HistGradientBoostingRegressor,
     "random_forest": RandomForestRegressor,
 }
 """Estimators by their name in params.yaml. Each must convert to ONNX, or `package` refuses it."""
 
-TREES = (GradientBoostingRegressor, RandomForestRegressor)
+TREES = (GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor)
 """Estimators that take unscaled columns and convert in float32; see ``mlref.features``."""
+
+SLOW = {"gradient_boosting": 50_000, "random_forest": 50_000}
+"""Rows beyond which a fit takes minutes, and a model's whole life a hundred of them."""
 
 
 class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types

@@ -1,11 +1,10 @@
 """The stages that choose and fit a model."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
 
-from mlref.console import say, stage, track
+from mlref.console import progress, say, stage, track
 from mlref.core.storage import Project
 
 app = typer.Typer()
@@ -23,7 +22,7 @@ def tune(
     """
     from mlref.training.tune import run
 
-    say(f"tune: {run(Project.here(), partial(track, 'tune'), jobs)}")
+    say(f"tune: {run(Project.here(), track, jobs, progress)}")
 
 
 @app.command(rich_help_panel="Stages")

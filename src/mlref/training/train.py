@@ -1,6 +1,7 @@
 """Stage 5: fit the chosen model on all training rows, and calibrate its intervals."""
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mlref.core.contract import load
 from mlref.core.settings import load as load_settings
@@ -24,7 +25,8 @@ def run(project: Project) -> str:
     predicted = out_of_fold.predict(model, features, target, folds)
     left_out, task = ~np.isnan(predicted), task_of(contract)
     calibration = task.calibrate(target[left_out], predicted[left_out], settings.coverage)
-    write_bytes(project.model, dumps(model.fit(features, target)))
+    with threadpool_limits(1):
+        write_bytes(project.model, dumps(model.fit(features, target)))
     write_json(project.intervals, calibration)
     reach = task.describe(calibration, contract.target)
     return f"{tuning['model']} on {len(target)} rows; {reach}"

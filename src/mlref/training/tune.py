@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from mlref.core.settings import Range, Tune
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, digest, rounded, write_json
 from mlref.core.task import heavy_tail, task_of
-from mlref.data.folds import Folds
+from mlref.data.folds import Folds, sample
 from mlref.data.tables import encode, read_stage, write_csv
-from mlref.training import nested
+from mlref.training import cost, nested
 from mlref.training.candidates import BASELINES, estimator
-from mlref.training.sampling import Setting, search
+from mlref.training.sampling import Setting, grid, search
 
-Track = Callable[[list[str]], Iterable[str]]
-"""Wraps the names of the candidates in a progress bar; without one, the identity function."""
+Track = Callable[[str, Iterable[Any], int], Iterable[Any]]
+"""Wraps results, of which so many will come, to show progress under a name."""
 
 Measure = Callable[[str, list[Setting], list[nested.Part]], list[nested.Found]]
 """Fits settings of a candidate to parts of the rows, and gives their scores and predictions."""
@@ -113,11 +113,35 @@ def evaluate(name: str, settings: Tune, folds: list[Folds], measure: Measure) ->
 def inputs(project: Project, settings: Tune) -> str:
     """Digest of everything that each fit depends on, besides its own setting and folds."""
     files = [*sorted(Path(__file__).parents[1].rglob("*.py")), project.train, project.contract]
-    shared = f"{sklearn.__version__} {settings.seed} {settings.folds}".encode()
+    shared = f"{sklearn.__version__} {settings.seed} {settings.folds} {settings.rows}".encode()
     return digest(b"\0".join([shared, *(path.read_bytes() for path in files)]))
 
 
-def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
+def _unseen(name: str, results: Iterable[Any], count: int) -> Iterable[Any]:
+    return results
+
+
+def afford(
+    contract: Contract, settings: Tune, frame: pd.DataFrame, tell: Callable[[str], None]
+) -> Tune:
+    """Leave out the candidates that are too slow or too large, and tell what a large table costs."""
+    features, target = encode(contract, frame)
+    first = {name: grid(space)[0] for name, space in settings.candidates.items()}
+    found = cost.costs(contract, settings, first, features, target)
+    left_out = {name for name, one in found.items() if one.refusal}
+    if len(frame) > cost.LARGE or left_out:
+        for line in cost.describe(contract, settings, first, found, features, target):
+            tell(line)
+    kept = {name: space for name, space in settings.candidates.items() if name not in left_out}
+    return settings.model_copy(update={"candidates": kept})
+
+
+def run(
+    project: Project,
+    track: Track = _unseen,
+    jobs: int = 1,
+    tell: Callable[[str], None] = lambda line: None,
+) -> str:
     """Tune on the training set of this clone, in ``jobs`` processes; their number changes no result.
 
     Each finished part is kept by joblib until the search ends, so that a killed search resumes.
@@ -132,6 +156,8 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
     contract, settings = load(project.contract), load_settings(project.params).tune
     check(settings)
     frame = read_stage(contract, project.train, "split")
+    settings = afford(contract, settings, frame, tell)
+    frame = sample(frame, settings.rows, settings.seed)
     features, target = encode(contract, frame)
     folds = nested.deal(settings, contract, frame)
     data = nested.Data(contract, features, target, folds, settings.seed)
@@ -139,14 +165,19 @@ def run(project: Project, track: Track = iter, jobs: int = 1) -> str:
     fit = delayed(memory.cache(nested.fit, ignore=["data"]))
 
     def _measure(name: str, tried: list[Setting], parts: list[nested.Part]) -> list[nested.Found]:
-        return list(Parallel()(fit(name, tried, part, data) for part in parts))
+        def _results() -> Iterator[nested.Found]:
+            fits = (fit(name, tried, part, data) for part in parts)
+            yield from Parallel(return_as="generator")(fits)
+
+        return list(track(f"tune {name}", _results(), len(parts)))
 
     # One thread a process: with more, linear algebra adds up in another order, to other last digits.
     alone = {"n_jobs": jobs, "inner_max_num_threads": 1}
     try:
         with threadpool_limits(1), parallel_config("loky", **alone):
-            names = track(list(settings.candidates))
-            results = {name: evaluate(name, settings, folds, _measure) for name in names}
+            results = {
+                name: evaluate(name, settings, folds, _measure) for name in settings.candidates
+            }
     except ValueError as error:  # scikit-learn's word for a setting that it does not take
         raise SettingsError("config/params.yaml", [f"tune: {error}"]) from error
     summary = write(project, contract, results, target)

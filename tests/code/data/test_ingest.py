@@ -55,8 +55,9 @@ def test_a_parquet_file_keeps_its_digits_and_is_refused_when_truncated(rents: Ma
             ", separator: ;, decimal: ','",
             csv(*LINES).replace(b",", b";").replace(b".", b","),
         ),
+        ("rents.csv", ", missing: [NA, '-']", csv(*LINES).replace(b",,", b",NA,")),
     ],
-    ids=["any name", "compressed", "encoding", "separator"],
+    ids=["any name", "compressed", "encoding", "separator", "missing"],
 )
 def test_a_csv_file_is_read_as_the_contract_says(
     rents: MakeProject, name: str, keys: str, content: bytes

@@ -13,7 +13,7 @@ from mlref.core.settings import Evaluate
 from mlref.evaluation.fairness import fairness
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 
-SETTINGS = Evaluate(seed=0, resamples=100, confidence=0.95, folds=3, smallest_slice=15)
+SETTINGS = Evaluate(seed=0, resamples=100, confidence=0.95, folds=3, rows=1000, smallest_slice=15)
 SLICED = """\
 slices:
   - {column: heating, reason: r}

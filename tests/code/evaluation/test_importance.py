@@ -11,7 +11,7 @@ from mlref.evaluation.importance import leave_one_out
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 from tests.projects import rents
 
-SETTINGS = Evaluate(seed=0, resamples=300, confidence=0.95, folds=3, smallest_slice=15)
+SETTINGS = Evaluate(seed=0, resamples=300, confidence=0.95, folds=3, rows=1000, smallest_slice=15)
 TUNING = {"model": "ridge", "parameters": {"alpha": 0.1}}
 FEATURES, TARGET = encode(CONTRACT, rents(200))
 FOLDS = deal(CONTRACT, rents(200), 3, seed=0)

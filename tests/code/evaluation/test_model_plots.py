@@ -14,7 +14,7 @@ from tests.code.evaluation.test_plots import colours, interval, texts
 from tests.fakes import CONTRACT
 from tests.projects import rents
 
-SETTINGS = Evaluate(seed=0, resamples=200, confidence=0.95, folds=3, smallest_slice=15)
+SETTINGS = Evaluate(seed=0, resamples=200, confidence=0.95, folds=3, rows=1000, smallest_slice=15)
 ROWS = encode(CONTRACT, rents(90))
 FOLDS = deal(CONTRACT, rents(90), 3, seed=0)
 

@@ -191,6 +191,8 @@ def test_names_that_the_table_does_not_have_are_refused_and_nothing_is_written(
         ("a.csv", homes().replace("gas", "Öl").to_csv(index=False).encode("cp1252"), {"encoding": "cp1252"}),
         ("a.CSV", homes().to_csv(index=False, sep="\t").encode("utf-16"),
          {"encoding": "utf-16", "separator": "\t"}),
+        ("a.csv", homes().assign(area=[*homes()["area"][1:], None]).to_csv(index=False, na_rep="NA").encode(),
+         {"missing": ["NA"]}),
     ],
 )  # fmt: skip
 def test_how_a_file_is_written_is_found_out(
@@ -223,14 +225,18 @@ def test_a_file_of_the_same_name_is_not_overwritten(clone: Project, file: Path) 
         adopt(clone, file.rename(file.with_suffix(".xlsx")), RENT, {})
 
 
-def test_what_a_table_is_too_small_or_too_wide_for_is_said(clone: Project, file: Path) -> None:
+def test_what_a_table_is_too_small_or_too_wide_for_is_said(
+    clone: Project, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generator = np.random.default_rng(0)
     frame = homes(60).assign(rent=np.exp(generator.normal(8, 1, 60)))
     frame["city"] = np.repeat([f"city {n}" for n in range(12)], 5)
     frame.loc[:3, "rent"] = np.nan
     frame.to_csv(file, index=False)
+    monkeypatch.setattr("mlref.sources.adopt.LARGE", 500)
     _, said = adopt(clone, file, RENT, ANSWERS)
     for words in (
+        "million cells are many: `mlref validate` alone takes",
         "4 rows have no target",
         "56 rows are few",
         "columns after encoding",

@@ -26,7 +26,15 @@ RIDGES = [{"alpha": alpha} for alpha in ALPHAS]
 
 def settings(**changed: Any) -> Tune:
     """Small settings of the stage."""
-    small = {"seed": 1, "folds": 4, "repeats": 2, "sampler": "grid", "trials": 1}
+    small = {
+        "seed": 1,
+        "folds": 4,
+        "repeats": 2,
+        "rows": 1000,
+        "memory": 1,
+        "sampler": "grid",
+        "trials": 1,
+    }
     return Tune(**small | changed, candidates={"mean": {}})
 
 

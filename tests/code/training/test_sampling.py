@@ -18,7 +18,15 @@ LISTS: Space = {"l1_ratio": [0, 1], "alpha": [3, 1]}
 
 def settings(**changed: Any) -> Tune:
     """Small settings of the stage."""
-    small = {"seed": 1, "folds": 3, "repeats": 1, "sampler": "grid", "trials": 12}
+    small = {
+        "seed": 1,
+        "folds": 3,
+        "repeats": 1,
+        "rows": 1000,
+        "memory": 1,
+        "sampler": "grid",
+        "trials": 12,
+    }
     return Tune(**small | changed, candidates={"mean": {}})
 
 

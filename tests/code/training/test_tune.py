@@ -13,7 +13,8 @@ from mlref.core.errors import DataError, SettingsError
 from mlref.core.rows import Array
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, read_json
-from mlref.training import nested, tune
+from mlref.data.folds import sample
+from mlref.training import cost, nested, tune
 from mlref.training.tune import choose
 from tests.projects import set_params
 
@@ -70,11 +71,10 @@ from pathlib import Path
 from mlref.core.storage import Project
 from mlref.training import tune
 
-def killed(names):
-    for name in names:
-        if name == "elastic_net":
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield name
+def killed(name, results, count):
+    if name == "tune elastic_net":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return results
 
 tune.run(Project(Path(sys.argv[1])), killed)
 """
@@ -133,9 +133,9 @@ def test_the_stage_writes_what_it_tried_and_what_it_chose(trained: Project) -> N
 
 def test_tuning_twice_gives_equal_files(project: Project) -> None:
     before, seen = outputs(project), list[str]()
-    said = tune.run(project, lambda names: seen.extend(names) or names)
+    said = tune.run(project, lambda name, results, count: seen.append(name) or results)
     assert "4 trials; elastic_net(alpha=0.01, l1_ratio=0.5) wins at RMSE" in said
-    assert seen == ["mean", "single_feature", "elastic_net"]
+    assert seen == ["tune mean", "tune single_feature", "tune elastic_net"]
     assert outputs(project) == before
 
 
@@ -204,4 +204,39 @@ def test_the_stage_says_which_grid_is_to_be_widened(project: Project) -> None:
 def test_more_folds_than_rows_are_refused(project: Project) -> None:
     set_params(project, tune={"folds": 91})
     with pytest.raises(DataError, match="90 different rows are too few for 91 folds"):
+        tune.run(project)
+
+
+SLOW = BASELINES | {
+    "elastic_net_interactions": {"alpha": [1.0]},
+    "gradient_boosting": {"n_estimators": [2]},
+    "ridge": {"alpha": [1.0]},
+}
+
+
+def test_a_large_table_says_its_cost_and_leaves_out_what_does_not_fit(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too slow, too large; the others are compared on a sample, and the model is fitted to all rows."""
+    monkeypatch.setattr(cost, "SLOW", {"gradient_boosting": 50})
+    monkeypatch.setattr(cost, "LARGE", 50)
+    monkeypatch.setattr(tune, "sample", lambda frame, rows, seed: sample(frame, 60, seed))
+    set_params(project, tune={"candidates": SLOW, "memory": 2e-5})
+    told = list[str]()
+    tune.run(project, tell=told.append)
+    assert told[0].startswith("90 rows to train on; candidates are compared on 90 (tune.rows)")
+    assert "  gradient_boosting is left out: slow beyond 50 rows; hist_gradient_boosting" in told[4]
+    assert told[3] == (
+        "  elastic_net_interactions is left out: a fit needs 4.5e-05 GB; tune.memory allows 2e-05"
+    )
+    assert told[5].startswith("  ridge: 6 columns after encoding, 0.00 GB, ")
+    assert {*read_json(project.tuning)["candidates"]} == {"mean", "single_feature", "ridge"}
+    assert len(project.out_of_fold.read_text().splitlines()) == 1 + 60
+
+
+def test_a_table_that_fits_nothing_is_refused_before_anything_is_fitted(project: Project) -> None:
+    set_params(project, tune={"memory": 1e-6})
+    with pytest.raises(
+        DataError, match="90 rows × 6 columns after encoding: a fit needs 1.3e-05 GB"
+    ):
         tune.run(project)
