@@ -134,15 +134,18 @@ def _due(
 ) -> Retraining | str:  # fmt: skip
     """The retraining that is to begin now; or what it waits for, empty where nothing asks for one."""
     policy, champion = settings.act, store.alias("champion")
-    acted = {one.alarm for one in done}
     asking = [
         alarm
         for alarm in monitored.alarms(database, state="open", digest=champion, size=size)
-        if {alarm.monitor, *alarm.evidence["also"]} & {*policy.alarms} and alarm.id not in acted
+        if {alarm.monitor, *alarm.evidence["also"]} & {*policy.alarms}
     ]
     if not asking:
         return ""
-    alarm, windows = asking[0], monitored.windows(database, WINDOWS, stream="truth", size=size)
+    acted = {one.alarm for one in done}
+    waiting = [alarm for alarm in asking if alarm.id not in acted]
+    if not waiting:
+        return f"Alarm {asking[0].id} is open still after its retraining: a person has to look."
+    alarm, windows = waiting[0], monitored.windows(database, WINDOWS, stream="truth", size=size)
     waits = f"Alarm {alarm.id} asks for a retraining, which waits"
     rested = sum(window.end > done[-1].at for window in windows) if done else WINDOWS
     if rested < policy.cool_down:

@@ -1,8 +1,6 @@
 """Read the log: predictions as a stream of arrays, or as a table with ground truth."""
 
-import contextlib
 import datetime
-import gc
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -176,31 +174,11 @@ def stream_labels(
 def _parts(
     database: Database, statement: sa.Select[Any], make: Callable[..., Any]
 ) -> Iterator[Any]:
-    """What is made of the columns of each part of a result.
-
-    Without garbage collection meanwhile: it would look for cycles in rows that have none, again and again,
-    which took half of the time.
-    """
+    """What is made of the columns of each part of a result."""
     with database.begin(only_read=True) as connection:
-        parts = connection.execution_options(yield_per=CHUNK).execute(statement).partitions()
-        while True:
-            with _uncollected():
-                if not (part := next(parts, None)):
-                    return
-                made = make(*zip(*part, strict=True))
-                del part
-            yield made
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
+        found = connection.execution_options(yield_per=CHUNK).execute(statement)
+        for part in found.partitions():
+            yield make(*zip(*part, strict=True))
 
 
 def _labelled(contract: Contract, *columns: Any) -> LabelledChunk:
