@@ -170,9 +170,9 @@ def test_a_fork_goes_through_the_whole_life_and_takes_updates(name: str, tmp_pat
     fork = adopted(tmp_path, name)
     served_and_scored(fork)
     params = fork / "config" / "params.yaml"
-    params.write_text(params.read_text().replace("coverage: 0.9", "coverage: 0.8"))
+    params.write_text(params.read_text().replace("coverage: 0.9", "coverage: 0.95"))
     run(fork, "dvc", "repro")
-    commit(fork, "narrower intervals")
+    commit(fork, "wider intervals")
     run(fork, *TRAIN)
     run(fork, "mlref", "promote", "2", "--force", "--reason", "a rehearsal")
     assert "Version 1 " in run(fork, "mlref", "rollback", "--reason", "a rehearsal").stdout
@@ -184,14 +184,8 @@ def test_a_fork_goes_through_the_whole_life_and_takes_updates(name: str, tmp_pat
     run(fork, "pytest", "-q", "-n", "2", "tests/code", "tests/data", "tests/model")
 
     ours = git(fork, "rev-parse", "--abbrev-ref", "HEAD").strip()
-    git(
-        fork,
-        "checkout",
-        "-q",
-        "-b",
-        "upstream",
-        git(fork, "rev-list", "--max-parents=0", "HEAD").strip(),
-    )
+    first = git(fork, "rev-list", "--max-parents=0", "HEAD").strip()
+    git(fork, "checkout", "-q", "-b", "upstream", first)
     for changed in ("src/mlref/features.py", "tests/code/test_features.py", "dvc.lock"):
         with (fork / changed).open("a") as file:
             file.write("# An improvement.\n")

@@ -67,7 +67,7 @@ def effects(contract: Contract, model: Pipeline, rows: Array, found: dict[str, I
     PartialDependenceDisplay.from_estimator(
         model, rows, places, ax=plots, line_kw={"color": BLUE},
         feature_names=[label(column) for column in contract.features],
-        categorical_features=[n for n, column in enumerate(contract.features) if column.allowed],
+        categorical_features=[n for n, one in enumerate(contract.features) if one.allowed] or None,
         custom_values={n: grid(column) for n, column in zip(places, columns, strict=True)},
     )  # fmt: skip
     for at, column in zip(plots, columns, strict=True):

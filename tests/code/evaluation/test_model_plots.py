@@ -54,6 +54,15 @@ def test_effects_are_drawn_over_usual_values_the_most_needed_feature_first(
     assert len(model_plots.effects(CONTRACT, fitted(), ROWS[0], {}).axes) == 4
 
 
+def test_a_table_of_numbers_has_effects_too() -> None:
+    places = [n for n, column in enumerate(CONTRACT.features) if column.allowed is None]
+    numbers = [CONTRACT.features[n] for n in places]
+    contract = CONTRACT.model_copy(update={"features": tuple(numbers)})
+    rows, target = ROWS[0][:, places], ROWS[1]
+    model = build(contract, "ridge", {}, 0).fit(rows, target)
+    assert len(model_plots.effects(contract, model, rows, {}).axes) == len(numbers)
+
+
 def scores(figure: Any) -> list[list[float]]:
     """Heights of the lines with error bars: of rows fitted on where they have any, and left out."""
     return [list(line.lines[0].get_ydata()) for line in figure.axes[0].containers]
