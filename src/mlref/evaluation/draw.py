@@ -34,11 +34,11 @@ def draw(project: Project) -> list[Path]:
             "features": model_plots.features(metrics["features"], contract),
             "effects": model_plots.effects(contract, model, known[0], metrics["features"]),
             "learning_curve": model_plots.learning_curve(contract, model, *known, folds, given),
+            "validation_curve": model_plots.validation_curve(contract, model, *known, folds),
         }
-        if penalty := model_plots.validation_curve(contract, model, *known, folds):
-            figures["validation_curve"] = penalty
+        drawn = {name: figure for name, figure in figures.items() if figure}
         with replacing(project.pictures) as fresh:
             fresh.mkdir()
-            for name, figure in figures.items():
+            for name, figure in drawn.items():
                 figure.savefig(fresh / f"{name}.png", metadata={"Software": None})
-    return [project.pictures / f"{name}.png" for name in figures]
+    return [project.pictures / f"{name}.png" for name in drawn]

@@ -20,6 +20,7 @@ from mlref.evaluation.behaviour import grid
 from mlref.evaluation.compare import score_difference
 from mlref.evaluation.metrics import Interval, score_interval
 from mlref.evaluation.plots import BLUE, GREY, intervals, label, panels
+from mlref.features import MANY
 
 STRONGEST = 12
 """Features whose effect is drawn, the most needed first."""
@@ -45,8 +46,12 @@ def features(found: dict[str, Interval], contract: Contract) -> Figure:
     return figure
 
 
-def effects(contract: Contract, model: Pipeline, rows: Array, found: dict[str, Interval]) -> Figure:
+def effects(
+    contract: Contract, model: Pipeline, rows: Array, found: dict[str, Interval]
+) -> Figure | None:
     """Mean prediction while one feature takes its usual values (Friedman 2001); ticks are deciles.
+
+    Categories of many values, which no axis could name, are left out; None where no feature is left.
 
     Parameters
     ----------
@@ -57,12 +62,15 @@ def effects(contract: Contract, model: Pipeline, rows: Array, found: dict[str, I
     found : dict
         What each feature is worth: see :func:`mlref.evaluation.importance.leave_one_out`.
     """
-    names = (_most_needed(found) or list(contract.names))[:STRONGEST]
-    places, across = [contract.names.index(name) for name in names], min(len(names), 4)
-    columns = [contract.features[place] for place in places]
+    names = _most_needed(found) or contract.names
+    places = [contract.names.index(name) for name in names]
+    places = [n for n in places if len(contract.features[n].allowed or ()) <= MANY][:STRONGEST]
+    if not places:
+        return None
+    columns, across = [contract.features[place] for place in places], min(len(places), 4)
     figure, plots = panels(
-        "Effect of each feature on the mean prediction", len(names),
-        2.4 * across + 0.6, 0.8 + 2.1 * -(-len(names) // across), across, sharey=True,
+        "Effect of each feature on the mean prediction", len(places),
+        2.4 * across + 0.6, 0.8 + 2.1 * -(-len(places) // across), across, sharey=True,
     )  # fmt: skip
     PartialDependenceDisplay.from_estimator(
         model, rows, places, ax=plots, line_kw={"color": BLUE},

@@ -44,6 +44,7 @@ def test_effects_are_drawn_over_usual_values_the_most_needed_feature_first(
     worth = {name: interval(value, 1) for value, name in enumerate(reversed(CONTRACT.names))}
     monkeypatch.setattr(model_plots, "STRONGEST", 3)
     figure = model_plots.effects(CONTRACT, fitted(), ROWS[0], worth)
+    assert figure
     area, rooms, heating = figure.axes
     assert [at.get_xlabel() for at in figure.axes] == ["Area (m²)", "Rooms", "Heating"]
     assert (area.lines[0].get_xdata()[[0, -1]].tolist()) == [20, 300]
@@ -51,7 +52,8 @@ def test_effects_are_drawn_over_usual_values_the_most_needed_feature_first(
     assert [text.get_text() for text in heating.get_xticklabels()] == ["gas", "oil", "wood"]
     assert "mean prediction: Rent (euro)" in texts(figure)
     monkeypatch.undo()
-    assert len(model_plots.effects(CONTRACT, fitted(), ROWS[0], {}).axes) == 4
+    everything = model_plots.effects(CONTRACT, fitted(), ROWS[0], {})
+    assert everything and len(everything.axes) == 4
 
 
 def test_a_table_of_numbers_has_effects_too() -> None:
@@ -60,7 +62,18 @@ def test_a_table_of_numbers_has_effects_too() -> None:
     contract = CONTRACT.model_copy(update={"features": tuple(numbers)})
     rows, target = ROWS[0][:, places], ROWS[1]
     model = build(contract, "ridge", {}, 0).fit(rows, target)
-    assert len(model_plots.effects(contract, model, rows, {}).axes) == len(numbers)
+    drawn = model_plots.effects(contract, model, rows, {})
+    assert drawn and len(drawn.axes) == len(numbers)
+
+
+def test_a_category_of_many_values_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_plots, "MANY", 2)
+    drawn = model_plots.effects(CONTRACT, fitted(), ROWS[0], {})
+    assert drawn and "Heating" not in [at.get_xlabel() for at in drawn.axes]
+    places = [n for n, column in enumerate(CONTRACT.features) if column.name == "heating"]
+    contract = CONTRACT.model_copy(update={"features": (CONTRACT.features[places[0]],)})
+    model = build(contract, "ridge", {}, 0).fit(ROWS[0][:, places], ROWS[1])
+    assert model_plots.effects(contract, model, ROWS[0][:, places], {}) is None
 
 
 def scores(figure: Any) -> list[list[float]]:
