@@ -1,5 +1,6 @@
-"""Which labels may be learned: those of new rows on the training side of the split, that look sound."""
+"""Which labels may be learned: those of new rows on the training side of the split that look sound."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,7 +9,6 @@ import pandas as pd
 
 from mlref.core.contract import Contract
 from mlref.core.errors import MlrefError
-from mlref.core.rows import Array, Mask
 from mlref.core.settings import Settings
 from mlref.data.split import split
 from mlref.data.tables import decode, row_ids
@@ -21,33 +21,24 @@ HOUR = 3600
 
 
 def check(contract: Contract) -> None:
-    """Refuse a contract by which it cannot be said on which side of the split a logged row is.
-
-    Raises
-    ------
-    MlrefError
-        Names what is in the way.
-    """
-    if contract.split.by == "time":
+    """Refuse a contract by which nobody can say on which side of the split a logged row is."""
+    missing = {*contract.header} - {column.name for column in contract.columns}
+    if missing or contract.split.by == "time":
+        why = f"the log has no {', '.join(sorted(missing))}" if missing else "it divides by time"
         raise MlrefError(
-            "The contract divides by time, so that the newest rows are the test set and none is left to"
-            " learn online. `mlref retrain` learns them when newer ones have come."
-        )
-    if missing := {*contract.header} - {column.name for column in contract.columns}:
-        raise MlrefError(
-            f"The prediction log has no {', '.join(sorted(missing))}, which names or divides the rows of"
-            " this contract, so that nobody can tell the rows of the test set."
+            f"By this contract nobody can tell which new rows belong to the test set: {why}. `mlref"
+            " labels import` and `make train` learn them offline."
         )
 
 
 def decoded(contract: Contract, rows: Iterable[Iterable[float | None]], label: Any) -> pd.DataFrame:
     """Encoded rows and their labels as a table of the contract."""
     cells = np.array([*rows], np.float64).reshape(-1, len(contract.features))
-    frame = pd.DataFrame(index=range(len(cells)), columns=contract.header, dtype=object)
+    table: dict[str, Any] = {}
     for column, values in zip(contract.features, cells.T.tolist(), strict=True):
-        decode_one = decoder(column)
-        frame[column.name] = [None if cell != cell else decode_one(cell) for cell in values]
-    frame[contract.target.name] = label
+        plain = decoder(column)
+        table[column.name] = [None if cell != cell else plain(cell) for cell in values]
+    frame = pd.DataFrame(table | {contract.target.name: label}, columns=[*contract.header])
     return decode(frame, contract.columns)
 
 
@@ -63,64 +54,48 @@ class Guards:
     def __init__(
         self, contract: Contract, trained: frozenset[str], learner: Learner, settings: Settings
     ) -> None:
-        self.contract, self.trained, self.learner, self.settings = (
-            contract,
-            trained,
-            learner,
-            settings,
-        )
-        self._known: dict[str, str] = {}
-        self._taken: dict[str, tuple[int, int]] = {}
+        self.contract, self.trained, self.settings = contract, trained, settings
+        self.learner, self._known, self._taken = learner, dict[str, str](), Counter[Any]()
 
     def judge(self, found: LabelledChunk) -> list[Event]:
         """Make events of labels."""
-        chunk, contract = found.chunk, self.contract
+        chunk, contract, scale = found.chunk, self.contract, self.learner.scale
         frame = decoded(contract, chunk.rows, found.label)
-        names, tested = row_ids(contract, frame), split(contract, frame, self.settings.split)
-        null = np.array([not column.nullable for column in contract.features])
+        names, null = row_ids(contract, frame), [not one.nullable for one in contract.features]
         low, high = contract.target.bounds
         allowed = np.isfinite(chunk.value) & (low <= found.label) & (found.label <= high)
         allowed &= ~np.isnan(chunk.rows[:, null]).any(axis=1)
-        strange = self._strange(found.label, chunk.value, allowed)
-        rows = chunk.rows.tolist()  # msgspec writes NaN as null
-        events = []
-        for place, (name, key) in enumerate(zip(names, chunk.ids, strict=True)):
-            why = (
-                "test set" if tested[place]
-                else "copy" if name in self.trained or self._known.get(name, key) != key
-                else "not allowed" if not allowed[place]
-                else "strange" if strange[place] else ""
-            )  # fmt: skip
-            event = Event(
-                int(chunk.arrivals[place]), key, name, rows[place], float(chunk.value[place]),
-                float(found.label[place]), found.sources[place] or "", float(found.received[place]),
-                why, name in self._known,
-            )  # fmt: skip
-            if not why and self._spent(event):
-                event = event._replace(why="quota")
-            self.remember(event)
-            events.append(event)
-        return events
+        with np.errstate(invalid="ignore", divide="ignore"):  # logarithms of what is not allowed
+            away = np.abs(scale(found.label) - scale(chunk.value))
+        reasons = {
+            "test set": split(contract, frame, self.settings.split),
+            "copy": np.array([name in self.trained for name in names]),
+            "not allowed": ~allowed,
+            "strange": away > self.learner.far,
+        }
+        events = map(
+            Event, chunk.arrivals.tolist(), chunk.ids, names, chunk.rows.tolist(), chunk.value.tolist(),
+            found.label.tolist(), [source or "" for source in found.sources], found.received.tolist(),
+            np.select([*reasons.values()], [*reasons], "").tolist(),
+        )  # fmt: skip
+        return [self._judged(event) for event in events]
+
+    def _judged(self, event: Event) -> Event:
+        """What depends on the labels before it."""
+        if not event.why and self._known.get(event.name, event.id) != event.id:
+            event = event._replace(why="copy")
+        if not event.why and self._taken[_hour(event)] >= self.settings.online.quota:
+            event = event._replace(why="quota")
+        event = event._replace(again=event.name in self._known)
+        self.remember(event)
+        return event
 
     def remember(self, event: Event) -> None:
         """Take note of what was learned from whom."""
         if event.why in ("", "shift", "step", "label coverage"):
             self._known[event.name] = event.id
-            hour, count = self._hour(event)
-            self._taken[event.source] = hour, count + 1
+            self._taken[_hour(event)] += 1
 
-    def _hour(self, event: Event) -> tuple[int, int]:
-        """The hour of a label, and how many of its source came in it so far."""
-        hour = int(event.received // HOUR)
-        last, count = self._taken.get(event.source, (hour, 0))
-        return hour, count if last == hour else 0
 
-    def _spent(self, event: Event) -> bool:
-        return self._hour(event)[1] >= self.settings.online.quota
-
-    def _strange(self, label: Array, value: Array, allowed: Mask) -> Mask:
-        """Labels that are further from the champion's answer than twice its largest error in training."""
-        strange, scale = np.zeros(len(label), bool), self.learner.scale
-        away = np.abs(scale(label[allowed]) - scale(value[allowed]))
-        strange[allowed] = away > self.learner.far
-        return strange
+def _hour(event: Event) -> tuple[str, int]:
+    return event.source, int(event.received // HOUR)

@@ -1,12 +1,10 @@
-"""What the learner keeps for a champion: a journal of events, and a checkpoint after each block of them.
+"""What the learner keeps: a journal of the events that it took, and a checkpoint of what it made of them.
 
-The journal is the truth and the checkpoint a shortcut: events behind the checkpoint were cut off by a
-crash and are read from the log again, and a checkpoint that is lost or broken is made again from the
-journal.
+The journal is the truth. Each run learns it again, so that a crash loses nothing but the batch that was being
+written, and a checkpoint that is lost or cut off is written anew.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from mlref.core.errors import EnvironmentFault, MlrefError
+from mlref.core.errors import EnvironmentFault, MlrefError, NotReproduced
 from mlref.core.storage import to_json, write_bytes
 from mlref.registry.learned import Event, read
 
@@ -23,82 +21,79 @@ DIGITS = 17
 
 
 class Journal:
-    """The files of one learner.
+    """The files of the learner of one champion.
 
     Parameters
     ----------
     folder : Path
         Of this champion alone.
     head : dict
-        ``champion``, the digest from whose weights it began, and ``settings``.
+        ``champion``, the digest of the model that it began from, and ``settings``.
 
     Raises
     ------
     MlrefError
-        When the files are of another champion, or of other settings.
+        When the journal is of another champion, or of other settings.
     """
 
     def __init__(self, folder: Path, head: dict[str, Any]) -> None:
         self.path, self.checkpoint = folder / "journal.jsonl", folder / "checkpoint.json"
-        self._hash, self._bytes = hashlib.sha256(), 0
-        self.head, self.state, self.events = head, dict[str, Any](), list[Event]()
-        if self.path.is_file() and (content := self.path.read_bytes()).count(b"\n"):
-            self._load(content, int(head["settings"]["batch"]))
-
-    def _load(self, content: bytes, batch: int) -> None:
-        kept, self.events = read(self.path)
-        if kept["champion"] != self.head["champion"]:
-            raise MlrefError(
-                f"{self.path} is of another champion ({kept['champion']:.12}…), so nothing is learned."
-                " Move it away to begin again."
-            )
-        if changed := [k for k, v in self.head["settings"].items() if kept["settings"].get(k) != v]:
-            raise MlrefError(
-                f"{self.path} was begun with other settings (online: {', '.join(sorted(changed))}). Set"
-                " them back in config/params.yaml, or move the file away to begin again."
-            )
-        try:
-            self.state = json.loads(self.checkpoint.read_bytes())
-            length = self.state["bytes"]
-            sound = self.state["journal"] == hashlib.sha256(content[:length]).hexdigest()
-        except (OSError, ValueError, KeyError, TypeError):
-            sound = False
-        if not sound:
-            self.state, lines = {}, content.splitlines(keepends=True)
-            whole = 1 + len(self.events) // batch * batch
-            length = len(b"".join(lines[:whole]))
-        self.events = self.events[: content[:length].count(b"\n") - 1]
-        self._bytes = length
-        self._hash.update(content[:length])
+        self.head, self.events, content = head, list[Event](), b""
+        if self.path.is_file() and b"\n" in (content := self.path.read_bytes()):
+            kept, events = read(self.path)
+            if kept != head:
+                other = ("champion", "settings")[kept["champion"] == head["champion"]]
+                raise MlrefError(
+                    f"{self.path} is of another {other} ({kept[other]}), so nothing is learned. Go back to"
+                    f" {head[other]}'s, or move the folder away to begin again."
+                )
+            batch = head["settings"]["batch"]
+            self.events = events[: len(events) // batch * batch]
+        whole = content.splitlines(keepends=True)[: len(self.events) + 1]
+        self._bytes, self._hash = len(b"".join(whole)), hashlib.sha256(b"".join(whole))
 
     def add(self, events: Sequence[Event], state: dict[str, Any]) -> None:
-        """Append events, and then write the checkpoint that makes them count.
+        """Append whole batches, and write the checkpoint.
 
         Raises
         ------
         EnvironmentFault
-            When the disk refuses; the next run goes on after the last checkpoint.
+            When the disk refuses; the next run goes on after the last whole batch.
         """
-        lines = b"" if self._bytes else to_json(self.head, DIGITS).replace(b"\n", b"") + b"\n"
-        lines += b"".join(msgspec.json.encode(tuple(event)) + b"\n" for event in events)
+        lines = [msgspec.json.encode(tuple(event)) for event in events]
+        content = b"".join(
+            line + b"\n" for line in [msgspec.json.encode(self.head)] * (not self._bytes) + lines
+        )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 file.truncate(self._bytes)
-                file.write(lines)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise EnvironmentFault(f"{self.path} cannot be written", error) from error
-        self._bytes += len(lines)
-        self._hash.update(lines)
-        write_bytes(self.checkpoint, self.seal(state))
+        self.events += events
+        self._bytes += len(content)
+        self._hash.update(content)
+        self.check(state)
 
-    def seal(self, state: dict[str, Any]) -> bytes:
-        """A checkpoint: the state, and which journal it belongs to."""
-        of = {
-            "champion": self.head["champion"],
-            "bytes": self._bytes,
-            "journal": self._hash.hexdigest(),
-        }
-        return to_json(state | of, DIGITS)
+    def check(self, state: dict[str, Any]) -> None:
+        """Write the checkpoint of this journal: the state, how far it read, a digest of what was learned.
+
+        Raises
+        ------
+        NotReproduced
+            When there is another one of the same journal.
+        """
+        about = (
+            {"cursor": self.events[-1].seq, "journal": self._hash.hexdigest()}
+            if self.events
+            else {}
+        )
+        sealed = to_json(state | self.head | about, DIGITS)
+        kept = self.checkpoint.read_bytes() if self.checkpoint.is_file() else b""
+        if kept.endswith(b"}\n") and self._hash.hexdigest().encode() in kept and kept != sealed:
+            raise NotReproduced(f"{self.checkpoint} says something else than its journal", [])
+        if kept != sealed and self.events:
+            write_bytes(self.checkpoint, sealed)

@@ -103,12 +103,11 @@ class Learner:
 
     def model(self) -> Pipeline:
         """The champion with the weights of now."""
-        weights, self._line.intercept_ = self._weights()
-        self._line.coef_ = np.array(weights)
+        self._line.coef_, self._line.intercept_ = map(np.array, self._weights())
         return self._model
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs beside the events, as JSON can hold it."""
+        """A checkpoint of it, as JSON can hold it."""
         return {
             "weights": self._weights(), "good": self._good, "comparison": self.comparison.sums,
             "changes": self.changes, "counts": dict(self.counts), "resets": self.resets,
@@ -117,15 +116,6 @@ class Learner:
                 for name, one in self._detectors.items()
             },
         }  # fmt: skip
-
-    def restore(self, state: Mapping[str, Any], events: Sequence[Event]) -> None:
-        """Go on where another learner was after these events; ADWIN sees their errors again."""
-        known = [event for event in events if event.scored is not None]
-        self._detect(*self._scaled(known))
-        self._set(*state["weights"])
-        self._good, self.resets = (state["good"][0], state["good"][1]), state["resets"]
-        self.counts = Counter(state["counts"])
-        self.comparison.sums = list(state["comparison"])
 
     def scale(self, values: Any) -> Array:
         """Values of the target on the scale on which the model is linear."""

@@ -19,7 +19,7 @@ from mlref.data.split import profile, split
 from mlref.data.tables import encode, read_parquet, row_ids, write_csv, write_parquet
 from mlref.evaluation import evaluate
 from mlref.online.guards import decoded
-from mlref.online.learn import Session, alone, replay, resume, told
+from mlref.online.learn import Session, opened, told
 from mlref.prediction_log.ids import moment, to_text
 from mlref.registry import register
 from mlref.registry.learned import Event, read
@@ -48,8 +48,7 @@ def propose(project: Project, dry_run: bool = False) -> str:
     GateBlocked
         When the gate blocks the model.
     """
-    with alone(project):
-        session = resume(project)
+    with opened(project) as session:
         events, change = learned(session), changed(session)
         _check(session, events)
         work = packaged(project, session)
@@ -68,11 +67,14 @@ def propose(project: Project, dry_run: bool = False) -> str:
 
 
 def again(project: Project) -> str:
-    """Replay the journal and package the result; says of what digest the bundle is."""
-    with alone(project):
-        session = replay(project)
+    """Learn the journal again from the champion's weights; says of what digest the bundle is."""
+    with opened(project) as session:
+        journal = session.journal
+        if not journal.events:
+            raise MlrefError("There is no journal to replay: `mlref learn` has taken no label yet.")
+        journal.check(session.learner.state())
         name = digest(packaged(project, session).bundle / "MANIFEST.json")
-    return f"{len(session.journal.events)} events give the same bytes again; bundle {name[:12]}."
+    return f"{len(journal.events)} events give the same bytes again; bundle {name[:12]}."
 
 
 def learned(session: Session) -> list[Event]:

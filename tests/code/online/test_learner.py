@@ -1,0 +1,145 @@
+"""The learner alone: plain stochastic gradient descent, its guards, and what is no linear model."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+from mlref.core.errors import MlrefError
+from mlref.core.settings import Online
+from mlref.online.learner import Learner, take_apart
+from mlref.registry.learned import Event
+from mlref.training.candidates import LogTarget
+from tests.conftest import Told
+
+SETTINGS = Online(
+    batch=10, rate=0.02, settle=0, quota=1000, fading=0.99, label_coverage=0.2, largest_shift=1.0,
+    largest_step=2.0,
+)  # fmt: skip
+CALIBRATION = {"out_of_fold": {"residuals": [np.linspace(-2, 2, 21).tolist()] * 3}}
+WEIGHTS = np.array([1.0, -2.0, 0.5])
+
+
+def rows(count: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).normal(size=(count, 3))
+
+
+def champion(estimate: Any) -> Pipeline:
+    """Fitted to 200 rows of a linear relation with noise of one."""
+    inputs = rows(200)
+    truth = 20 + inputs @ WEIGHTS + np.random.default_rng(1).normal(size=200)
+    model = Pipeline([("prepare", StandardScaler()), ("estimate", estimate)])
+    return model.fit(inputs, truth)
+
+
+def events(model: Pipeline, count: int, level: float = 0.0, seed: int = 2) -> list[Event]:
+    """Labels of new rows, after a change of the level."""
+    inputs, draw = rows(count, seed), np.random.default_rng(seed + 1)
+    truth = 20 + inputs @ WEIGHTS + level + draw.normal(size=count)
+    answers = model.predict(inputs)
+    return [
+        Event(at, str(at), str(at), row, float(answers[at]), float(truth[at]), "", 0.0)
+        for at, row in enumerate(inputs.tolist())
+    ]
+
+
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        LinearRegression(),
+        Ridge(),
+        make_pipeline(PolynomialFeatures(2, interaction_only=True, include_bias=False), Ridge()),
+        LogTarget(Ridge()),
+    ],
+    ids=("plain", "ridge", "interactions", "logarithm"),
+)
+def test_linear_champions_learn_a_change(estimate: Any) -> None:
+    model = champion(estimate)
+    small = {"out_of_fold": {"residuals": [(np.linspace(-2, 2, 21) / 20).tolist()] * 3}}
+    known = small if isinstance(estimate, LogTarget) else CALIBRATION
+    learner, inputs = Learner(model, "it", known, SETTINGS), rows(500, 5)
+    before = model.predict(inputs).mean()
+    assert learner.follow(events(model, 300)) and not learner.changes
+    done = learner.follow(events(model, 500, level=0.9, seed=7))
+    assert learner.counts[""] > 750 and all(event.scored for event in done)
+    assert 0.5 < learner.model().predict(inputs).mean() - before < 1.3
+    mean, error = learner.comparison.difference()
+    assert mean + 2 * error < 0
+    assert 300 < learner.changes[0][1] < 600
+
+
+def test_it_is_plain_gradient_descent_from_the_weights_of_the_champion() -> None:
+    model = champion(Ridge())
+    weights, bias = model[-1].coef_.copy(), float(model[-1].intercept_)
+    learner = Learner(model, "ridge", CALIBRATION, SETTINGS)
+    taken = events(model, 20)
+    done = learner.follow(taken)
+    for start in (0, 10):
+        inputs = model[0].transform([event.row for event in taken[start : start + 10]])
+        scored = [event.scored for event in done[start : start + 10]]
+        np.testing.assert_allclose(scored, inputs @ weights + bias, rtol=1e-12)
+        for row, event in zip(inputs, taken[start : start + 10], strict=True):
+            error = event.label - (row @ weights + bias)
+            weights, bias = weights + SETTINGS.rate * error * row, bias + SETTINGS.rate * error
+    np.testing.assert_allclose(learner.model()[-1].coef_, weights, rtol=1e-9)
+    np.testing.assert_allclose(learner.model()[-1].intercept_, bias, rtol=1e-9)
+
+
+def test_a_model_that_is_not_linear_is_refused_by_name(told: Told) -> None:
+    model = champion(GradientBoostingRegressor(n_estimators=2))
+    with pytest.raises(MlrefError) as refused:
+        take_apart(model, "gradient_boosting")
+    told(refused.value)
+
+
+def test_a_batch_that_is_too_far_off_is_not_learned() -> None:
+    model = champion(Ridge())
+    learner = Learner(model, "ridge", CALIBRATION, SETTINGS)
+    before = learner.state()["weights"]
+    done = learner.follow(events(model, 30, level=4.0))
+    assert {event.why for event in done} == {"shift"} and learner.state()["weights"] == before
+    assert not learner.changes and learner.scored == 0
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.99])
+def test_a_step_that_is_too_large_is_undone(rate: float) -> None:
+    model = champion(Ridge())
+    fast = SETTINGS.model_copy(update={"rate": rate, "largest_step": 0.05})
+    learner = Learner(model, "ridge", CALIBRATION, fast)
+    before = learner.state()["weights"]
+    done = learner.follow(events(model, 30))
+    assert {event.why for event in done} == {"step"} and learner.state()["weights"] == before
+
+
+def test_weights_that_are_no_numbers_are_undone() -> None:
+    model = champion(Ridge())
+    learner = Learner(model, "ridge", CALIBRATION, SETTINGS)
+    before = learner.state()["weights"]
+    huge = [event._replace(row=[1e200] * 3) for event in events(model, 10)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        done = learner.follow(huge)
+    assert {event.why for event in done} == {"step"} and learner.state()["weights"] == before
+
+
+def test_a_learner_that_is_shown_worse_goes_back_to_its_last_good_weights() -> None:
+    """A rate that is too fast learns noise."""
+    model = champion(Ridge())
+    fast = SETTINGS.model_copy(update={"rate": 0.3, "largest_step": 50.0})
+    learner = Learner(
+        clone(model).fit(rows(200), rows(200) @ WEIGHTS + 20), "it", CALIBRATION, fast
+    )
+    done = learner.follow(events(model, 600))
+    assert learner.resets > 0
+    last = [event for event in done if event.scored is not None]
+    errors = np.array([event.label - (event.scored or 0) for event in last])
+    assert np.isfinite(errors).all()
+
+
+def test_without_out_of_fold_errors_there_is_no_measure() -> None:
+    with pytest.raises(MlrefError, match="out-of-fold errors"):
+        Learner(champion(Ridge()), "ridge", {}, SETTINGS)

@@ -1,0 +1,151 @@
+"""`mlref learn --propose`: what was learned goes before the gate like any other candidate."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlref.bundle.store import Store
+from mlref.cli import main
+from mlref.core.errors import MlrefError
+from mlref.core.storage import Project, digest, read_json
+from mlref.data.tables import read_parquet, row_ids
+from mlref.online.learn import learn
+from mlref.online.propose import again, first_after, propose
+from mlref.registry import audit, lineage, register
+from mlref.registry.learned import read
+from tests.code.online.conftest import Send, market
+from tests.projects import only_what_the_gate_reads, set_params
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As far as the gate reads the evaluation."""
+    only_what_the_gate_reads(monkeypatch)
+    yield
+
+
+@pytest.fixture
+def changed(project: Project, send: Send) -> Project:
+    """Rents as in training, and then a change that the learner has seen."""
+    send(market(150, 50))
+    send(market(350, 51, level=1.2))
+    learn(project)
+    return project
+
+
+def test_after_a_change_the_gate_promotes_what_was_learned(changed: Project) -> None:
+    store, before = Store(changed.store), Store(changed.store).alias("champion") or ""
+    said = propose(changed)
+    assert (
+        "Verdict: promote. Version 2 is the champion." in said
+        and "ADWIN saw the champion's" in said
+    )
+    name = store.alias("champion") or ""
+    record = store.record(name) or {}
+    head, events = read(store.journal(name))
+    learned = {event.name for event in events if not event.why}
+    assert store.rows(name) == (store.rows(before) or frozenset()) | learned
+    assert record["learned_from"] == head["champion"] == before
+    trained = json.loads((store.folder / name / "profile.json").read_bytes())["rows"]
+    assert trained == len(store.rows(name) or ())
+    assert "that it predicted before it learned them" in said
+    assert audit.read(store)[-1]["since"] == record["since"]["time"]
+    made = [event for event in events if event.label > 0]
+    assert made[140].id < made[160].id and 130 < first_after(
+        np.array([event.label - event.champion for event in made])
+    ) < 170  # fmt: skip
+
+
+def test_the_model_it_was_learned_from_is_not_asked_again(changed: Project) -> None:
+    """`make train` changes nothing: on old rows the old model would win."""
+    propose(changed)
+    champion, trail = Store(changed.store).alias("champion"), len(audit.read(Store(changed.store)))
+    _, still = register.run(changed)
+    assert not still and Store(changed.store).alias("champion") == champion
+    assert len(audit.read(Store(changed.store))) == trail
+
+
+def test_without_a_change_the_champion_stays_and_it_is_said(project: Project, send: Send) -> None:
+    send(market(200, 50))
+    learn(project)
+    before = Store(project.store).alias("champion")
+    said = propose(project)
+    assert "No change." in said and "Verdict: keep." in said and "not shown to be better" in said
+    assert Store(project.store).alias("champion") == before
+
+
+def test_a_dry_run_registers_nothing_and_leaves_the_stages_files_alone(
+    changed: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {f: f.stat().st_mtime_ns for f in (changed.root / "reports").rglob("*") if f.is_file()}
+    assert main(["learn", "--propose", "--dry-run"]) == 0
+    assert "The gate would say: promote." in capsys.readouterr().out
+    assert len(Store(changed.store).records()) == 1
+    assert files == {f: f.stat().st_mtime_ns for f in files}
+
+
+def test_a_champion_that_has_learned_can_learn_on(changed: Project, send: Send) -> None:
+    """Its rows are those of all journals before it."""
+    propose(changed)
+    send(market(300, 52, level=3.0))
+    learn(changed)
+    assert "Version 3" in propose(changed)
+    store = Store(changed.store)
+    first, second, third = store.records()
+    assert third["learned_from"] == second["digest"] and second["learned_from"] == first["digest"]
+    train = read_parquet(changed.online / "proposal" / "data" / "split" / "train.parquet")
+    contract = store.open("champion")[0].contract
+    assert {*row_ids(contract, train)} == store.rows(third["digest"])
+
+
+def test_lineage_replays_the_journals_from_the_trained_model(
+    changed: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The stages and the command run in this process; everything else is as in a checkout."""
+    propose(changed)
+    store = Store(changed.store)
+    clone = Project(tmp_path / "verify")
+    for part in ("config", "data", "models", "reports"):
+        shutil.copytree(changed.root / part, clone.root / part)
+    shutil.rmtree(clone.root / "models" / "store")
+    shutil.rmtree(clone.online)
+
+    def replayed(other: Project, name: str, command: str) -> str:
+        assert command == "mlref learn --replay"
+        return again(other)
+
+    monkeypatch.setattr(lineage, "_run_stage", replayed)
+    name = store.alias("champion") or ""
+    lines = list[str]()
+    assert lineage._replayed(clone, store.journal(name), lines.append) == name
+    assert "the same bytes" in lines[0]
+    assert lineage.describe(store, "champion")["learned_from"] == store.records()[0]["digest"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [({"rows": 1000}, "too few to propose"), ({"sources": 2}, "no name")]
+)
+def test_too_few_labels_or_sources_are_refused(
+    changed: Project, settings: dict[str, Any], words: str
+) -> None:
+    set_params(changed, retrain=settings)
+    with pytest.raises(MlrefError, match=words):
+        propose(changed)
+
+
+def test_without_labels_there_is_nothing_to_replay(project: Project) -> None:
+    with pytest.raises(MlrefError, match="no journal"):
+        again(project)
+
+
+def test_reports_of_another_training_are_refused(changed: Project) -> None:
+    tuning = read_json(changed.tuning)
+    changed.tuning.write_text(json.dumps(tuning | {"model": "mean"}))
+    assert digest(changed.tuning)
+    with pytest.raises(MlrefError, match="another training"):
+        propose(changed)
