@@ -32,7 +32,7 @@ from mlref.core.storage import Project
 from mlref.data.tables import encode, read_parquet
 from mlref.evaluation.plots import PALETTE, STYLE, panels
 from mlref.online.learn import learn
-from mlref.online.learner import Learner
+from mlref.online.learner import Learner, take_apart
 from mlref.online.propose import propose
 from mlref.prediction_log import ground_truth
 from mlref.prediction_log.ground_truth import Label
@@ -95,7 +95,8 @@ class World:
 def speed(world: World, rows: int) -> tuple[dict[str, float], float]:
     """CPU seconds for so many rows, predicted, scored and learned; and megabytes that ours grew by."""
     events, learner = world.events(rows, 0), world.learner(0.003)
-    inputs = world.learner(0.003)._prepare.transform(np.array([event.row for event in events]))
+    prepare, _, _ = take_apart(world.learner(0.003).model(), world.record["model"])
+    inputs = prepare.transform(np.array([event.row for event in events]))
     truth, found = [event.label for event in events], dict[str, float]()
     start = time.process_time()
     for block in range(0, rows, 2048):

@@ -165,10 +165,10 @@ def _prequential(session: Session) -> tuple[Any, Any]:
 
 def _rows(project: Project, session: Session) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All rows of the champion, of the journals and of the test set; and those of the journals alone."""
-    contract, store, name = (
+    contract, name, store = (
         session.predictor.contract,
-        Store(project.store),
         session.predictor.digest,
+        Store(project.store),
     )
     events, trained = session.journal.events, store.rows(name) or frozenset()
     while (journal := store.journal(name)).is_file():  # what the champion itself has learned
@@ -176,7 +176,7 @@ def _rows(project: Project, session: Session) -> tuple[pd.DataFrame, pd.DataFram
         events, name = earlier + events, head["champion"]
     there = read_parquet(project.validated)
     known, kept = row_ids(contract, there), {e.name: e for e in events if e.why in ("", "test set")}
-    new = _table(contract, [event for key, event in kept.items() if key not in {*known}])
+    new = _table(contract, [kept[key] for key in sorted(kept.keys() - known)])
     tested = split(contract, there, session.settings.split)
     here = there[tested | np.array([key in trained for key in known])]
     if unknown := trained - {*known} - {*kept}:

@@ -117,7 +117,7 @@ def _decided(project: Project, store: Store, since: Since | None) -> dict[str, A
         return None
     if since and (record.get("since") or {}).get("time") != since.time.isoformat():
         return None
-    return record if record["fingerprint"] == fingerprint(project) else None
+    return record if name == origin or record["fingerprint"] == fingerprint(project) else None
 
 
 def _committed(project: Project, record: dict[str, Any]) -> str | None:

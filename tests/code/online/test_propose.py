@@ -92,7 +92,9 @@ def test_a_dry_run_registers_nothing_and_leaves_the_stages_files_alone(
 def test_a_champion_that_has_learned_can_learn_on(changed: Project, send: Send) -> None:
     """Its rows are those of all journals before it."""
     propose(changed)
-    send(market(300, 52, level=3.0))
+    set_params(changed, register={"largest_old_loss": 5})
+    send(market(150, 52, level=1.2))
+    send(market(350, 53, level=2.7))
     learn(changed)
     assert "Version 3" in propose(changed)
     store = Store(changed.store)
