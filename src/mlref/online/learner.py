@@ -30,7 +30,7 @@ STRANGE = 2.0
 LOST = 4.0
 """Standard errors by which a learner is worse when it goes back to its last good weights.
 
-It is asked after each batch: over 3,000 rows without a change, 3 took back one learner in twelve by chance.
+It is asked after each batch, so chance alone would often reach the two of a single comparison.
 """
 
 

@@ -181,9 +181,7 @@ def test_a_journal_that_was_edited_is_found(project: Project, send: Send) -> Non
         learn(project)
 
 
-def test_a_checkpoint_of_another_champion_is_refused(
-    project: Project, send: Send, told: Any
-) -> None:
+def test_a_checkpoint_of_another_champion_is_refused(project: Project, send: Send) -> None:
     send(market(8, 50))
     learn(project)
     file = folder(project) / "journal.jsonl"
