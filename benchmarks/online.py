@@ -60,7 +60,7 @@ class World:
         """A learner of the champion."""
         settings = load_settings(ROOT / "config" / "params.yaml").online
         fitted = skops.io.load(self.model, trusted=TRUSTED)
-        changed = settings.model_copy(update={"rate": rate})
+        changed = settings.model_copy(update={"rate": rate, "quota": 10**9})
         return Learner(fitted, self.record["model"], self.predictor.intervals, changed)
 
     def draw(self, rows: int, seed: int, change: int | None = None) -> tuple[Any, Any]:

@@ -35,9 +35,7 @@ def learn(
 
     project = Project.here()
     with status("learn"):
-        if replay:
-            said = again(project)
-        else:
-            said = follow(project, progress)
-            said = ask(project, dry_run) if propose else said
+        said = again(project) if replay else follow(project, progress)
+        if propose and not replay:
+            said = ask(project, dry_run)
     say(said)

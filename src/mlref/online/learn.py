@@ -3,7 +3,9 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import skops.io
@@ -11,43 +13,53 @@ import skops.io
 from mlref.bundle.package import TRUSTED
 from mlref.bundle.predictor import Predictor
 from mlref.bundle.store import Store
+from mlref.core.contract import Contract
 from mlref.core.digits import interval
-from mlref.core.errors import EnvironmentFault, MlrefError, NotReproduced
+from mlref.core.errors import MlrefError, NotReproduced
 from mlref.core.settings import Settings
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, locked
 from mlref.core.task import task_of
 from mlref.online import guards
-from mlref.online.guards import Guards
-from mlref.online.journal import Journal
-from mlref.online.learner import BATCH, Learner
+from mlref.online.journal import resume, seal
+from mlref.online.learner import Learner
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.reader import labelled_share, stream_labels
-from mlref.registry.learned import Event
+from mlref.registry.learned import Event, write
 
-BLOCK = 64
-"""Batches between two checkpoints."""
-
-DECIDES = {"batch", "rate", "fading", "largest_shift", "largest_step"}
-"""Settings with which the same events give the same weights."""
+BLOCK = 500
+"""Batches that are written at once: as many as are learned again when the run is killed."""
 
 RECENT = 500
 """Predictions in which a collapse of label coverage is looked for."""
 
 
 class Session(NamedTuple):
-    """A champion, its registration record, the learner that began from its weights, and the journal."""
+    """A champion, the rows it was trained on, the learner that began from its weights, and its journal."""
 
     predictor: Predictor
     record: dict[str, Any]
+    trained: Collection[str]
     settings: Settings
     learner: Learner
-    journal: Journal
+    journal: Path
+    head: dict[str, Any]
+    events: list[Event]
+
+    @property
+    def contract(self) -> Contract:
+        """By which the champion was trained."""
+        return self.predictor.contract
+
+    @property
+    def learned(self) -> list[Event]:
+        """The events that moved the weights."""
+        return [event for event in self.events if not event.why]
 
 
 @contextlib.contextmanager
 def opened(project: Project) -> Iterator[Session]:
-    """Learn the journal again, as far as the last run came; nobody else learns while the block runs.
+    """Learn the journal again, as far as the last run came; another learner waits while the block runs.
 
     Raises
     ------
@@ -55,34 +67,22 @@ def opened(project: Project) -> Iterator[Session]:
         For a champion that is not linear, a contract without a side for new rows, or a foreign journal.
     NotReproduced
         When the journal gives other predictions now.
-    EnvironmentFault
-        When another learner runs.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(project.online / ".lock", wait=False))
-        except BlockingIOError as error:
-            then = "Run the command again when it has ended."
-            raise EnvironmentFault("A learner runs already", error, then) from error
+    with locked(project.online / ".lock"):
         store, settings = Store(project.store), load_settings(project.params)
         predictor, record = store.open("champion")
         guards.check(predictor.contract)
+        if (trained := store.rows(predictor.digest)) is None:
+            raise MlrefError("The champion's training rows were not recorded: `make train`.")
         model = skops.io.load(store.folder / f"{predictor.digest}.skops", trusted=TRUSTED)
         learner = Learner(model, record["model"], predictor.intervals, settings.online)
-        head = {
-            "champion": predictor.digest,
-            "settings": settings.online.model_dump(include=DECIDES),
-        }
-        journal = Journal(project.online / predictor.digest[:12], head)
-        # what only a batch can tell is found again
-        again = [
-            e._replace(scored=None, why="" if e.why in BATCH else e.why) for e in journal.events
-        ]
-        if learner.follow(again) != journal.events:
-            raise NotReproduced(
-                f"{journal.path} gives other predictions", ["Machine or packages differ."]
-            )
-        yield Session(predictor, record, settings, learner, journal)
+        same = settings.online.model_dump(exclude={"settle", "label_coverage"})
+        head = {"champion": predictor.digest, "settings": same}
+        journal = project.online / predictor.digest[:12] / "journal.jsonl"
+        events = resume(journal, head)
+        if learner.follow(events) != events:
+            raise NotReproduced(f"{journal} gives other predictions", ["Was it edited?"])
+        yield Session(predictor, record, trained, settings, learner, journal, head, events)
 
 
 def learn(project: Project, report: Callable[[str], None] = lambda line: None) -> str:
@@ -93,62 +93,57 @@ def learn(project: Project, report: Callable[[str], None] = lambda line: None) -
     MlrefError
         As :func:`opened`.
     EnvironmentFault
-        When another learner runs, or disk or database cannot be used: run it again.
+        When disk or database cannot be used: run it again.
     """
     with opened(project) as session, contextlib.closing(Database.of(project)) as database:
-        trained = Store(project.store).rows(session.predictor.digest)
-        if trained is None:
-            raise MlrefError(
-                "It is not recorded which rows the champion has trained on: `make train`."
-            )
-        for events in _blocks(session, database, trained):
-            session.journal.add(session.learner.follow(events), session.learner.state())
+        for events in _blocks(session, database):
+            session.events.extend(session.learner.follow(events))
+            write(session.journal, session.head, session.events)
             report(f"learned up to label {events[-1].seq}")
-        session.journal.check(session.learner.state())
+        if session.events:
+            seal(session.journal, session.learner.state(), session.events)
         return told(session)
 
 
 def told(session: Session) -> str:
     """What was learned so far, and how the learner compares with the champion."""
-    learner, counts = session.learner, session.learner.counts
+    learner, counts = session.learner, Counter(event.why for event in session.events)
     left = ", ".join(f"{why} {count}" for why, count in sorted(counts.items()) if why)
     said = [f"{counts.total()} labels taken, {counts['']} learned. Not learned: {left or 'none'}."]
     if learner.resets:
         said.append(f"  Back to the last good weights: {learner.resets} times.")
-    for name, rows in learner.changes[-1:]:
-        said.append(f"  ADWIN saw a change of the {name} after {rows} scored rows.")
+    name, rows = recent(session)
+    if name:
+        said.append(f"  ADWIN saw a change of the {name}, {len(rows)} scored rows ago.")
     value, error = learner.comparison.difference()
     if math.isfinite(error):
-        task, before = task_of(session.predictor.contract), learner.comparison.champion
+        task, before = task_of(session.contract), learner.comparison.champion
         ends = {"value": value, "lower": value - 1.96 * error, "upper": value + 1.96 * error}
-        gap = {
-            k: float(task.score(max(before + v, 0)) - task.score(before)) for k, v in ends.items()
-        }
+        after = {end: task.score(max(before + loss, 0)) for end, loss in ends.items()}
+        gap = {end: float(score - task.score(before)) for end, score in after.items()}
         verdict = "better" if gap["upper"] < 0 else "worse" if gap["lower"] > 0 else "cannot tell"
         said.append(f"  Difference in {task.title} from the champion: {interval(gap)}, {verdict}.")
     return "\n".join(said)
 
 
-def _blocks(session: Session, database: Database, trained: frozenset[str]) -> Iterator[list[Event]]:
-    """New events in whole batches, as many as a checkpoint is for."""
-    settings, contract, events = (
-        session.settings,
-        session.predictor.contract,
-        session.journal.events,
-    )
-    judge, batch = Guards(contract, trained, session.learner, settings), settings.online.batch
-    for event in events:
-        judge.remember(event)
-    digest, after = session.predictor.digest, events[-1].seq if events else 0
-    waiting, latest = list[Event](), time.time() - settings.online.settle
+def recent(session: Session) -> tuple[str, list[Event]]:
+    """What ADWIN last saw change, and the rows scored since then; without a change, all of them."""
+    scored = [event for event in session.events if event.scored is not None]
+    width, name = min((int(one.width), name) for name, one in session.learner.detectors.items())
+    return (name, scored[-width:]) if width < len(scored) else ("", scored)
+
+
+def _blocks(session: Session, database: Database) -> Iterator[list[Event]]:
+    """New events that have settled, in whole batches, as many as are written at once."""
+    contract, settings, waiting = session.contract, session.settings, list[Event]()
+    size, latest = settings.online.batch, time.time() - settings.online.settle
+    after, digest = session.events[-1].seq if session.events else 0, session.predictor.digest
     for found in stream_labels(database, contract, after, digest=digest, source="serve"):
-        waiting += judge.judge(found)
-        while len(waiting) > BLOCK * batch and waiting[BLOCK * batch].received <= latest:
-            yield _covered(database, session, waiting[: BLOCK * batch])
-            waiting = waiting[BLOCK * batch :]
-    settled = sum(event.received <= latest for event in waiting)
-    if whole := settled // batch * batch:
-        yield _covered(database, session, waiting[:whole])
+        waiting += guards.judged(found, contract, session.trained, session.learner, settings)
+        whole = sum(event.received <= latest for event in waiting) // size * size
+        for start in range(0, whole, BLOCK * size):
+            yield _covered(database, session, waiting[start : min(start + BLOCK * size, whole)])
+        waiting = waiting[whole:]
 
 
 def _covered(database: Database, session: Session, events: list[Event]) -> list[Event]:

@@ -16,16 +16,16 @@ from mlref.core.rows import Array
 from mlref.core.settings import Online
 from mlref.online.prequential import Prequential
 from mlref.registry.learned import Event
+from mlref.sources.retrain import STRANGE
 from mlref.training.candidates import LogTarget
 
 LINEAR = (Ridge, ElasticNet, LinearRegression)
 """Estimators whose weights single rows can move."""
 
-BATCH = ("shift", "step")
-"""Reasons that a whole batch is not learned; they follow from the rows before it."""
+OWN = ("quota", "copy", "shift", "step")
+"""Reasons that follow from the events before, so that a replay finds them again."""
 
-STRANGE = 2.0
-"""How far a label may be from its prediction, in the largest out-of-fold error of training."""
+HOUR = 3600
 
 LOST = 4.0
 """Standard errors by which a learner is worse when it goes back to its last good weights.
@@ -44,7 +44,7 @@ def take_apart(model: Pipeline, name: str) -> tuple[Pipeline, Any, LogTarget | N
     """
     *steps, (_, last) = model.steps
     logs = last if isinstance(last, LogTarget) else None
-    line = last if logs is None else logs.regressor_
+    line = logs.regressor_ if logs else last
     while isinstance(line, Pipeline):
         *more, (_, line) = line.steps
         steps += more
@@ -73,93 +73,90 @@ class Learner:
 
     Attributes
     ----------
-    counts : Counter
-        Events by the reason why they were not learned, those that were under the empty text.
-    changes : list
-        Of each change that ADWIN saw: what changed, and the number of scored rows by then.
+    detectors : dict of ADWIN
+        Each shortens its window when the champion's errors change.
     """
 
     def __init__(
         self, model: Pipeline, name: str, calibration: Mapping[str, Any], settings: Online
     ) -> None:
-        self._model, self.settings = model, settings
-        self._prepare, self._line, self._logs = take_apart(model, name)
-        errors = calibration.get("out_of_fold", {}).get("residuals")
-        if errors is None:
-            raise MlrefError("The champion has no out-of-fold errors: `make train` makes one.")
+        self._model, self.settings, rate = model, settings, settings.rate
+        self._prepare, self._line, logs = take_apart(model, name)
+        self._scale: Any = np.log if logs else np.asarray
+        self._unscale: Any = np.exp if logs else np.asarray
+        self._range = logs.range_ if logs else (-math.inf, math.inf)
+        errors = calibration["out_of_fold"]["residuals"]
         self.rmse = float(np.sqrt(np.mean(np.square(errors))))
         self.far = STRANGE * float(np.abs(errors).max())
+        # the last weight is the intercept, and the last input is one
+        weights = np.array([*self._line.coef_, float(self._line.intercept_)])
         self._sgd = SGDRegressor(
-            penalty=None, learning_rate="constant", eta0=settings.rate, shuffle=False
+            alpha=0, fit_intercept=False, shuffle=False, learning_rate="constant", eta0=rate
         )
-        self._sgd.partial_fit(np.zeros((1, len(self._line.coef_))), [0.0])  # sets it up
-        self._set(self._line.coef_.tolist(), float(self._line.intercept_))
-        self._good = self._weights()
-        self.comparison = Prequential(settings.fading)
-        self._detectors = {"bias": ADWIN(), "loss": ADWIN()}
-        self.changes: list[tuple[str, int]] = []
-        self.counts = Counter[str]()
-        self.scored = self.resets = 0
+        self._sgd.partial_fit(np.zeros((1, len(weights))), [0.0])  # sets it up
+        self._sgd.coef_, self._good = weights, weights.copy()
+        self.comparison, self.resets = Prequential(settings.fading), 0
+        self.detectors = {"bias": ADWIN(), "loss": ADWIN()}
+        self._known, self._taken = dict[str, Event](), Counter[tuple[str, int]]()
 
     def model(self) -> Pipeline:
         """The champion with the weights of now."""
-        self._line.coef_, self._line.intercept_ = map(np.array, self._weights())
+        *weights, bias = self._sgd.coef_
+        self._line.coef_, self._line.intercept_ = np.array(weights), np.array(bias)
         return self._model
 
     def state(self) -> dict[str, Any]:
         """A checkpoint of it, as JSON can hold it."""
+        watched = {name: [one.width, one.estimation] for name, one in self.detectors.items()}
         return {
-            "weights": self._weights(), "good": self._good, "comparison": self.comparison.sums,
-            "changes": self.changes, "counts": dict(self.counts), "resets": self.resets,
-            "detectors": {
-                name: {"rows": one.width, "mean": one.estimation}
-                for name, one in self._detectors.items()
-            },
+            "weights": self._sgd.coef_.tolist(), "good": self._good.tolist(), "detectors": watched,
+            "comparison": self.comparison.sums, "resets": self.resets,
         }  # fmt: skip
 
-    def scale(self, values: Any) -> Array:
-        """Values of the target on the scale on which the model is linear."""
-        array = np.asarray(values, np.float64)
-        return np.log(array) if self._logs is not None else array
-
     def follow(self, events: Sequence[Event]) -> list[Event]:
-        """Learn whole batches of events; those that have a reason already only keep their place.
+        """Learn whole batches of events; those that may not be learned only keep their place.
 
         Returns
         -------
         list of Event
             The same, with what was predicted for them and why they were not learned.
         """
-        fit, done, at = [event for event in events if not event.why], [*events], 0
-        if fit:
-            rows = np.array([event.row for event in fit], np.float64)
-            inputs = np.ascontiguousarray(self._prepare.transform(rows))
-            truth, champion = self._scaled(fit)
-            first = np.array([not event.again for event in fit])
-        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-            for start in range(0, len(events), self.settings.batch):
-                stop = min(start + self.settings.batch, len(events))
-                places = [place for place in range(start, stop) if not done[place].why]
-                part = slice(at, at := at + len(places))
-                if places:
-                    of = inputs[part], truth[part], champion[part], first[part]
-                    why, values = self._learn(*of)
-                    for place, value in zip(places, values, strict=True):
-                        done[place] = done[place]._replace(why=why, scored=value)
-                self.counts.update(event.why for event in done[start:stop])
+        done = [self._admitted(event) for event in events]
+        fit = np.flatnonzero([not event.why for event in done])
+        if len(fit):
+            prepared = self._prepare.transform(np.array([done[at].row for at in fit], np.float64))
+            inputs = np.column_stack([prepared, np.ones(len(fit))])
+            ends = np.flatnonzero(np.diff(fit // self.settings.batch)) + 1
+            with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+                for places, part in zip(np.split(fit, ends), np.split(inputs, ends), strict=True):
+                    learned = self._learn([done[at] for at in places], part)
+                    for at, event in zip(places, learned, strict=True):
+                        done[at] = event
         return done
 
-    def _learn(
-        self, inputs: Array, truth: Array, champion: Array, first: Any
-    ) -> tuple[str, list[float | None]]:
-        """Predict a batch, score it, learn it; the reason why it was not learned, and the predictions."""
-        errors, rows = truth - champion, len(truth)
-        if abs(errors.mean()) > (self.settings.largest_shift + 3 / math.sqrt(rows)) * self.rmse:
-            return "shift", [None] * rows
-        predicted, before = self._predict(inputs), self._weights()
-        losses = (truth - predicted) ** 2
-        self.comparison.add(losses[first], errors[first] ** 2)
-        self._detect(truth[first], champion[first])
+    def _admitted(self, event: Event) -> Event:
+        """Say what follows from the events before: whether its source or its row had its turn."""
+        why, hour = event.why, (event.source, int(event.received // HOUR))
+        if why in ("", *OWN):
+            over = self._taken[hour] >= self.settings.quota
+            why = "quota" if over else ""
+            if not over and self._known.setdefault(event.name, event).id != event.id:
+                why = "copy"
+            self._taken[hour] += not why
+        return event._replace(why=why, scored=None)
+
+    def _learn(self, events: list[Event], inputs: Array) -> list[Event]:
+        """Predict a batch, score what is new in it, learn it."""
+        truth, errors = self._scale([event.label for event in events]), self.errors(events)
+        largest = self.settings.largest_shift + 3 / math.sqrt(len(events))
+        if abs(errors.mean()) > largest * self.rmse:
+            return [event._replace(why="shift") for event in events]
+        predicted, before = self._predict(inputs), self._sgd.coef_.copy()
+        new = np.array([self._known[event.name].seq == event.seq for event in events])
+        self.comparison.add((truth - predicted)[new] ** 2, errors[new] ** 2)
+        for error in (errors[new] / self.rmse).tolist():  # of the champion, which does not adapt
+            self.detectors["bias"].update(error)
+            self.detectors["loss"].update(abs(error))
         try:
             self._sgd.partial_fit(inputs, truth)
             step = float(np.abs(self._predict(inputs) - predicted).max())
@@ -167,47 +164,26 @@ class Learner:
             step = math.inf
         why = "" if step <= self.settings.largest_step * self.rmse else "step"  # nor NaN
         if why:
-            self._set(*before)
+            self._sgd.coef_ = before
         self._look()
-        values = (np.exp(predicted) if self._logs is not None else predicted).tolist()
-        return why, [value if one else None for value, one in zip(values, first, strict=True)]
+        answers = zip(events, self._unscale(predicted).tolist(), new, strict=True)
+        return [e._replace(why=why, scored=value if first else None) for e, value, first in answers]
+
+    def errors(self, events: Sequence[Event]) -> Array:
+        """Ground truth minus the champion's answers, on the scale on which the model is linear."""
+        answers = self._scale([event.champion for event in events])
+        return self._scale([event.label for event in events]) - answers  # type: ignore[no-any-return]
 
     def _look(self) -> None:
         """Remember good weights, or go back to them where the champion is shown better."""
         value, error = self.comparison.difference()
         if value - LOST * error > 0:
-            self._set(*self._good)
+            self._sgd.coef_ = self._good.copy()
             self.comparison = Prequential(self.settings.fading)
             self.resets += 1
         elif value <= 0:
-            self._good = self._weights()
+            self._good = self._sgd.coef_.copy()
 
     def _predict(self, inputs: Array) -> Array:
-        values: Array = inputs @ self._sgd.coef_ + self._sgd.intercept_[0]
-        if self._logs is None:
-            return values
-        low, high = self._logs.range_
-        return np.clip(values, low, high)
-
-    def _scaled(self, events: Sequence[Event]) -> tuple[Array, Array]:
-        """Ground truth and the champion's answers, each of shape (n,)."""
-        return (
-            self.scale([event.label for event in events]),
-            self.scale([event.champion for event in events]),
-        )
-
-    def _detect(self, truth: Array, champion: Array) -> None:
-        """Show ADWIN the errors of the champion, which does not adapt, in units of training."""
-        errors = (truth - champion) / self.rmse
-        for bias, loss in zip(errors.tolist(), np.abs(errors).tolist(), strict=True):
-            self.scored += 1
-            for (name, detector), value in zip(self._detectors.items(), (bias, loss), strict=True):
-                detector.update(value)
-                if detector.drift_detected:
-                    self.changes.append((name, self.scored))
-
-    def _weights(self) -> tuple[list[float], float]:
-        return self._sgd.coef_.tolist(), float(self._sgd.intercept_[0])
-
-    def _set(self, weights: list[float], bias: float) -> None:
-        self._sgd.coef_, self._sgd.intercept_ = np.array(weights), np.array([bias])
+        values: Array = np.clip(inputs @ self._sgd.coef_, *self._range)
+        return values

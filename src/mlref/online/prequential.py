@@ -31,17 +31,15 @@ class Prequential:
     """
 
     def __init__(self, fading: float) -> None:
-        self.fading = fading
-        self.sums = [0.0] * 5
+        self.fading, self.sums = fading, [0.0] * 5
 
     def add(self, learner: Array, champion: Array) -> None:
         """Take in the losses of both on the same rows, shape (n,)."""
         rows, gains = len(champion), learner - champion
         weights = self.fading ** np.arange(rows - 1, -1, -1.0)
+        past = self.fading ** (rows * np.array([1, 2, 1, 1, 1]))
         new = (weights, weights**2, weights * gains, weights * gains**2, weights * champion)
-        past = self.fading**rows
-        for place, (values, kept) in enumerate(zip(new, (past, past**2, past, past, past))):
-            self.sums[place] = self.sums[place] * kept + float(values.sum())
+        self.sums = (past * self.sums + np.sum(new, axis=1)).tolist()
 
     @property
     def champion(self) -> float:

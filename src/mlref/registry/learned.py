@@ -3,11 +3,14 @@
 The first line names the model that it began from and its settings; then each line is an event, a JSON list.
 """
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from mlref.core.errors import MlrefError
+from mlref.core.storage import write_bytes
 
 
 class Event(NamedTuple):
@@ -29,8 +32,6 @@ class Event(NamedTuple):
         When, in seconds since 1970.
     why : str
         Why it was not learned; empty where it was.
-    again : bool
-        Whether it corrects a label that was learned.
     scored : float or None
         The learner's prediction before it learned the row; None where it knew the row.
     """
@@ -44,23 +45,34 @@ class Event(NamedTuple):
     source: str
     received: float
     why: str = ""
-    again: bool = False
     scored: float | None = None
 
 
+def write(journal: Path, head: dict[str, Any], events: Sequence[Event]) -> None:
+    """Replace a journal.
+
+    Raises
+    ------
+    EnvironmentFault
+        When the disk refuses; the journal is then as it was.
+    """
+    encode = msgspec.json.Encoder().encode
+    write_bytes(journal, b"".join(encode(line) + b"\n" for line in (head, *events)))
+
+
 def read(journal: Path) -> tuple[dict[str, Any], list[Event]]:
-    """Read what a journal began from, and its events; a line that a crash cut off ends it.
+    """Read what a journal began from, and its events.
 
     Raises
     ------
     MlrefError
         When it is no journal.
     """
-    lines = journal.read_bytes().split(b"\n")[:-1]
+    head, _, lines = journal.read_bytes().partition(b"\n")
     try:
-        head = dict(json.loads(lines[0]))
-        return head, [Event(*json.loads(line)) for line in lines[1:]]
-    except (ValueError, TypeError, IndexError) as error:
+        events = msgspec.json.Decoder(Event).decode_lines(lines)
+        return msgspec.json.decode(head, type=dict[str, Any]), events
+    except msgspec.DecodeError as error:
         raise MlrefError(f"{journal} is no journal of a learner: {error}") from error
 
 

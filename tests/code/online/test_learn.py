@@ -1,9 +1,12 @@
 """`mlref learn`: what is learned, what is not and why, and the same bytes after every crash."""
 
-import json
+import shutil
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,13 +14,12 @@ import pytest
 from mlref.bundle.store import Store
 from mlref.cli import main
 from mlref.core.contract import load
-from mlref.core.errors import EnvironmentFault, MlrefError, NotReproduced
+from mlref.core.errors import MlrefError, NotReproduced
 from mlref.core.settings import load as load_settings
-from mlref.core.storage import Project, locked
+from mlref.core.storage import Project
 from mlref.data.split import split
 from mlref.data.tables import decode, row_ids
 from mlref.online import learn as learning
-from mlref.online.journal import Journal
 from mlref.online.learn import learn
 from mlref.online.propose import again
 from mlref.prediction_log import ground_truth
@@ -41,11 +43,6 @@ def folder(project: Project) -> Path:
 def events(project: Project) -> list[Event]:
     """What the learner has taken."""
     return read(folder(project) / "journal.jsonl")[1]
-
-
-def checkpoint(project: Project) -> Any:
-    """What the learner made of it."""
-    return json.loads((folder(project) / "checkpoint.json").read_bytes())
 
 
 def correct(project: Project, *labels: Label) -> None:
@@ -73,7 +70,9 @@ def test_only_new_rows_of_the_training_side_are_learned(project: Project, send: 
     learned = {event.name for event in events(project) if not event.why}
     assert learned == {*row_ids(contract, frame)} - held and held
     trained = Store(project.store).rows(before.decode().strip()) or set()
-    assert learned.isdisjoint(trained) and why(project)["copy"] + why(project)["test set"] > 30
+    assert (
+        learned.isdisjoint(trained) and why(project)["trained on"] + why(project)["test set"] > 30
+    )
     assert f"120 labels taken, {len(learned)} learned." in said
     assert (project.store / "champion").read_bytes() == before, "users see nothing of it"
     assert [event.seq for event in events(project)] == list(range(1, 121)), "in order of arrival"
@@ -105,58 +104,60 @@ def test_a_label_settles_first_and_a_later_correction_is_an_event_of_its_own(
     correct(project, *(Label(one, 900.0 + place) for place, one in enumerate(ids)))
     learn(project)
     found = [event for event in events(project) if event.name == taken.name]
-    assert [(event.again, event.scored is None) for event in found] == [
-        (False, False),
-        (True, True),
-    ]
+    assert [event.scored is None for event in found] == [False, True]
     assert found[1].label == 900.0 + ids.index(taken.id)
     assert Counter(event.why for event in events(project))["copy"] == 0
+
+
+def files(project: Project) -> list[bytes]:
+    """All that the learner keeps."""
+    return [(folder(project) / name).read_bytes() for name in ("journal.jsonl", "checkpoint.json")]
 
 
 def test_learn_and_replay_twice_give_the_same_digest(project: Project, send: Send) -> None:
     send(market(200, 50, level=1))
     assert main(["learn"]) == 0
-    kept = (folder(project) / "checkpoint.json").read_bytes()
+    kept = files(project)
     first, second = again(project), again(project)
     assert first == second and "200 events give the same bytes again" in first
-    assert (folder(project) / "checkpoint.json").read_bytes() == kept
+    assert files(project) == kept
 
 
 def test_learn_and_replay_after_three_kills_give_the_same_digest(
-    project: Project, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before a block is written, in the middle of it, and before its checkpoint."""
+    """Killed before a block is written, after it, and before the checkpoint."""
     monkeypatch.setattr(learning, "BLOCK", 2)
     send(market(100, 50, level=1))
     learn(project)
-    files = [folder(project) / name for name in ("journal.jsonl", "checkpoint.json")]
-    whole = [file.read_bytes() for file in files]
-    add, blocks = Journal.add, [0]
-    for file in files:
-        file.unlink()
-
-    def torn(journal: Journal, done: Any, state: Any) -> None:
-        blocks[0] += 1
-        if blocks[0] == 2:
-            raise Crash
-        older = journal.checkpoint.read_bytes() if journal.checkpoint.is_file() else b""
-        add(journal, done, state)
-        if blocks[0] == 3:
-            journal.checkpoint.write_bytes(older)
-            with journal.path.open("r+b") as file:
-                file.truncate(len(journal.path.read_bytes()) - 700)
-            raise Crash
-        if blocks[0] == 5:
-            journal.checkpoint.write_bytes(older)
-            raise Crash
-
-    monkeypatch.setattr(Journal, "add", torn)
-    for _ in range(3):
-        with pytest.raises(Crash):
+    whole, write = files(project), learning.write
+    shutil.rmtree(folder(project))
+    for name, calls in (("write", 2), ("write", 3), ("seal", 1)):
+        done = [write] * (calls - 1) + [Mock(side_effect=Crash)]
+        with monkeypatch.context() as patch, pytest.raises(Crash):
+            patch.setattr(learning, name, lambda *about, done=iter(done): next(done)(*about))
             learn(project)
     learn(project)
-    assert [file.read_bytes() for file in files] == whole
-    assert "same bytes" in again(project)
+    assert files(project) == whole and "same bytes" in again(project)
+
+
+def test_learn_killed_by_the_system_goes_on(project: Project, send: Send) -> None:
+    """`kill -9` while it writes blocks; meanwhile another learner waits for its turn."""
+    send(market(400, 50, level=1))
+    learn(project)
+    whole = files(project)
+    shutil.rmtree(folder(project))
+    code = (
+        "from mlref.online import learn; from mlref.core.storage import Project; learn.BLOCK = 1;"
+    )
+    code += "learn.learn(Project.here())"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        while not (journal := folder(project) / "journal.jsonl").is_file():
+            assert process.poll() is None
+        process.kill()
+    assert process.returncode == -signal.SIGKILL and 0 < len(read(journal)[1]) < 400
+    learn(project)
+    assert files(project) == whole
 
 
 def test_a_checkpoint_cut_in_half_is_written_again_from_the_journal(
@@ -164,44 +165,38 @@ def test_a_checkpoint_cut_in_half_is_written_again_from_the_journal(
 ) -> None:
     send(market(40, 50))
     learn(project)
-    file = folder(project) / "checkpoint.json"
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2])
+    whole = files(project)
+    (folder(project) / "checkpoint.json").write_bytes(whole[1][: len(whole[1]) // 2])
     learn(project)
-    assert file.read_bytes() == whole
+    assert files(project) == whole
 
 
-def test_a_journal_that_was_edited_is_found(project: Project, send: Send) -> None:
+@pytest.mark.parametrize("file", ["journal", "checkpoint"])
+def test_an_edited_file_is_found(project: Project, send: Send, file: str) -> None:
     send(market(40, 50))
     learn(project)
-    file = folder(project) / "journal.jsonl"
     first = next(event for event in events(project) if not event.why)
-    file.write_text(file.read_text().replace(str(first.label), str(first.label + 1), 1))
+    old, new = {"journal": (first.label, first.label + 1), "checkpoint": ("resets", "rests")}[file]
+    (path,) = folder(project).glob(f"{file}.*")
+    path.write_text(path.read_text().replace(str(old), str(new), 1))
     with pytest.raises(NotReproduced):
         learn(project)
 
 
-def test_a_checkpoint_of_another_champion_is_refused(project: Project, send: Send) -> None:
+@pytest.mark.parametrize("other", ["champion", "settings", "nothing"])
+def test_a_journal_of_another_champion_or_of_other_settings_is_refused(
+    project: Project, send: Send, other: str
+) -> None:
     send(market(8, 50))
     learn(project)
-    file = folder(project) / "journal.jsonl"
-    file.write_text(
-        file.read_text().replace(Store(project.store).alias("champion") or "", "0" * 64)
-    )
-    with pytest.raises(MlrefError, match="another champion"):
-        learn(project)
-
-
-def test_other_settings_do_not_go_on_with_a_journal(project: Project, send: Send) -> None:
-    send(market(8, 50))
-    learn(project)
-    set_params(project, online={"rate": 0.1})
-    with pytest.raises(MlrefError, match="another settings"):
-        learn(project)
-
-
-def test_two_learners_at_once_are_refused(project: Project) -> None:
-    with locked(project.online / ".lock"), pytest.raises(EnvironmentFault, match="runs already"):
+    journal = folder(project) / "journal.jsonl"
+    text, name = journal.read_text(), Store(project.store).alias("champion") or ""
+    if other == "settings":
+        set_params(project, online={"rate": 0.1})
+    journal.write_text(text.replace(name, "0" * 64) if other == "champion" else text)
+    if other == "nothing":
+        journal.write_text("[1]" + text)
+    with pytest.raises(MlrefError, match="another champion or of other|no journal"):
         learn(project)
 
 

@@ -42,10 +42,9 @@ def events(model: Pipeline, count: int, level: float = 0.0, seed: int = 2) -> li
     inputs, draw = rows(count, seed), np.random.default_rng(seed + 1)
     truth = 20 + inputs @ WEIGHTS + level + draw.normal(size=count)
     answers = model.predict(inputs)
-    return [
-        Event(at, str(at), str(at), row, float(answers[at]), float(truth[at]), "", 0.0)
-        for at, row in enumerate(inputs.tolist())
-    ]
+    names = [f"{seed} {at}" for at in range(count)]
+    parts = range(count), names, names, inputs.tolist(), answers.tolist(), truth.tolist()
+    return [Event(*part, source="", received=0.0) for part in zip(*parts, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -64,13 +63,13 @@ def test_linear_champions_learn_a_change(estimate: Any) -> None:
     known = small if isinstance(estimate, LogTarget) else CALIBRATION
     learner, inputs = Learner(model, "it", known, SETTINGS), rows(500, 5)
     before = model.predict(inputs).mean()
-    assert learner.follow(events(model, 300)) and not learner.changes
+    assert learner.follow(events(model, 300)) and learner.detectors["bias"].width == 300
     done = learner.follow(events(model, 500, level=0.9, seed=7))
-    assert learner.counts[""] > 750 and all(event.scored for event in done)
+    assert all(event.scored for event in done) and len([e for e in done if not e.why]) > 450
     assert 0.5 < learner.model().predict(inputs).mean() - before < 1.3
     mean, error = learner.comparison.difference()
     assert mean + 2 * error < 0
-    assert 300 < learner.changes[0][1] < 600
+    assert 300 < learner.detectors["bias"].width < 600, "the rows since the change"
 
 
 def test_it_is_plain_gradient_descent_from_the_weights_of_the_champion() -> None:
@@ -103,7 +102,7 @@ def test_a_batch_that_is_too_far_off_is_not_learned() -> None:
     before = learner.state()["weights"]
     done = learner.follow(events(model, 30, level=4.0))
     assert {event.why for event in done} == {"shift"} and learner.state()["weights"] == before
-    assert not learner.changes and learner.scored == 0
+    assert learner.detectors["bias"].width == 0
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.99])
@@ -138,8 +137,3 @@ def test_a_learner_that_is_shown_worse_goes_back_to_its_last_good_weights() -> N
     last = [event for event in done if event.scored is not None]
     errors = np.array([event.label - (event.scored or 0) for event in last])
     assert np.isfinite(errors).all()
-
-
-def test_without_out_of_fold_errors_there_is_no_measure() -> None:
-    with pytest.raises(MlrefError, match="out-of-fold errors"):
-        Learner(champion(Ridge()), "ridge", {}, SETTINGS)
