@@ -3,8 +3,8 @@
     python benchmarks/online.py [--quick] [--seeds 8] [--verdicts 20] [--picture FILE]
 
 It needs the champion and the training rows of `make train`. Rows are training rows with noise; the truth is a
-ridge's prediction with an error as large as out of fold. After the change three columns count differently, so
-that the RMSE of a frozen model grows by a fifth.
+ridge's prediction with an error as large as out of fold. After the change three columns count differently and
+all values are higher, so that the RMSE of a frozen model grows by a fifth.
 """
 
 import argparse
@@ -41,6 +41,8 @@ from mlref.prediction_log.records import LoggedModel, Predicted
 from mlref.prediction_log.writer import open_log
 from mlref.registry.learned import Event
 
+COUNTS, LEVEL = {2: 1.0, 7: -1.0, 8: 1.0}, 1.0
+"""By their places, how the columns count differently after the change; and how much all values are higher."""
 RATES = (0.0005, 0.003, 0.01)
 ROWS, CHANGE, LAST = 3000, 1000, 1500
 """Labels, after how many of them the concept changes, and how many at the end are measured."""
@@ -74,12 +76,10 @@ class World:
                 made[:, place] = np.clip(made[:, place] + noise, low, high)
         truth = self.predictor.values(made) + draw.normal(0, self.error, rows)
         if change is not None:
-            moved = ((made - train.mean(axis=0)) / train.std(axis=0))[:, [2, 3, 7]] @ [
-                1.0,
-                -1.0,
-                1.0,
-            ]
-            moved *= math.sqrt(1.2**2 - 1) * self.error / moved.std()
+            units = (made - train.mean(axis=0)) / train.std(axis=0)
+            moved = units[:, [*COUNTS]] @ [*COUNTS.values()]
+            moved += LEVEL * moved.std()
+            moved *= math.sqrt(1.2**2 - 1) * self.error / math.sqrt((moved**2).mean())
             truth[change:] += moved[change:]
         return made, np.clip(truth, *self.predictor.contract.target.bounds)
 

@@ -10,6 +10,7 @@ from mlref.bundle.store import Store
 from mlref.core.storage import Project
 from mlref.data.tables import encode
 from mlref.prediction_log import ground_truth
+from mlref.prediction_log.database import Database
 from mlref.prediction_log.ground_truth import Label
 from mlref.prediction_log.ids import new_ids
 from mlref.prediction_log.records import LoggedModel, Predicted
@@ -17,6 +18,7 @@ from mlref.prediction_log.writer import open_log
 from tests.projects import rents, set_params
 
 Send = Callable[..., list[str]]
+ALL = slice(None)
 ERROR = 60.0
 """Standard deviation of the rents' noise."""
 
@@ -36,11 +38,26 @@ def project(published: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture
-def send(project: Project) -> Iterator[Send]:
-    """Logs rents as the champion's answers, with their labels; returns the ids."""
+def label(project: Project) -> Iterator[Callable[..., None]]:
+    """Sends labels of predictions that are logged."""
+    database = Database.of(project)
+
+    def given(ids: list[str], values: list[float], who: str | None = None) -> None:
+        pairs = zip(ids, values, strict=True)
+        ground_truth.add(database, [Label(*pair, None, who) for pair in pairs])
+
+    yield given
+    database.close()
+
+
+@pytest.fixture
+def send(project: Project, label: Callable[..., None]) -> Iterator[Send]:
+    """Logs rents as the champion's answers, with labels of those ``labelled``; returns the ids."""
     log = open_log(project)
 
-    def logged(frame: pd.DataFrame, who: str | None = None, **about: str) -> list[str]:
+    def logged(
+        frame: pd.DataFrame, who: str = "", labelled: slice = ALL, **about: str
+    ) -> list[str]:
         predictor, record = Store(project.store).open("champion")
         model = LoggedModel(str(record["version"]), predictor.digest, predictor.contract)
         rows, labels = encode(predictor.contract, frame)
@@ -50,8 +67,7 @@ def send(project: Project) -> Iterator[Send]:
             answers = predictor.predict(rows[part])
             log.predictions(Predicted(model, names, rows[part], *answers, **about))  # type: ignore[arg-type]
             assert log.flush(60)
-        pairs = zip(ids, labels.tolist(), strict=True)
-        ground_truth.add(log.database, [Label(one, value, None, who) for one, value in pairs])
+        label(ids[labelled], labels.tolist()[labelled], who or None)
         return ids
 
     yield logged
