@@ -117,7 +117,8 @@ def told(session: Session) -> str:
         said.append(f"  ADWIN saw a change of the {name}, {len(rows)} scored rows ago.")
     value, error = learner.comparison.difference()
     if math.isfinite(error):
-        task, before = task_of(session.contract), learner.comparison.champion
+        weights, *_, losses = learner.comparison.sums
+        task, before = task_of(session.contract), losses / weights
         ends = {"value": value, "lower": value - 1.96 * error, "upper": value + 1.96 * error}
         after = {end: task.score(max(before + loss, 0)) for end, loss in ends.items()}
         gap = {end: float(score - task.score(before)) for end, score in after.items()}

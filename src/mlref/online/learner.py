@@ -185,5 +185,4 @@ class Learner:
             self._good = self._sgd.coef_.copy()
 
     def _predict(self, inputs: Array) -> Array:
-        values: Array = np.clip(inputs @ self._sgd.coef_, *self._range)
-        return values
+        return np.clip(inputs @ self._sgd.coef_, *self._range)  # type: ignore[no-any-return]

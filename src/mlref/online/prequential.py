@@ -41,11 +41,6 @@ class Prequential:
         new = (weights, weights**2, weights * gains, weights * gains**2, weights * champion)
         self.sums = (past * self.sums + np.sum(new, axis=1)).tolist()
 
-    @property
-    def champion(self) -> float:
-        """Mean loss of the champion."""
-        return self.sums[4] / self.sums[0] if self.sums[0] else 0.0
-
     def difference(self) -> tuple[float, float]:
         """Mean loss of the learner minus that of the champion, and its standard error."""
         weight, squared, gain, gains, _ = self.sums

@@ -42,8 +42,8 @@ def events(model: Pipeline, count: int, level: float = 0.0, seed: int = 2) -> li
     truth = 20 + inputs @ WEIGHTS + level + draw.normal(size=count)
     answers = model.predict(inputs)
     names = [f"{seed} {at}" for at in range(count)]
-    parts = range(count), names, names, inputs.tolist(), answers.tolist(), truth.tolist()
-    return [Event(*part, source="", received=0.0) for part in zip(*parts, strict=True)]
+    parts = names, names, inputs.tolist(), answers.tolist(), truth.tolist()
+    return [Event(at, *part, "", 0.0) for at, part in enumerate(zip(*parts, strict=True))]
 
 
 @pytest.mark.parametrize(
