@@ -86,7 +86,7 @@ class Learner:
         self._unscale: Any = np.exp if logs else np.asarray
         self._range = logs.range_ if logs else (-math.inf, math.inf)
         errors = calibration["out_of_fold"]["residuals"]
-        self.rmse = float(np.sqrt(np.mean(np.square(errors))))
+        self.typical = float(np.sqrt(np.mean(np.square(errors))))
         self.far = STRANGE * float(np.abs(errors).max())
         # the last weight is the intercept, and the last input is one
         weights = np.array([*self._line.coef_, float(self._line.intercept_)])
@@ -149,12 +149,12 @@ class Learner:
         """Predict a batch, score what is new in it, learn it."""
         truth, errors = self._scale([event.label for event in events]), self.errors(events)
         largest = self.settings.largest_shift + 3 / math.sqrt(len(events))
-        if abs(errors.mean()) > largest * self.rmse:
+        if abs(errors.mean()) > largest * self.typical:
             return [event._replace(why="shift") for event in events]
         predicted, before = self._predict(inputs), self._sgd.coef_.copy()
         new = np.array([self._known[event.name].seq == event.seq for event in events])
         self.comparison.add((truth - predicted)[new] ** 2, errors[new] ** 2)
-        for error in (errors[new] / self.rmse).tolist():  # of the champion, which does not adapt
+        for error in (errors[new] / self.typical).tolist():  # of the champion, which does not adapt
             self.detectors["bias"].update(error)
             self.detectors["loss"].update(abs(error))
         try:
@@ -162,7 +162,7 @@ class Learner:
             step = float(np.abs(self._predict(inputs) - predicted).max())
         except ValueError:  # scikit-learn's word for weights that are not finite
             step = math.inf
-        why = "" if step <= self.settings.largest_step * self.rmse else "step"  # nor NaN
+        why = "" if step <= self.settings.largest_step * self.typical else "step"  # nor NaN
         if why:
             self._sgd.coef_ = before
         self._look()
