@@ -86,7 +86,23 @@ PARAMS: dict[str, Any] = {
         "max_age_days": 90,
     },
     "retrain": {"rows": 100, "old_rows": "drop", "sources": 1, "largest_strange": 0.01},
-    "act": {"alarms": ["bias", "loss"], "cool_down": 2, "budget": 2, "rollback_error": 0.05},
+    "online": {
+        "batch": 8,
+        "rate": 0.02,
+        "settle": 0,
+        "quota": 1000,
+        "fading": 0.99,
+        "label_coverage": 0.2,
+        "largest_shift": 1.5,
+        "largest_step": 2.0,
+    },
+    "act": {
+        "command": "retrain",
+        "alarms": ["bias", "loss"],
+        "cool_down": 2,
+        "budget": 2,
+        "rollback_error": 0.05,
+    },
 }
 
 

@@ -42,6 +42,10 @@ PLANES = {
          "deploy/prometheus", "deploy/grafana", "deploy/datadog",
          ".github/workflows/monitoring.yml", *LOOP),
     ),
+    "online learning": Plane(
+        "learn", "online",
+        ("src/mlref/online", "tests/code/online", "requirements/online.txt", "benchmarks/online.py"),
+    ),
 }  # fmt: skip
 """Each comes off without the others."""
 

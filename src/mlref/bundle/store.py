@@ -6,6 +6,7 @@ The service, the image and batch scoring read only this folder. ::
       DIGEST/        the bundle
       DIGEST.json    its registration record, written last: without it the bundle is not registered
       DIGEST.skops   the fitted Pipeline
+      DIGEST.jsonl   the labels that it learned after its training, in order (``mlref learn``)
       DIGEST.rows    the names of the rows that it was trained on, one a line (``tables.row_ids``)
       champion       the digest that the alias points to
 """
@@ -113,12 +114,18 @@ class Store:
         path = self.folder / f"{digest}.rows"
         return frozenset(path.read_text().split()) if path.is_file() else None
 
+    def journal(self, digest: str) -> Path:
+        """Where the labels are that a model learned after its training; a trained model has none."""
+        return self.folder / f"{digest}.jsonl"
+
     def add(
-        self, bundle: Path, model: Path, record: dict[str, Any], rows: Collection[str] = ()
-    ) -> None:
+        self, bundle: Path, model: Path, record: dict[str, Any], rows: Collection[str] = (),
+        journal: Path | None = None,
+    ) -> None:  # fmt: skip
         """Register a bundle: its files first, the record that makes them count last.
 
         ``rows`` names those that it was trained on; without them what was recorded before stays.
+        ``journal`` has what it learned after that.
         """
         digest = record["digest"]
         try:
@@ -128,6 +135,8 @@ class Store:
             if rows:
                 names = "".join(f"{name}\n" for name in sorted(set(rows)))
                 write_bytes(self.folder / f"{digest}.rows", names.encode())
+            if journal and journal.is_file():
+                write_bytes(self.journal(digest), journal.read_bytes())
         except OSError as error:
             raise EnvironmentFault(f"{self.folder} cannot be written", error) from error
         write_json(self.folder / f"{digest}.json", json.loads(json.dumps(record)))

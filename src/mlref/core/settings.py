@@ -208,9 +208,32 @@ class Retrain(Frozen):
     """Share of new labels that may be far from their predictions, beside training and the other new ones."""
 
 
+class Online(Frozen):
+    """Settings of `mlref learn`."""
+
+    batch: Annotated[int, Field(ge=8)]
+    """Labels that are taken at once; fewer wait for the next run."""
+    rate: Share
+    """Learning rate: by how much of its error a row moves the prediction for standardised inputs."""
+    settle: Annotated[float, Field(ge=0)]
+    """Seconds that a label must be old, so that most corrections come before it is learned."""
+    quota: Count
+    """Labels that are learned from one source in an hour."""
+    fading: Share
+    """Weight of a row in the comparison with the champion, relative to the row after it."""
+    label_coverage: Share
+    """Share of labelled predictions below which nothing is learned, relative to what it was before."""
+    largest_shift: Annotated[float, Field(gt=0)]
+    """Largest mean error of a batch that is believed to be a change of concept, in RMSEs of training."""
+    largest_step: Annotated[float, Field(gt=0)]
+    """Largest change of a prediction by one batch, in RMSEs of training."""
+
+
 class Act(Frozen):
     """What `mlref monitor --act` may do by itself."""
 
+    command: Literal["retrain", "learn --propose"]
+    """What an alarm starts: a retraining, or the proposal of what was learned online."""
     alarms: list[Literal["bias", "loss", "misses"]]
     """Monitors whose alarms ask for a retraining."""
     cool_down: Annotated[int, Field(ge=0)]
@@ -242,6 +265,8 @@ class Settings(Frozen):
     """Settings of the monitor of the prediction log."""
     retrain: Retrain
     """Settings of a retraining on labelled predictions."""
+    online: Online
+    """Settings of online learning."""
     act: Act
     """What the monitor may do by itself."""
 

@@ -26,12 +26,15 @@ class Project:
     ----------
     root : Path
         The folder that holds dvc.yaml, config/ and data/.
+    work : Path, optional
+        Where data/, models/ and reports/ of a model are that no stage has made; else the clone.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, work: Path | None = None) -> None:
         self.root = root.resolve()
-        config, data = self.root / "config", self.root / "data"
-        models, reports = self.root / "models", self.root / "reports"
+        self.work = work or self.root
+        config, data = self.root / "config", self.work / "data"
+        models, reports = self.work / "models", self.work / "reports"
         self.contract = config / "dataset.yaml"
         self.params = config / "params.yaml"
         self.published_runs = config / "published_runs.yaml"
@@ -42,7 +45,9 @@ class Project:
         self.model = models / "model.skops"
         self.intervals = models / "intervals.json"
         self.bundle = models / "bundle"
-        self.store = Path(os.environ.get("MLREF_STORE", models / "store")).resolve()
+        self.learned = models / "learned.jsonl"
+        self.online = models / "online"
+        self.store = Path(os.environ.get("MLREF_STORE", self.root / "models" / "store")).resolve()
         self.log = self.root / "predictions.db"
         self.spool = Path(os.environ.get("MLREF_LOG_SPOOL", f"{self.log}.spool")).resolve()
         self.adopted = reports / "adopt.html"

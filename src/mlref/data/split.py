@@ -76,7 +76,7 @@ def run(project: Project) -> str:
     if tested.all() or not tested.any():
         count = different(contract, units(contract, frame).nunique())
         raise DataError("data/validated", f"{count} are too few to split")
-    learned = ~tested & recent(contract, project.root, frame)
+    learned = ~tested & recent(contract, project.work, frame)
     train, holdout = frame[learned], frame[tested]
     if train.empty:
         raise DataError(SINCE, "no row to train on is from after this time")

@@ -189,6 +189,39 @@ def _labelled(contract: Contract, *columns: Any) -> LabelledChunk:
     )
 
 
+def labelled_share(database: Database, digest: str, until: str, last: int) -> tuple[float, float]:
+    """Share of a model's served predictions that have a label.
+
+    Parameters
+    ----------
+    digest : str
+        Of the model.
+    until : str
+        Id of the newest prediction that counts.
+    last : int
+        How many predictions are new.
+
+    Returns
+    -------
+    now, before : float
+        Of the new ones, and of all before them; 1 and 0 where there is none.
+    """
+    columns = PREDICTIONS.c
+    labelled = sa.exists().where(LABEL_EVENTS.c.prediction_id == columns.id)
+    ours = sa.select(labelled.label("held")).where(
+        columns.digest == digest, columns.role == "champion", columns.source == "serve",
+        columns.id <= until,
+    )  # fmt: skip
+    newest = ours.order_by(columns.id.desc())
+    shares = []
+    with database.begin(only_read=True) as connection:
+        for part in (newest.limit(last), newest.limit(-1).offset(last)):
+            count = sa.func.avg(sa.cast(part.subquery().c.held, sa.Integer))
+            shares.append(connection.scalar(sa.select(count)))
+    now, before = shares
+    return float(1 if now is None else now), float(before or 0)
+
+
 def _chunk(
     contract: Contract, numbers: Any, ids: tuple[str, ...], texts: Iterable[str], *answer: Any
 ) -> Chunk:

@@ -18,6 +18,7 @@ from mlref.registry import audit
 from mlref.registry.duel import leak, settled
 from mlref.registry.evidence import Side, meet
 from mlref.registry.gate import Check, decide
+from mlref.registry.learned import scored, source
 
 Moment = datetime.datetime
 
@@ -43,7 +44,7 @@ def judge(
     contract, metrics = predictor.contract, read_json(project.metrics)
     frame, train = read_parquet(project.validated), read_parquet(project.train)
     test_set = split(contract, frame, settings.load(project.params).split)
-    learned = ~test_set & recent(contract, project.root, frame)
+    learned = ~test_set & recent(contract, project.work, frame)
     tested, trained = (fingerprint(*encode(contract, frame[rows])) for rows in (test_set, learned))
     manifest, tuning = predictor.manifest, read_json(project.tuning)
     identities = {
@@ -56,9 +57,10 @@ def judge(
         "model": tuning["model"], "parameters": tuning["parameters"], "metrics": metrics,
         "partial_correlations": partial_correlations(contract, *encode(contract, train)),
     }  # fmt: skip
-    side = Side(
-        predictor, record["model"], record["parameters"], frozenset(row_ids(contract, train))
-    )
+    if project.learned.is_file():
+        record["learned_from"] = source(project.learned)
+    recipe, rows = (record["model"], record["parameters"]), frozenset(row_ids(contract, train))
+    side = Side(predictor, *recipe, rows, scored(project.learned))
     record["gate"] = _asked(project, store, side, record, identities, since)
     return record, side.trained or frozenset()
 
@@ -119,11 +121,12 @@ def against(
     frame, after = read_parquet(project.validated), None
     if since is not None:
         moment = np.datetime64(since.astimezone(datetime.UTC).replace(tzinfo=None))
-        after = times(side.contract, project.root, frame) > moment
+        after = times(side.contract, project.work, frame) > moment
     return [*meet(side, _side(store, champion, known), frame, parameters, after), *leaks]
 
 
 def _side(store: Store, predictor: Predictor, record: dict[str, Any]) -> Side:
     """A registered model."""
     recipe = record.get("model", ""), record.get("parameters", {})
-    return Side(predictor, *recipe, store.rows(record["digest"]))
+    name = record["digest"]
+    return Side(predictor, *recipe, store.rows(name), scored(store.journal(name)))

@@ -16,6 +16,7 @@ KEYS = {
     "recipes": ("Its recipe", "the champion's", "out of fold on {} training rows"),
     "models": ("It", "the champion", "on {} rows that neither has trained on"),
     "since": ("It", "the champion", "on {} rows since then, out of fold"),
+    "scored": ("It", "the champion", "on {} rows that it predicted before it learned them"),
 }
 """Kinds of evidence: what is compared with what, and on which rows."""
 

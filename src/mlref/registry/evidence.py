@@ -1,6 +1,6 @@
 """Evidence that one model is better than another: their recipes out of fold, or both as deployed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,12 +34,15 @@ class Side(NamedTuple):
         Its recipe: the name of the candidate and its hyperparameters.
     trained : frozenset of str or None
         Names of the rows that it was trained on; None where they were not recorded.
+    scored : mapping of str to float
+        By its name, the prediction for each row that the model learned only after it had predicted it.
     """
 
     predictor: Predictor
     model: str
     parameters: dict[str, Any]
     trained: frozenset[str] | None
+    scored: Mapping[str, float] = {}
 
     @property
     def contract(self) -> Contract:
@@ -88,7 +91,7 @@ def meet(
     if refusals(champion.contract, frame[~theirs & ~learned | rows]):
         return [settled("promote", replaced)]
     try:
-        return [*_compared(challenger, champion, frame, settings, learned, rows, older)]
+        return [*_compared(challenger, champion, frame, settings, learned, theirs, rows, older)]
     except BundleError as error:
         reason = f"The champion or this model fails on these rows, so a person decides: {error}"
         return [settled("keep", reason)]
@@ -120,16 +123,19 @@ def _forgotten(side: Side, learned: pd.DataFrame, name: str, share: float) -> st
 
 def _compared(
     challenger: Side, champion: Side, frame: pd.DataFrame, settings: Settings, learned: Mask,
-    rows: Mask, older: Mask | None,
+    theirs: Mask, rows: Mask, older: Mask | None,
 ) -> Iterator[Check]:  # fmt: skip
     """Compare on ``rows``; after a change of concept, some of them out of fold, on older ones as well."""
     limits, task = settings.gate, task_of(challenger.contract)
     features, target = encode(challenger.contract, frame)
     values = np.empty(len(frame))
     values[~learned] = challenger.predict(frame[~learned])
+    if challenger.scored:
+        names = row_ids(challenger.contract, frame[learned])
+        values[learned] = [challenger.scored.get(name, np.nan) for name in names]
+    elif older is not None:
+        values[learned] = out_of_fold(challenger, challenger.contract, frame[learned], settings)
     if older is not None:
-        train = frame[learned]
-        values[learned] = out_of_fold(challenger, challenger.contract, train, settings)
         rows = rows & ~np.isnan(values)
 
     def _on(rows: Mask, limits: Gate, parts: dict[str, Mask]) -> Comparison:
@@ -139,8 +145,12 @@ def _compared(
     whole = _on(rows, limits, dict(slices(challenger.contract, features[rows])))
     models = _on(rows, strict(limits), {})
     if older is None:
-        recipes = _recipes(challenger, champion, frame[learned], settings)
-        yield better({"recipes": recipes, "models": models}, limits)
+        kind, found = (
+            ("scored", _on(learned & ~theirs & ~np.isnan(values), strict(limits), {}))
+            if challenger.scored
+            else ("recipes", _recipes(challenger, champion, frame[learned], settings))
+        )
+        yield better({kind: found, "models": models}, limits)
         yield not_worse(whole, limits)
     else:
         intervals = challenger.predictor.intervals
@@ -148,7 +158,7 @@ def _compared(
         covered = share(held, settings.evaluate.confidence)
         covered |= {"promised": intervals["coverage"], "rows": len(held)}
         yield coverage(covered, f"the {len(held)} rows since then")
-        yield better({"since": models}, limits)
+        yield better({"scored" if challenger.scored else "since": models}, limits)
         enough = older.sum() >= limits.smallest_holdout
         yield not_worse(_on(older, limits, {}) if enough else None, limits, limits.largest_old_loss)
     yield nowhere_worse(whole)

@@ -15,9 +15,12 @@ import yaml
 
 from mlref.bundle.store import ALIASES, Store
 from mlref.core import config
+from mlref.core.contract import load as load_contract
 from mlref.core.errors import EnvironmentFault, MlrefError, NotReproduced, SettingsError
 from mlref.core.storage import Project, digest, read_json, rounded, write_bytes
+from mlref.data.tables import read_parquet, row_ids
 from mlref.registry.git import DIRTY, git, warning
+from mlref.registry.learned import source
 from mlref.tracking.run_log import libraries
 
 SAME = ": the same"
@@ -48,6 +51,8 @@ def describe(store: Store, reference: str) -> dict[str, Any]:
         "params": record["params"],
         "packages": record["libraries"],
     }
+    if origin := record.get("learned_from"):
+        known["learned_from"] = origin
     return known | ({"warning": doubt} if (doubt := warning(record)) else {})
 
 
@@ -73,7 +78,12 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
     MlrefError
         When a stage of the commit fails with the packages that are installed now.
     """
-    version, commit = f"Version {model['version']}", model["commit"]
+    version, store = f"Version {model['version']}", Store(project.store)
+    journals, trained, commit = list[Path](), model["bundle"], model["commit"]
+    while (journal := store.journal(trained)).is_file():
+        journals.insert(0, journal)
+        trained = source(journal)
+        commit = (store.record(trained) or {}).get("commit")
     if reason := _no_checkout(project, commit):
         what = f"{version} cannot be trained again: {reason}. Its inputs beside the files that are here"
         raise NotReproduced(what, list(compare(model, project)))
@@ -91,6 +101,8 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
                 report(_run_stage(clone, name, stage["cmd"]))
             changed = _edited_table(clone)
         again = digest(clone.bundle / "MANIFEST.json")
+        for journal in journals if again == trained else ():
+            again = _replayed(clone, journal, report)
         if again != model["bundle"]:
             lines = list(compare(model, clone))
             if all(line.endswith(SAME) for line in lines):
@@ -100,6 +112,20 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
             what = f"commit {commit[:12]} gives bundle {again[:12]}, not {model['bundle'][:12]}"
             raise NotReproduced(f"{version} is not reproduced: {what}", lines)
     return f"reproduced: trained again, it gives the same bundle {again[:12]}"
+
+
+def _replayed(clone: Project, journal: Path, report: Callable[[str], None]) -> str:
+    """Learn a journal again from the model that the clone has made; returns the digest of what comes out."""
+    work = clone.online / "proposal"
+    made = Project(clone.root, work) if work.is_dir() else clone
+    store, name = Store(clone.root / "models" / "store"), digest(made.bundle / "MANIFEST.json")
+    rows = row_ids(load_contract(clone.contract), read_parquet(made.train))
+    record = {"digest": name, "version": "0", **read_json(clone.tuning)}
+    store.add(made.bundle, made.model, record, rows, made.learned)
+    store.point("champion", name)
+    write_bytes(clone.online / name[:12] / "journal.jsonl", journal.read_bytes())
+    report(_run_stage(clone, "learn", "mlref learn --replay"))
+    return digest(Project(clone.root, work).bundle / "MANIFEST.json")
 
 
 def compare(model: dict[str, Any], project: Project) -> Iterator[str]:
@@ -180,6 +206,7 @@ def _run_stage(clone: Project, name: str, command: str) -> str:
     """Run a stage with the clone's own code; returns what it said."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     own = {"PATH": path, "PYTHONPATH": str(clone.root / "src")}
+    own |= {"MLREF_STORE": str(clone.root / "models" / "store")}
     done = subprocess.run(
         shlex.split(command), cwd=clone.root, env=os.environ | own, capture_output=True, text=True
     )

@@ -47,7 +47,7 @@ def publish(project: Project, record: dict[str, Any]) -> tuple[str, str]:
                 record["model"], interval(metrics["rmse"]), metrics["rows"]
             ),
             "mlflow.note.content": "\n\n".join(record["gate"]["reasons"]),
-            "mlflow.source.name": "make train",
+            "mlflow.source.name": "mlref learn" if "learned_from" in record else "make train",
             "mlflow.source.type": "PROJECT",
             "mlflow.source.git.commit": record["commit"] or "",
             "mlflow.user": getpass.getuser(),

@@ -105,15 +105,18 @@ def sync_aliases(project: Project, store: Store) -> None:
 def _decided(project: Project, store: Store, since: Since | None) -> dict[str, Any] | None:
     """The record of this model, when the gate has decided about it and the decision was carried out.
 
-    Without a time any decision counts: what was decided with one is not asked again without it.
+    Without a time any decision counts: what was decided with one is not asked again without it. Nor is
+    the model that the champion has learned from: on old rows it would win, and `make train` would take
+    the champion back.
     """
     name, champion = digest_of(project), store.alias("champion")
     record = store.record(name)
-    if record is None or name not in (champion, champion and store.alias("challenger")):
+    origin = (store.record(champion or "") or {}).get("learned_from")
+    if record is None or name not in (champion, champion and store.alias("challenger"), origin):
         return None
     if since and (record.get("since") or {}).get("time") != since.time.isoformat():
         return None
-    return record if record["fingerprint"] == fingerprint(project) else None
+    return record if name == origin or record["fingerprint"] == fingerprint(project) else None
 
 
 def _committed(project: Project, record: dict[str, Any]) -> str | None:
@@ -147,7 +150,7 @@ def _register(
     record = record | {"commit": _committed(project, record) or record["commit"]}
     gate, name = record["gate"], record["digest"]
     record["run_id"], record["version"] = publish(project, record)
-    store.add(project.bundle, project.model, record, rows)
+    store.add(project.bundle, project.model, record, rows, project.learned)
     write_json(project.gate, gate)
     if not decided:
         said = " ".join([*([f"{since.because}:"] if since else []), *gate["reasons"]])

@@ -10,9 +10,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -118,9 +118,14 @@ def retrain(
     except BlockingIOError as error:
         then = "Run the command again when it has ended."
         raise EnvironmentFault("A retraining runs already", error, then) from error
+    return "\n".join([said, verdict(record, champion)])
+
+
+def verdict(record: dict[str, Any], champion: bool) -> str:
+    """What the gate has said about a registered model, and what the model is now."""
     gate, role = record["gate"], "champion" if champion else "challenger"
     head = f"Verdict: {gate['verdict']}. Version {record['version']} is the {role}."
-    return "\n".join([said, head, *(f"  {reason}" for reason in gate["reasons"])])
+    return "\n".join([head, *(f"  {reason}" for reason in gate["reasons"])])
 
 
 def labelled(project: Project, contract: Contract) -> Labelled:
@@ -159,11 +164,9 @@ def _add(
     dry_run: bool,
 ) -> str:  # fmt: skip
     """Write the rows that are new to the source; says how many, and what was left out."""
-    if since and (count := int(rows.after(since.time).sum())) < settings.rows:
-        raise MlrefError(
-            f"Only {count} labelled rows are from after {since.time:%Y-%m-%d %H:%M:%S} UTC;"
-            f" `retrain.rows` in config/params.yaml asks for {settings.rows}."
-        )
+    if since:
+        what = f"labelled rows are from after {since.time:%Y-%m-%d %H:%M:%S} UTC"
+        enough(int(rows.after(since.time).sum()), what, settings)
     there, target = decode(ingest(contract, project.root), contract.columns), contract.target.name
     known = dict(zip(row_ids(contract, there), there[target], strict=True))
     new = np.array([name not in known for name in rows.names])
@@ -191,14 +194,7 @@ def _check(
     """Refuse labels that too few sources vouch for, or that are of another scale."""
     if not new.any():
         return
-    sources = np.unique(rows.source[new])
-    if len(sources) < settings.sources:
-        names = ", ".join(source or "no name" for source in sources)
-        raise MlrefError(
-            f"All {new.sum()} new labels are from {len(sources)} source ({names}); `retrain.sources` in"
-            f" config/params.yaml asks for {settings.sources}. What is wrong with a source would be"
-            " learned."
-        )
+    vouched(rows.source[new].tolist(), settings)
     champion, _ = Store(project.store).open("champion")
     errors = champion.intervals.get("out_of_fold", {}).get("residuals")
     if errors is None:
@@ -217,6 +213,25 @@ def _check(
             f" the largest error of training, and much further than the others; sources: {who}. Where it"
             " is another unit, send corrected labels to `/v1/feedback`: the latest label of a prediction"
             " counts. Where the concept has changed, name the time: --since."
+        )
+
+
+def enough(count: int, what: str, settings: Retrain) -> None:
+    """Refuse fewer labels than a retraining needs."""
+    if count < settings.rows:
+        raise MlrefError(
+            f"Only {count} {what}; `retrain.rows` in config/params.yaml asks for {settings.rows}."
+        )
+
+
+def vouched(sources: Sequence[str], settings: Retrain) -> None:
+    """Refuse labels that too few sources vouch for."""
+    if len({*sources}) < settings.sources:
+        names = ", ".join(source or "no name" for source in sorted({*sources}))
+        raise MlrefError(
+            f"All {len(sources)} new labels are from {len({*sources})} source ({names}); `retrain.sources`"
+            f" in config/params.yaml asks for {settings.sources}. What is wrong with a source would be"
+            " learned."
         )
 
 

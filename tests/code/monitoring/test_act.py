@@ -3,6 +3,7 @@
 import datetime
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +117,25 @@ def test_an_alarm_retrains_once_on_the_rows_since_the_change(
     assert start < since.time < before, "after the last quiet row"
     assert since.because.startswith("alarm 1 (page, version 1): bias")
     assert trail(project) == ["promote", "retrain"]
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, "Verdict: keep."), (1, "Error: too few labels")])
+def test_an_alarm_may_start_a_proposal_of_what_was_learned_as_a_command(
+    code: int, said: str, project: Project, windows: Windows, retrain: Retrain,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    set_params(project, act={"command": "learn --propose"})
+    asked = []
+
+    def run(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(words)
+        return subprocess.CompletedProcess(words, code, *((said, "") if code == 0 else ("", said)))
+
+    monkeypatch.setattr(act.subprocess, "run", run)
+    windows("none")
+    windows("level")
+    assert said in windows("level") and not retrain.asked
+    assert [words[-2:] for words in asked] == [["learn", "--propose"]]
 
 
 def test_a_new_champion_is_quiet_again(
