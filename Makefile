@@ -155,7 +155,7 @@ probe: $(READY) ## Start the image, check what its users rely on, stop it
 sbom: $(READY) ## List what the image holds, in CycloneDX: dist/sbom.cdx.json
 	@python tools/sbom.py
 
-ci: ## Do what the build machine does, in a quarter of an hour
+ci: ## Do what the build machine does for each change
 	@.ci/run
 
 ci-full: ## Do everything: all pages, all locks anew, all tests without each plane
