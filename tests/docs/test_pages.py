@@ -35,7 +35,7 @@ def pages() -> Iterator[Any]:
 
     All of them, or with ``PAGES=some`` those that are chosen.
     """
-    changed = git("diff", "--name-only", "HEAD~10").split()
+    changed = git("diff", "--name-only", "HEAD~5").split()
     commit = git("rev-parse", "HEAD")
     for path in sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")]):
         page = str(path.relative_to(ROOT))
