@@ -136,7 +136,7 @@ bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quic
 	@# Quick ones measure nothing, so two of them may run at once.
 	@ls benchmarks/*.py | grep -v side_by_side | xargs -P $(if $(findstring --quick,$(ARGS)),2,1) -I {} python {} $(ARGS)
 
-loop: $(READY) ## Close the loop in a folder of its own: change, alarm, retraining, promotion, rollback (ARGS=--quick)
+loop: $(READY) ## Close the loop in a folder of its own: change, alarm, retraining, promotion, rollback (ARGS=--quick, ARGS=--learn)
 	@python examples/loop.py $(ARGS)
 
 # The engine that answers: a command without its daemon does not count.

@@ -31,7 +31,7 @@ from mlref.core.rows import Array
 from mlref.core.settings import Settings
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, rounded
-from mlref.evaluation.compare import compare
+from mlref.evaluation.compare import compare, score_difference
 from mlref.monitoring import performance
 from mlref.monitoring.act import changed
 from mlref.monitoring.alarms import follow
@@ -156,8 +156,12 @@ class Life:
         if len(old) >= limits.smallest_holdout:
             both = (one.model.predict(old) for one in (model, self.champion))
             older = compare(known, *both, {}, limits)
+        mean = np.full(learned.sum(), truth[learned].mean())
+        gain = score_difference(truth[learned], model.out_of_fold, mean, self.settings.evaluate)
         checks = better({"since": newer}, limits), not_worse(older, limits, limits.largest_old_loss)
-        return model if all(check.verdict == "promote" for check in checks) else None
+        beats_mean = gain["upper"] < 0  # as the gate asks of every model
+        passed = beats_mean and all(check.verdict == "promote" for check in checks)
+        return model if passed else None
 
 
 def watch(model: Model, settings: Settings) -> Thresholds:

@@ -1,11 +1,13 @@
 """The closed loop: quiet, a change of concept, alarm, retraining, gate, promotion, recovery, and a rollback.
 
-    python examples/loop.py [--quick] [--seed N] [--change level] [--folder FOLDER]
+    python examples/loop.py [--quick] [--learn] [--seed N] [--folder FOLDER]
 
 It trains and serves a copy of this clone in a folder of its own, sends rows whose truth is known, and runs
 `mlref monitor --act` after each window of rows. Every decision is the monitor's and the gate's; a person
-only forces the bad candidate. Decisions count rows and no seconds, so equal seeds decide equally. It prints
-a line a step. The last one is `loop: closed`, or says which step failed, with exit code 1.
+only forces the bad candidate. Decisions count rows and no seconds, so equal seeds decide equally. With
+`--learn` the model is not retrained: `mlref learn` follows the labels after each window and proposes what it
+has learned. It prints a line a step. The last one is `loop: closed`, or says which step failed, with exit
+code 1.
 """
 
 import argparse
@@ -45,6 +47,12 @@ QUICK = {
     "register": {"resamples": 500},
 }  # fmt: skip
 """Settings with which a training takes half the time; they decide nothing of the loop."""
+LEARN = {"act": {"alarms": []}, "online": {"settle": 0, "quota": 1_000_000}}
+"""The monitor asks for no retraining, and hours of labels come within seconds."""
+LEARNED = 2_000
+"""Rows after the change that are learned before a proposal."""
+CHANGE = "level"
+"""Of the concept; `mlref simulate` says what it does."""
 
 
 class Broken(Exception):
@@ -58,9 +66,7 @@ def main() -> int:
         "--quick", action="store_true", help="fewer candidates, three quiet windows"
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the rows that are sent")
-    parser.add_argument(
-        "--change", choices=("level", "slopes"), default="level", help="of the concept"
-    )
+    parser.add_argument("--learn", action="store_true", help="learn online instead of retraining")
     parser.add_argument(
         "--folder", type=Path, help="where it runs, kept at the end; else a temporary one"
     )
@@ -75,7 +81,7 @@ def main() -> int:
         )
         stack.enter_context(contextlib.chdir(ROOT))  # out of the folder before it is removed
         try:
-            loop(copy(folder.resolve() / "mlref", options.quick), options)
+            loop(copy(folder.resolve() / "mlref", options), options)
         except Broken as error:
             print(f"loop: broken: {error}")
             return 1
@@ -83,7 +89,7 @@ def main() -> int:
     return 0
 
 
-def copy(folder: Path, quick: bool) -> Project:
+def copy(folder: Path, options: argparse.Namespace) -> Project:
     """Copy what git knows of this clone, with what is not committed yet, as a repository of its own."""
     listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -92,11 +98,11 @@ def copy(folder: Path, quick: bool) -> Project:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
-    if quick:
-        settings = yaml.safe_load(project.params.read_text())
-        for stage, changed in QUICK.items():
-            settings[stage] |= changed
-        project.params.write_text(yaml.safe_dump(settings, sort_keys=False))
+    settings = yaml.safe_load(project.params.read_text())
+    for wanted, changes in ((options.quick, QUICK), (options.learn, LEARN)):
+        for part, changed in changes.items() if wanted else ():
+            settings[part] |= changed
+    project.params.write_text(yaml.safe_dump(settings, sort_keys=False))
     identity = ("-c", "user.name=loop", "-c", "user.email=loop@example.org")
     for words in (("init",), ("add", "--all"), (*identity, "commit", "--no-verify", "-m", "loop")):
         subprocess.run(("git", *words), cwd=folder, capture_output=True, check=True)
@@ -194,31 +200,23 @@ def steps(world: World, options: argparse.Namespace) -> None:
     say("quiet", f"{quiet} windows of {ROWS} rows, no alarm; {seen}")
 
     before, said = world.rows, ""
-    say("change", f"after {before} rows {SCENARIOS[options.change]}")
+    say("change", f"after {before} rows {SCENARIOS[CHANGE]}")
     while not world.page():
-        said = world.window(options.change)
+        said = world.window(CHANGE)
         if world.rows > before + 15 * ROWS:
             raise Broken("no alarm in 15 windows")
     wrong, _ = world.loss()
     say("alarm", f"after {world.rows - before} rows: {world.page()} RMSE {number(wrong)}")
 
-    while not said.startswith("Retrained"):
-        said = world.window(options.change)
-        if world.rows > before + 20 * ROWS:
-            raise Broken(f"no retraining: {said}")
-    entry = next(one for one in reversed(audit.read(world.store)) if one["action"] == "retrain")
-    added = said.partition("New rows: ")[2].partition(".")[0]
-    why = entry["reason"].partition(" (")[0]
-    say("retrain", f"{world.rows - before} rows after the change, for {why}: {added} new rows")
-    gate = read_json(world.project.gate)
-    reasons = {one["name"]: one["reason"] for one in gate["checks"] if not one["passed"]}
-    shown = {one["name"]: one["reason"] for one in gate["checks"]}["better_than_champion"]
-    say("gate", f"{gate['verdict']}: {' '.join(reasons.values()) or shown}")
+    if options.learn:
+        learn(world, before)
+    else:
+        retrain(world, before, said)
     world.newest("promote")
     say("promote", f"version {world.champion()} answers, without a restart")
 
     for _ in range(2):
-        world.window(options.change)
+        world.window(CHANGE)
     loss, expected = world.loss()
     if world.page() or loss > (wrong + expected) / 2:
         raise Broken(f"RMSE is {number(loss)}: {world.page()}")
@@ -230,11 +228,42 @@ def steps(world: World, options: argparse.Namespace) -> None:
     say("bad candidate", f"version {world.champion()} is forced over version {good}")
     forced = world.rows
     while world.champion() != good:
-        world.window(options.change)
+        world.window(CHANGE)
         if world.rows > forced + 10 * ROWS:
             raise Broken("the bad candidate is still the champion")
     why = world.newest("rollback")["reason"]
     say("rollback", f"after {world.rows - forced} rows version {good} answers again: {why}")
+
+
+def retrain(world: World, before: int, said: str) -> None:
+    """Wait until the monitor has retrained."""
+    while not said.startswith("Retrained"):
+        said = world.window(CHANGE)
+        if world.rows > before + 20 * ROWS:
+            raise Broken(f"no retraining: {said}")
+    entry = next(one for one in reversed(audit.read(world.store)) if one["action"] == "retrain")
+    added = said.partition("New rows: ")[2].partition(".")[0]
+    why = entry["reason"].partition(" (")[0]
+    say("retrain", f"{world.rows - before} rows after the change, for {why}: {added} new rows")
+    gate = read_json(world.project.gate)
+    reasons = {one["name"]: one["reason"] for one in gate["checks"] if not one["passed"]}
+    shown = {one["name"]: one["reason"] for one in gate["checks"]}["better_than_champion"]
+    say("gate", f"{gate['verdict']}: {' '.join(reasons.values()) or shown}")
+
+
+def learn(world: World, before: int) -> None:
+    """Follow the labels after each window, and propose what was learned of them."""
+    while world.rows < before + LEARNED:
+        world.window(CHANGE)
+        run("learn")
+    code, said = run("learn", "--propose")
+    if code:
+        raise Broken(f"the proposal ended with exit code {code}: {said}")
+    counts, *_ = said.partition("\n")
+    say("learn", f"{world.rows - before} rows after the change: {counts}")
+    *_, verdict = said.partition("Verdict: ")
+    reasons = [line.strip() for line in verdict.splitlines() if "the champion by" in line]
+    say("gate", f"{verdict.partition('.')[0]}: {(reasons or [verdict])[0]}")
 
 
 @contextlib.contextmanager
