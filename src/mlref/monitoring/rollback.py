@@ -99,7 +99,7 @@ def run(project: Project, database: Database, settings: Settings) -> str:
 def _losses(
     database: Database, present: Predictor, former: Predictor, since: datetime.datetime
 ) -> Array:
-    """Losses of both models, shape (2, n), on the labelled rows that the present one has answered since then."""
+    """Losses of both models, shape (2, n), on the labelled rows that the present one answered."""
     ours, theirs = present.contract, former.contract
     if ours.target != theirs.target or not {*theirs.names} <= {*ours.names}:
         raise MlrefError("its contract has other columns.")

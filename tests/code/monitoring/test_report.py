@@ -3,15 +3,16 @@
 import datetime
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from mlref.core.storage import Project
 from mlref.monitoring import report
+from mlref.prediction_log import monitored
 from mlref.prediction_log.monitored import Alarm, JudgedWindow
 from tests.code.monitoring.conftest import Said, Service
 
+Monitor = Callable[..., Said]
 NOW = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
 
 
@@ -23,7 +24,7 @@ def test_the_page_says_first_what_is_to_be_done(
     scenario: str | None,
     says: str,
     service: Service,
-    monitor: Callable[..., Said],
+    monitor: Monitor,
     project: Project,
 ) -> None:
     if scenario:
@@ -47,13 +48,21 @@ def test_names_of_the_contract_are_escaped() -> None:
     assert "<b>x" not in page and "<i>" not in page and "<note>" not in page
 
 
-def test_metrics_are_those_of_the_newest_windows(
-    service: Service, monitor: Callable[..., Said]
-) -> None:
-    found: dict[str, Any] = report.metrics([], [], NOW)
-    assert found["run"] == NOW.timestamp() and found["alarms"] == {"page": 0, "ticket": 0}
-    assert all(found[key] is None for key in ("loss", "expected", "coverage", "lag", "labelled"))
-    assert found["drift"] == {}
+def test_metrics_are_those_of_the_newest_windows(service: Service, monitor: Monitor) -> None:
+    service.simulate("unit", rows=150)
+    monitor()
+    windows = monitored.windows(service.log.database, 9)
+    alarms = monitored.alarms(service.log.database, state="open")
+    found = report.metrics(windows, alarms, NOW)
+    assert found["alarms"] == {"page": 0, "ticket": len(alarms)} and alarms
+    assert found["drift"]["area"] > 1 > found["drift"]["rooms"]
+    assert found["coverage"] == 1.0 and found["lag"] < 60
+    *_, newest = (one for one in windows if one.stream == "truth")
+    assert found["loss"] == newest.found["facts"]["loss"][1]
+    assert found["labelled"] == datetime.datetime.fromisoformat(newest.end).timestamp()
+    nothing = report.metrics([], [], NOW)
+    assert nothing["run"] == NOW.timestamp() and nothing["alarms"] == {"page": 0, "ticket": 0}
+    assert all(nothing[key] is None for key in ("loss", "expected", "coverage", "lag", "labelled"))
 
 
 def test_a_picture_of_equal_or_missing_values_has_a_height() -> None:
