@@ -113,8 +113,8 @@ class Model:
         for rows, over in itertools.chain(cuts, [(no_rows, False)]):
             # what was rejected after the last row of a closed window belongs to the next one
             end = rows.time.max() if over else np.inf
-            here = [*itertools.takewhile(lambda one, end=end: one.at <= end, refused)]
-            refused = refused[len(here) :]
+            count = next((at for at, one in enumerate(refused) if one.at > end), len(refused))
+            here, refused = refused[:count], refused[count:]
             times = np.append(rows.time, [one.at for one in here])
             if not len(times):
                 continue

@@ -21,11 +21,7 @@ NOW = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
     [("none", "✔ No alarm is open."), ("unit", "▲ "), (None, "Nothing to judge yet.")],
 )
 def test_the_page_says_first_what_is_to_be_done(
-    scenario: str | None,
-    says: str,
-    service: Service,
-    monitor: Monitor,
-    project: Project,
+    scenario: str | None, says: str, service: Service, monitor: Monitor, project: Project
 ) -> None:
     if scenario:
         service.simulate(scenario, rows=150)
@@ -68,12 +64,9 @@ def test_metrics_are_those_of_the_newest_windows(service: Service, monitor: Moni
 def test_a_picture_of_equal_or_missing_values_has_a_height() -> None:
     drawn = report.picture("Empty", [], "", ["size"])
     assert (drawn["points"], drawn["low"], drawn["high"]) == ([], 0.0, 1.0)
-    found = [
-        {"findings": [["size", "", 5.0, limit]] if limit else []} for limit in (None, 4.0, 5.0)
-    ]
     windows = [
-        JudgedWindow(digest, "1", "inputs", "50", 1, "", "", 50, 0, one)
-        for digest, one in zip("aab", found, strict=True)
+        JudgedWindow(digest, "1", "inputs", "50", 1, "", "", 50, 0, {"findings": found})
+        for digest, found in zip("aab", ([], [["size", "", 5.0, 4.0]], [["size", "", 5.0, 5.0]]))
     ]
     drawn = report.picture("Bare", windows, "", ["size"])
     assert (drawn["alarms"], drawn["versions"]) == ([False, True, False], [2])
