@@ -137,7 +137,7 @@ def test_a_real_prometheus_answers_every_expression_of_the_dashboard(
     ):  # from then on there are rejected values to be counted
         urllib.request.urlopen(bad, timeout=PATIENCE)
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    config["global"]["scrape_interval"] = "500ms"
+    config["global"]["scrape_interval"] = "100ms"
     config["scrape_configs"][0]["static_configs"] = [{"targets": [url.removeprefix("http://")]}]
     shutil.copy(DEPLOY / "prometheus" / "rules.yml", tmp_path)
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))

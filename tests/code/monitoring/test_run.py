@@ -81,6 +81,14 @@ def test_a_planted_fault_is_found_and_named(
         assert {one for _, one in alarming(found)} == {""}
 
 
+def test_rejected_values_count_in_one_window(service: Service, monitor: Monitor) -> None:
+    service.simulate("schema", rows=50)
+    assert monitor()[0] == 3
+    service.log_rows(quiet_rows(50))
+    code, _, found = monitor()
+    assert (code, found["windows"][0]["found"]["facts"]["refused"]) == (0, 0)
+
+
 def test_a_closed_window_is_judged_once(service: Service, monitor: Monitor) -> None:
     service.log_rows(quiet_rows(130))
     _, said, found = monitor()
