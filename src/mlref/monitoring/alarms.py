@@ -2,6 +2,7 @@
 
 import json
 import time
+import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -125,6 +126,8 @@ def notify(target: str, alarms: Sequence[Alarm], pause: float = 1.0) -> None:
             urllib.request.urlopen(request, timeout=10).close()
             return
         except OSError as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # else its socket waits for the garbage collector
             if not left:
                 then = "The alarms are stored; `mlref alarms list` shows them."
                 raise EnvironmentFault(
