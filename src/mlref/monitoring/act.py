@@ -107,17 +107,18 @@ def _act(project: Project, database: Database, size: str, report: Report) -> Ite
         if not isinstance(due, Retraining):
             yield due
             return
-        record = store.record(store.resolve("champion"))
-        assert record is not None, "resolve names registered digests only"
+        _, record = store.open("champion")
         why = f"{due.because}; it learns from the rows since {due.since[:19].replace('T', ' ')} UTC"
         audit.note(store, "retrain", record, why, since=due.since)
         done.append(due)
         _keep(database, done)
-    *_, last = done
+    last = done[-1]
     change = Since(datetime.datetime.fromisoformat(last.since), last.because)
     try:
-        other = settings.act.command if settings.act.command != "retrain" else ""
-        said = _started(project, other) if other else retrain(project, change, report=report)
+        if (command := settings.act.command) == "retrain":
+            said = retrain(project, change, report=report)
+        else:
+            said = _started(project, command)
     except EnvironmentFault:
         raise
     except MlrefError as error:

@@ -2,7 +2,9 @@
 
 import json
 import time
+import urllib.error
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,35 +53,30 @@ def follow(
     known = {(one.digest, one.size, _topic(one), one.column): one for one in active}
     before, closed = dict(known), list[Alarm]()
     for window in judged:
-        groups: dict[Any, list[Finding]] = {}
+        model, end = (window.digest, window.version, window.size), window.end
+        groups = defaultdict[Any, list[Finding]](list)
         for one in findings(window):
-            key = window.digest, window.size, _topic(one), one.column
-            groups.setdefault(key, []).append(one)
+            groups[window.digest, window.size, _topic(one), one.column].append(one)
         for key, group in groups.items():
             alarm = known.get(key)
             if above := sorted((one for one in group if one.alarm), key=lambda one: one.ratio):
-                monitor, found = above[-1].monitor, evidence(window, above, training_rows)
-                known[key] = (alarm or _opened(window, above[-1]))._replace(
-                    monitor=monitor, updated=window.end, evidence=found,
-                    windows=alarm.windows + 1 if alarm else 1,
+                monitor, column = above[-1].monitor, above[-1].column
+                if not alarm:
+                    severity = watched()[monitor].severity
+                    alarm = Alarm(*model, monitor, column, severity, "open", end, end, 0, {})
+                known[key] = alarm._replace(
+                    monitor=monitor, updated=end, windows=alarm.windows + 1,
+                    evidence=evidence(window, above, training_rows),
                 )  # fmt: skip
             elif alarm:
                 because = f"{alarm.because}; quiet" if alarm.because else "quiet"
-                closed.append(alarm._replace(state="closed", because=because, updated=window.end))
+                closed.append(alarm._replace(state="closed", because=because, updated=end))
                 del known[key]
     return [*closed, *(alarm for key, alarm in known.items() if alarm is not before.get(key))]
 
 
 def _topic(one: Alarm | Finding) -> str:
     return watched()[one.monitor].topic
-
-
-def _opened(window: JudgedWindow, worst: Finding) -> Alarm:
-    model, severity = (window.digest, window.version, window.size), watched()[
-        worst.monitor
-    ].severity
-    times = window.end, window.end
-    return Alarm(*model, worst.monitor, worst.column, severity, "open", *times, 0, {})
 
 
 def superseded(active: Sequence[Alarm], serving: str, version: str) -> list[Alarm]:
@@ -129,6 +126,8 @@ def notify(target: str, alarms: Sequence[Alarm], pause: float = 1.0) -> None:
             urllib.request.urlopen(request, timeout=10).close()
             return
         except OSError as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # else its socket waits for the garbage collector
             if not left:
                 then = "The alarms are stored; `mlref alarms list` shows them."
                 raise EnvironmentFault(

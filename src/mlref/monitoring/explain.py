@@ -4,7 +4,9 @@ Joint drift explains and never pages: a value above chance says that something d
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import itertools
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ def explain(project: Project, asked: Asked) -> Iterator[Any]:
         contract, settings = model.known.contract, model.settings.monitor
         limits = model.thresholds.at(asked.size.rows or model.smallest)
         chunks = stream(database, contract, role="champion", digest=model.digest)
-        before, after = first_and_last(chunks)
+        before, after = ends(chunks, len(contract.names))
     rows = [
         [monitor, column, number(limit), number(settings.alarms_a_month * SHARES[monitor]),
          watched()[monitor].measures]
@@ -50,14 +52,15 @@ def explain(project: Project, asked: Asked) -> Iterator[Any]:
         )
 
 
-def first_and_last(chunks: Iterable[Chunk]) -> tuple[Array, Array]:
-    """The first and the last rows of a stream, as many of each and none on both sides."""
-    first, last = list[Array](), np.empty((0, 0))
-    for chunk in chunks:
-        first.append(chunk.rows[: SAMPLE - sum(map(len, first))])
-        last = np.vstack([last, chunk.rows])[-2 * SAMPLE :] if last.size else chunk.rows
-    half = min(SAMPLE, max(sum(map(len, first)), len(last)) // 2)
-    return np.vstack([*first, last[:0]])[:half], last[len(last) - half :]
+def ends(chunks: Iterator[Chunk], columns: int) -> tuple[Array, Array]:
+    """The first and the last rows of a stream, as many of each and none on both sides.
+
+    The first chunk and the last two hold them, since a whole chunk has more rows than a side.
+    """
+    held = [*itertools.islice(chunks, 1), *deque(chunks, 2)]
+    rows = np.vstack([np.empty((0, columns)), *(chunk.rows for chunk in held)])
+    half = min(SAMPLE, len(rows) // 2)
+    return rows[:half], rows[len(rows) - half :]
 
 
 def tell(contract: Contract, before: Array, after: Array, seed: int) -> tuple[float, str, float]:

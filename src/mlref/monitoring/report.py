@@ -1,14 +1,16 @@
 """Show what the monitor knows: a table, JSON, a page that loads nothing, and metrics for the service."""
 
 import contextlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from mlref.bundle.store import Store
 from mlref.console import table
@@ -160,38 +162,36 @@ def pictures(windows: Sequence[JudgedWindow], known: Reference) -> dict[str, lis
     labels, inputs = (
         [one for one in windows if one.stream == kind][-SHOWN:] for kind in ("truth", "inputs")
     )
-    drawn: dict[str, list[dict[str, Any]]] = {"truth": [], "inputs": []}
-    if labels:
-        facts = (one.found["facts"] for one in labels)
-        errors = [(*one["loss"], one["expected"]) for one in facts]
-        note = "with its 95 % interval; broken line: expected from the predictions alone"
-        promised = f"share outside of the interval; {1 - known.coverage:.0%} is promised"
-        drawn["truth"] = [
-            picture("Loss", labels, "", ["loss"], points=errors, note=note),
-            picture("Bias", labels, "", ["bias"], note="CUSUM of the mean residual"),
-            picture("Loss, accumulated", labels, "", ["loss"],
-                    note="CUSUM of the loss over what is expected"),
-            picture("Interval misses", labels, "", ["misses"], note=promised),
-        ]  # fmt: skip
-    if inputs:
-        titles = {one.name: one.title for one in known.contract.features}
-        for name, trained in known.numbers.items():
-            shown = [one.found["facts"].get("columns", {}).get(name) for one in inputs]
-            ends = [(*one, None) if one else [None] * 4 for one in shown]
-            drawn["inputs"].append(
-                picture(titles.get(name, "Prediction"), inputs, name, [*watched()], points=ends,
-                        note=_worst(inputs[-1], name), band=trained.cells[[5, -6]].tolist())
-            )  # fmt: skip
-        drawn["inputs"] += [
-            picture(titles[name], inputs, name, ["categories"], note="chi-square of the counts")
-            for name in known.levels
-        ]
-    return drawn
+    promised = f"share outside of the interval; {1 - known.coverage:.0%} is promised"
+    interval_ = "with its 95 % interval; broken line: expected from the predictions alone"
+    facts = [one.found["facts"] for one in labels]
+    truth = [
+        picture("Loss", labels, "", ["loss"], note=interval_,
+                points=[(*one["loss"], one["expected"]) for one in facts]),
+        picture("Bias", labels, "", ["bias"], note="CUSUM of the mean residual"),
+        picture("Loss, accumulated", labels, "", ["loss"],
+                note="CUSUM of the loss over what is expected"),
+        picture("Interval misses", labels, "", ["misses"], note=promised),
+    ]  # fmt: skip
+    titles = {one.name: one.title for one in known.contract.features}
+    columns = [one.found["facts"].get("columns", {}) for one in inputs]
+    numbers = [
+        picture(titles.get(name, "Prediction"), inputs, name, [*watched()],
+                points=[(*one[name], None) if name in one else [None] * 4 for one in columns],
+                note=_worst(inputs, name), band=trained.cells[[5, -6]].tolist())
+        for name, trained in known.numbers.items()
+    ]  # fmt: skip
+    categories = [
+        picture(titles[name], inputs, name, ["categories"], note="chi-square of the counts")
+        for name in known.levels
+    ]
+    return {"truth": truth if labels else [], "inputs": numbers + categories if inputs else []}
 
 
-def _worst(window: JudgedWindow, column: str) -> str:
-    """What comes nearest to its threshold."""
-    found = [one for one in findings(window) if one.column == column and one.threshold]
+def _worst(windows: Sequence[JudgedWindow], column: str) -> str:
+    """What comes nearest to its threshold in the last window."""
+    every = itertools.chain.from_iterable(map(findings, windows[-1:]))
+    found = [one for one in every if one.column == column and one.threshold]
     worst = max(found, key=lambda one: one.ratio, default=None)
     return f"{worst.monitor} {worst.ratio:.0%} of its threshold" if worst else ""
 
@@ -215,13 +215,8 @@ def page(
     now : datetime
         When the monitor ran.
     """
-    loader = FileSystemLoader(Path(__file__).parent)
-    jinja = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )  # fmt: skip
-    jinja.filters |= {"number": number, "span": span}
     labels = {one.stream: one.found["facts"] for one in windows}.get("truth", {})
-    return jinja.get_template("report.html.jinja").render(
+    return _template().render(
         title=known.contract.title if known else "No window yet",
         now=f"{now:%Y-%m-%d %H:%M} UTC",
         open=[one for one in alarms if one.state == "open"],
@@ -233,6 +228,16 @@ def page(
         slices=labels.get("slices", {}),
         notes=notes,
     )
+
+
+@cache
+def _template() -> Template:
+    jinja = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    jinja.filters |= {"number": number, "span": span}
+    return jinja.get_template("report.html.jinja")
 
 
 def publish(project: Project, asked: Asked, outcome: Outcome, now: datetime) -> None:

@@ -16,7 +16,7 @@ from mlref.core.rows import Array
 from mlref.core.settings import Settings
 from mlref.core.storage import Project
 from mlref.core.task import task_of
-from mlref.monitoring.windows import Rows, of_labels
+from mlref.monitoring.windows import of_labels
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.reader import Period, stream_labels
 from mlref.registry import audit, promote
@@ -79,17 +79,12 @@ def run(project: Project, database: Database, settings: Settings) -> str:
         return ""
     try:
         (present, _), (other, record) = store.open("champion"), store.open(former)
-        rows = _labelled(database, present, other, datetime.datetime.fromisoformat(began["at"]))
-        theirs = other.predict(rows.features).value if rows is not None else None
+        since = datetime.datetime.fromisoformat(began["at"])
+        losses, others = _losses(database, present, other, since)
     except MlrefError as error:
         return f"Version {began['version']} cannot be compared with the champion before it: {error}"
-    if rows is None or theirs is None:
-        return ""
-    task = task_of(present.contract)
-    losses, others = task.loss(rows.label, rows.value), task.loss(rows.label, theirs)
-    for look in looks(
-        losses, others, settings.monitor.smallest_window, settings.act.rollback_error
-    ):
+    task, spent = task_of(present.contract), settings.act.rollback_error
+    for look in looks(losses, others, settings.monitor.smallest_window, spent):
         now, then = (float(task.score(one[: look.rows].mean())) for one in (losses, others))
         if look.chance < look.allowed and now - then >= settings.gate.smallest_gain * now:
             reason = (
@@ -101,14 +96,17 @@ def run(project: Project, database: Database, settings: Settings) -> str:
     return ""
 
 
-def _labelled(
+def _losses(
     database: Database, present: Predictor, former: Predictor, since: datetime.datetime
-) -> Rows | None:
-    """The labelled rows that the present champion has answered since then, encoded for the former one."""
+) -> Array:
+    """Losses of both models, shape (2, n), on the labelled rows that the present one answered."""
     ours, theirs = present.contract, former.contract
     if ours.target != theirs.target or not {*theirs.names} <= {*ours.names}:
         raise MlrefError("its contract has other columns.")
     period = Period(since, datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1))
-    chunks = stream_labels(database, theirs, period=period, digest=present.digest)
-    parts = [of_labels(chunk) for chunk in chunks]
-    return np.concatenate(parts).view(np.recarray) if parts else None
+    task, losses = task_of(ours), [np.empty((2, 0))]
+    for chunk in stream_labels(database, theirs, period=period, digest=present.digest):
+        rows = of_labels(chunk)
+        values = rows.value, former.predict(rows.features).value
+        losses.append(np.array([task.loss(rows.label, value) for value in values]))
+    return np.hstack(losses)

@@ -75,12 +75,7 @@ class Model:
     """A model whose windows are judged; MlrefError when the store has no such version, alias or digest."""
 
     def __init__(
-        self,
-        project: Project,
-        name: str,
-        asked: Asked,
-        now: float,
-        database: Database | None = None,
+        self, project: Project, name: str, asked: Asked, now: float, database: Database | None
     ) -> None:
         predictor, record = Store(project.store).open(name)
         self.settings, self.asked, self.now = load_settings(project.params), asked, now
@@ -90,12 +85,12 @@ class Model:
         self.thresholds = Thresholds(database, self.digest, self.known, self.settings.monitor)
 
     def collect(
-        self, kind: str, parts: Iterable[Rows], outcome: Outcome,
-        before: JudgedWindow | None = None, refused: Sequence[RefusedValues] = (),
+        self, parts: Iterable[Rows], outcome: Outcome, before: JudgedWindow,
+        refused: Sequence[RefusedValues] = (),
     ) -> list[JudgedWindow]:  # fmt: skip
-        """Judge a stream and return its closed windows; the open one is shown or waits, as was asked."""
+        """Judge what follows a window and return the closed ones; the open one is shown or waits."""
         closed = []
-        for window, over in self._windows(kind, parts, before, refused):
+        for window, over in self._windows(parts, before, refused):
             if over:
                 closed.append(window)
             elif self.asked.unfinished:
@@ -104,17 +99,18 @@ class Model:
                 outcome.notes.append(self._waiting(window))
         return closed
 
+    def nothing(self, kind: str) -> JudgedWindow:
+        """What a stream begins with: a window before the first one."""
+        size = str(self.asked.size)
+        return JudgedWindow(self.digest, self.version, kind, size, 0, "", "", 0, 0, {"carried": {}})
+
     def _windows(
-        self, kind: str, parts: Iterable[Rows], before: JudgedWindow | None,
-        refused: Sequence[RefusedValues],
-    ) -> Iterator[tuple[JudgedWindow, bool]]:  # fmt: skip
+        self, parts: Iterable[Rows], before: JudgedWindow, refused: Sequence[RefusedValues]
+    ) -> Iterator[tuple[JudgedWindow, bool]]:
         size, least = self.asked.size, self.settings.gate.smallest_slice
-        number, last, carried = 0, 0, dict[str, Any]()
-        if before:
-            number, last, carried = before.number, before.last, before.found["carried"]
-        nothing = table(np.empty((0, len(self.known.contract.names))))
+        no_rows = table(np.empty((0, len(self.known.contract.names))))
         cuts = cut(parts, size, self.smallest, self.now)
-        for rows, over in itertools.chain(cuts, [(nothing, False)]):
+        for rows, over in itertools.chain(cuts, [(no_rows, False)]):
             # what was rejected after the last row of a closed window belongs to the next one
             end = rows.time.max() if over else np.inf
             count = next((at for at, one in enumerate(refused) if one.at > end), len(refused))
@@ -125,17 +121,19 @@ class Model:
             if here and not over:
                 total = len(rows) + sum(one.count for one in here)
                 over = size.over(total, times.max(), self.smallest, self.now)
-            if kind == "inputs":
+            carried = before.found["carried"]
+            if before.stream == "inputs":
                 found = drift.judge(self.thresholds, rows, carried, self.smallest, here)
             else:
                 found = performance.judge(self.thresholds, rows, carried, least)
-            carried = found.carried
             if here:
-                carried["refused"] = here[-1].arrival
-            number, last = number + 1, int(rows.position.max(initial=last))
-            named = self.digest, self.version, kind, str(size), number
-            moments = moment(times.min()), moment(times.max())
-            yield JudgedWindow(*named, *moments, len(rows), last, rounded(found._asdict())), over
+                found.carried["refused"] = here[-1].arrival
+            before = before._replace(
+                number=before.number + 1, start=moment(times.min()), end=moment(times.max()),
+                rows=len(rows), last=int(rows.position.max(initial=before.last)),
+                found=found._asdict(),
+            )  # fmt: skip
+            yield before._replace(found=rounded(before.found)), over
 
     def _waiting(self, window: JudgedWindow) -> str:
         said = f"Version {self.version}: {window.rows}"
@@ -195,7 +193,7 @@ def _judge(database: Database, model: Model, outcome: Outcome) -> None:
     """Judge both streams of a model and keep the closed windows, with what follows for the alarms."""
     known, since = model.known, model.asked.since
     tomorrow = datetime.datetime.fromtimestamp(model.now + DAY, datetime.UTC)
-    wanted: Any = {"period": Period(since, tomorrow) if since else None, "digest": model.digest}
+    period = Period(since, tomorrow) if since else None
     if known.residuals is None:
         outcome.notes.append(
             f"Predictions and losses of version {model.version} are shown and not judged: its bundle has no"
@@ -203,33 +201,35 @@ def _judge(database: Database, model: Model, outcome: Outcome) -> None:
         )
     for kind in ("inputs", "truth"):
         before = _latest(database, model, kind)
-        wanted["after"], refused = before.last if before else 0, list[RefusedValues]()
+        wanted: Any = {"after": before.last, "period": period, "digest": model.digest}
+        refused = list[RefusedValues]()
         if kind == "truth":
             parts = map(of_labels, stream_labels(database, known.contract, **wanted))
         else:
-            chunks = stream(database, known.contract, role="champion", **wanted)
-            parts, after = map(of_inputs, chunks), before.found["carried"] if before else {}
-            refused = monitored.refusals(database, model.version, after.get("refused", 0))
+            parts = map(of_inputs, stream(database, known.contract, role="champion", **wanted))
+            after = before.found["carried"].get("refused", 0)
+            refused = monitored.refusals(database, model.version, after)
             refused = [one for one in refused if not since or one.at >= since.timestamp()]
-        if closed := model.collect(kind, parts, outcome, before, refused):
+        if closed := model.collect(parts, outcome, before, refused):
             follow = partial(alarms.follow, judged=closed, training_rows=known.rows)
             outcome.alarms.extend(monitored.keep(database, closed, follow))
             outcome.judged.extend(closed)
 
 
-def _latest(database: Database, model: Model, kind: str) -> JudgedWindow | None:
+def _latest(database: Database, model: Model, kind: str) -> JudgedWindow:
     """The window from which a stream goes on."""
-    same = {"digest": model.digest, "stream": kind, "size": str(model.asked.size)}
-    return next(iter(monitored.windows(database, 1, by="number", **same)), None)
+    first = model.nothing(kind)
+    same = {"digest": first.digest, "stream": kind, "size": first.size}
+    return next(iter(monitored.windows(database, 1, by="number", **same)), first)
 
 
 def _stale(database: Database, model: Model) -> Iterator[str]:
     """Say that the model that serves, or what is known of its error, is old."""
-    limit, labels = model.settings.monitor.max_age_days, _latest(database, model, "truth")
+    limit = model.settings.monitor.max_age_days
     for what, since in (
         (f"Version {model.version} was made", model.created),
-        (f"The last judged label of version {model.version} arrived", labels and labels.end),
-    ):
+        (f"The last judged label of version {model.version} arrived", _latest(database, model, "truth").end),
+    ):  # fmt: skip
         made = datetime.datetime.fromisoformat(since).timestamp() if since else model.now
         if (days := int((model.now - made) // DAY)) > limit:
             yield f"{what} {days} days ago: it is stale, since config/params.yaml allows {limit:g} days."

@@ -43,20 +43,19 @@ def run(project: Project, asked: Asked, folder: Path, truth: Path | None, key: s
     if asked.size.days:
         raise MlrefError("Scored files have no time: take windows of rows, such as --window 200.")
     outcome = Outcome([], [], [], [])
-    frames = [
-        _read(path, *ADDED.values(), "model_version") for path in sorted(folder.glob("*.parquet"))
-    ]
+    needed = (*ADDED.values(), "model_version")
+    frames = [_read(path, *needed) for path in sorted(folder.glob("*.parquet"))]
     if not frames:
         raise DataError(folder, "holds no part in Parquet", "Name the OUTPUT of `mlref score`.")
-    scored = pd.concat(frames, ignore_index=True)
-    for version, part in scored.groupby("model_version", sort=False):
-        model = Model(project, str(version), asked, 0.0)
+    for version, part in pd.concat(frames, ignore_index=True).groupby("model_version", sort=False):
+        model = Model(project, str(version), asked, 0.0, None)
         contract = model.known.contract
-        streams = {"inputs": _rows(folder, contract, part)}
+        streams = {"inputs": part}
         if truth:
-            streams["truth"] = _rows(folder, contract, _joined(contract, part, truth, key))
-        for kind, rows in streams.items():
-            closed = model.collect(kind, [rows], outcome)
+            streams["truth"] = _joined(contract, _having(folder, part, key), truth, key)
+        for kind, frame in streams.items():
+            rows = _rows(contract, _having(folder, frame, *contract.names))
+            closed = model.collect([rows], outcome, model.nothing(kind))
             outcome.judged.extend(closed)
             outcome.alarms.extend(follow([], closed, model.known.rows))
     return outcome
@@ -76,7 +75,7 @@ def _having(source: Path, frame: pd.DataFrame, *needed: str) -> pd.DataFrame:
     return frame
 
 
-def _joined(contract: Contract, part: pd.DataFrame, truth: Path, key: str) -> pd.DataFrame:
+def _joined(contract: Contract, scored: pd.DataFrame, truth: Path, key: str) -> pd.DataFrame:
     """The scored rows whose truth is known."""
     target = contract.target
     known = _read(truth, key, target.name)[[key, target.name]].dropna()
@@ -84,17 +83,14 @@ def _joined(contract: Contract, part: pd.DataFrame, truth: Path, key: str) -> pd
         raise DataError(truth, f"has a value of {key!r} twice")
     if masks([target], {target.name: known[target.name].to_numpy()}).refused.any():
         raise DataError(truth, f"has a value of {target.name!r} that is not {target.accepts}")
-    scored = _having(Path("scored parts"), part, key)
     return scored.drop(columns=target.name, errors="ignore").merge(known, on=key)
 
 
-def _rows(source: Path, contract: Contract, frame: pd.DataFrame) -> Rows:
-    _having(source, frame, *contract.names)
+def _rows(contract: Contract, frame: pd.DataFrame) -> Rows:
     kinds = {one.name: np.float64 if one.is_number else object for one in contract.features}
-    cells = {name: frame[name].to_numpy(kind) for name, kind in kinds.items()}
+    features = masks(contract.features, {name: frame[name].to_numpy(kinds[name]) for name in kinds})
     answered = {field: frame[name].to_numpy(np.float64) for field, name in ADDED.items()}
     if contract.target.name in frame:
         answered["label"] = frame[contract.target.name].to_numpy(np.float64)
     position = np.arange(1, len(frame) + 1)
-    features = masks(contract.features, cells).array
-    return table(features, time=0.0, predicted=0.0, position=position, **answered)
+    return table(features.array, time=0.0, predicted=0.0, position=position, **answered)

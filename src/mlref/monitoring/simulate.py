@@ -98,16 +98,16 @@ def simulate(
         )
     training, _ = encode(known.contract, read_parquet(project.train))
     made = _changed(scenario, known, jittered(draw, known, training, rows), draw)
-    records, size = _records(scenario, known.contract, made), REQUEST
-    if scenario == "burst":
-        size = 10 * REQUEST
+    records = _records(scenario, known.contract, made)
+    size = 10 * REQUEST if scenario == "burst" else REQUEST
     answered = list[dict[str, Any]]()
     for start in track(scenario, range(0, rows, size)):
         answer = send("/v1/predict", {"instances": records[start : start + size]})
         answered += answer.get("predictions", ())
     values = origin.values(made)[: len(answered)]  # all are answered, or none
-    truth, accepted = _truth(scenario, known, values, draw), 0
+    truth = _truth(scenario, known, values, draw)
     labels = [{"id": one["id"], "value": it} for one, it in zip(answered, truth, strict=False)]
+    accepted = 0
     for start in range(0, len(labels), LABELS):
         answer = send("/v1/feedback", {"labels": labels[start : start + LABELS]})
         accepted += answer.get("accepted", 0)

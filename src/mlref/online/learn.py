@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import skops.io
 
 from mlref.bundle.package import TRUSTED
-from mlref.bundle.predictor import Predictor
 from mlref.bundle.store import Store
 from mlref.core.contract import Contract
 from mlref.core.digits import interval
@@ -37,7 +36,8 @@ RECENT = 500
 class Session(NamedTuple):
     """A champion, the rows it was trained on, the learner that began from its weights, and its journal."""
 
-    predictor: Predictor
+    digest: str
+    contract: Contract
     record: dict[str, Any]
     trained: Collection[str]
     settings: Settings
@@ -45,11 +45,6 @@ class Session(NamedTuple):
     journal: Path
     head: dict[str, Any]
     events: list[Event]
-
-    @property
-    def contract(self) -> Contract:
-        """By which the champion was trained."""
-        return self.predictor.contract
 
     @property
     def learned(self) -> list[Event]:
@@ -82,7 +77,10 @@ def opened(project: Project) -> Iterator[Session]:
         events = resume(journal, head)
         if learner.follow(events) != events:
             raise NotReproduced(f"{journal} gives other predictions", ["Was it edited?"])
-        yield Session(predictor, record, trained, settings, learner, journal, head, events)
+        yield Session(
+            predictor.digest, predictor.contract, record, trained, settings, learner, journal,
+            head, events,
+        )  # fmt: skip
 
 
 def learn(project: Project, report: Callable[[str], None] = lambda line: None) -> str:
@@ -138,7 +136,7 @@ def _blocks(session: Session, database: Database) -> Iterator[list[Event]]:
     """New events that have settled, in whole batches, as many as are written at once."""
     contract, settings, waiting = session.contract, session.settings, list[Event]()
     size, latest = settings.online.batch, time.time() - settings.online.settle
-    after, digest = session.events[-1].seq if session.events else 0, session.predictor.digest
+    after, digest = session.events[-1].seq if session.events else 0, session.digest
     for found in stream_labels(database, contract, after, digest=digest, source="serve"):
         waiting += guards.judged(found, contract, session.trained, session.learner, settings)
         whole = sum(event.received <= latest for event in waiting) // size * size
@@ -150,7 +148,7 @@ def _blocks(session: Session, database: Database) -> Iterator[list[Event]]:
 def _covered(database: Database, session: Session, events: list[Event]) -> list[Event]:
     """The same events; none is learned where labels have nearly ceased to come."""
     middle = sorted(event.id for event in events)[len(events) // 2]
-    now, before = labelled_share(database, session.predictor.digest, middle, RECENT)
+    now, before = labelled_share(database, session.digest, middle, RECENT)
     if now >= session.settings.online.label_coverage * before:
         return events
     return [event._replace(why=event.why or "label coverage") for event in events]

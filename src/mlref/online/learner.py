@@ -85,7 +85,12 @@ class Learner:
         self._scale: Any = np.log if logs else np.asarray
         self._unscale: Any = np.exp if logs else np.asarray
         self._range = logs.range_ if logs else (-math.inf, math.inf)
-        errors = calibration["out_of_fold"]["residuals"]
+        if not (known := calibration.get("out_of_fold")):
+            raise MlrefError(
+                "The champion's bundle has no out-of-fold errors, by which labels are judged before they"
+                " are learned: `make train` makes one that has."
+            )
+        errors = known["residuals"]
         self.typical = float(np.sqrt(np.mean(np.square(errors))))
         self.far = STRANGE * float(np.abs(errors).max())
         # the last weight is the intercept, and the last input is one
@@ -121,17 +126,12 @@ class Learner:
         list of Event
             The same, with what was predicted for them and why they were not learned.
         """
-        done = [self._admitted(event) for event in events]
-        fit = np.flatnonzero([not event.why for event in done])
-        if len(fit):
-            prepared = self._prepare.transform(np.array([done[at].row for at in fit], np.float64))
-            inputs = np.column_stack([prepared, np.ones(len(fit))])
-            ends = np.flatnonzero(np.diff(fit // self.settings.batch)) + 1
-            with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-                for places, part in zip(np.split(fit, ends), np.split(inputs, ends), strict=True):
-                    learned = self._learn([done[at] for at in places], part)
-                    for at, event in zip(places, learned, strict=True):
-                        done[at] = event
+        size, done = self.settings.batch, list[Event]()
+        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+            for start in range(0, len(events), size):
+                batch = [self._admitted(event) for event in events[start : start + size]]
+                learned = iter(self._learn([event for event in batch if not event.why]))
+                done += [event if event.why else next(learned) for event in batch]
         return done
 
     def _admitted(self, event: Event) -> Event:
@@ -145,8 +145,12 @@ class Learner:
             self._taken[hour] += not why
         return event._replace(why=why, scored=None)
 
-    def _learn(self, events: list[Event], inputs: Array) -> list[Event]:
+    def _learn(self, events: list[Event]) -> list[Event]:
         """Predict a batch, score what is new in it, learn it."""
+        if not events:
+            return []
+        prepared = self._prepare.transform(np.array([event.row for event in events], np.float64))
+        inputs = np.column_stack([prepared, np.ones(len(events))])
         truth, errors = self._scale([event.label for event in events]), self.errors(events)
         largest = self.settings.largest_shift + 3 / math.sqrt(len(events))
         if abs(errors.mean()) > largest * self.typical:

@@ -96,7 +96,7 @@ def _changed(session: Session) -> Since | None:
 
 def _rows(project: Project, session: Session) -> pd.DataFrame:
     """All rows of the champion, of the journals and of the test set, and when they were predicted."""
-    contract, store, name = session.contract, Store(project.store), session.predictor.digest
+    contract, store, name = session.contract, Store(project.store), session.digest
     events, there = session.events, read_parquet(project.validated)
     while (journal := store.journal(name)).is_file():  # what the champion itself has learned
         head, earlier = read(journal)

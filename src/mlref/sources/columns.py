@@ -113,13 +113,9 @@ def _number(name: str, present: pd.Series, texts: pd.Series) -> Found | None:
         codes = [int(code) for code in different]
         shown = ", ".join(map(str, codes))
         evidence = f"coded category: only {shown}; where it counts something, make it an integer"
-        example = int(values.mode()[0])
+        declared = {"type": "category", "allowed": codes, "example": int(values.mode()[0])}
         places = np.searchsorted(different, values)
-        return (
-            {"type": "category", "allowed": codes, "example": example},
-            evidence,
-            values.where(values.isna(), places),
-        )
+        return declared, evidence, values.where(values.isna(), places)
     evidence = f"{texts.nunique()} different values{_odd(texts[values.isna()], 'numbers')}"
     return declared, evidence, values
 

@@ -183,11 +183,7 @@ def import_labels(
 
 
 @app.command()
-def retrain(
-    since: Time = None,
-    because: Because = "",
-    dry_run: DryRun = False,
-) -> None:
+def retrain(since: Time = None, because: Because = "", dry_run: DryRun = False) -> None:
     """Add the labelled predictions of the log to the source, run the pipeline, and register the model.
 
     With --since, rows from before that time are no longer trained on.

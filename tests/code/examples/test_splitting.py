@@ -20,13 +20,13 @@ def test_by_rows_groups_and_days_flatter_the_model(
     kept, found = tmp_path / "picture.png", {}
     honest = splitting.measure
     monkeypatch.setattr(
-        splitting, "measure", lambda contract: found.setdefault("it", honest(contract, draws=3))
+        splitting, "measure", lambda contract: found.setdefault("it", honest(contract, draws=2))
     )
     monkeypatch.setattr("sys.argv", ["splitting.py", "--picture", str(kept)])
     assert splitting.main() == 0
     assert kept.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
-    assert printed.startswith("RMSE of 90 groups of 5") and printed.count("draw 3") == 2
+    assert printed.startswith("RMSE of 90 groups of 5") and printed.count("draw 2") == 2
     for group in found["it"]["group"]:
         new = group["on new rows"]
         assert group["by rows"]["upper"] < min(group["by group"]["lower"], new["lower"])

@@ -18,7 +18,7 @@ def test_a_model_grows_old_and_sooner_where_the_world_moves_faster(
     monkeypatch.chdir(trained.root)
     monkeypatch.setattr(staleness, "encode", lambda *_: tables())
     kept = tmp_path / "picture.png"
-    monkeypatch.setattr("sys.argv", ["staleness.py", "--seeds", "20", "--picture", str(kept)])
+    monkeypatch.setattr("sys.argv", ["staleness.py", "--seeds", "6", "--picture", str(kept)])
     assert staleness.main() == 0
     assert kept.read_bytes().startswith(b"\x89PNG")
     rows = capsys.readouterr().out.splitlines()[1:]

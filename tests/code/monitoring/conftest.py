@@ -1,5 +1,6 @@
 """A clone with a model of the rents, what it knows of its training, and a service in this process."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +19,16 @@ from mlref.core.storage import Project, digest, read_json, to_json, write_json
 from mlref.data.split import profile
 from mlref.data.tables import encode, write_parquet
 from mlref.monitoring.reference import Reference, reference
+from mlref.monitoring.run import Asked, Model
+from mlref.monitoring.windows import Size
 from mlref.prediction_log import ground_truth
+from mlref.prediction_log.database import Database
 from mlref.prediction_log.ids import new_ids
 from mlref.prediction_log.records import LoggedModel, Predicted, Refused
 from mlref.prediction_log.writer import open_log
+from tests.conftest import made_once
 from tests.fakes import BASE, CONTRACT, linear, write_store
-from tests.projects import PARAMS, rents
+from tests.projects import PARAMS, copy, rents
 
 ERROR = 200.0
 """Standard deviation of the model's errors."""
@@ -70,16 +75,28 @@ def write_model(
     return made
 
 
+@pytest.fixture(scope="session")
+def watched(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The clone, with thresholds for windows of 50 rows; not to be changed."""
+
+    def make(folder: Path) -> None:
+        project = Project(folder)
+        project.params.parent.mkdir(parents=True)
+        project.contract.write_text("")  # only marks the clone: the bundle has its own contract
+        project.params.write_text(yaml.safe_dump(PARAMS, sort_keys=False))
+        write_model(project)
+        with contextlib.closing(Database.of(project)) as database:
+            Model(project, "champion", Asked(Size(rows=50)), 0.0, database).thresholds.at(50)
+
+    return Project(made_once(tmp_path_factory, "watched-rents", make))
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(watched: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The clone, which is the working folder."""
-    project = Project(tmp_path)
-    project.params.parent.mkdir()
-    project.contract.write_text("")  # only marks the clone: the bundle has its own contract
-    project.params.write_text(yaml.safe_dump(PARAMS, sort_keys=False))
-    write_model(project)
-    monkeypatch.chdir(tmp_path)
-    return project
+    clone = copy(watched, tmp_path / "clone")
+    monkeypatch.chdir(clone.root)
+    return clone
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Episodes: what opens, extends, closes and silences them, and who is told."""
 
+import contextlib
 import http.server
 import json
 import threading
@@ -139,20 +140,15 @@ def one() -> Alarm:
     return opened._replace(id=7)
 
 
-@pytest.mark.parametrize(("refuse", "calls"), [(0, 1), (2, 3)])
+@pytest.mark.parametrize(("refuse", "calls"), [(0, 1), (2, 3), (99, 3)])
 def test_a_webhook_is_called_until_it_answers(webhook: str, refuse: int, calls: int) -> None:
     Hook.refuse = refuse
-    notify(webhook, [one()], pause=0)
+    silent = pytest.raises(EnvironmentFault, match="alarms are stored")
+    with silent if refuse == 99 else contextlib.nullcontext():
+        notify(webhook, [one()], pause=0)
     assert len(Hook.bodies) == calls
     assert Hook.bodies[-1]["text"] == sentence(one())
     assert Hook.bodies[-1]["alarms"][0]["monitor"] == "size"
-
-
-def test_a_webhook_that_does_not_answer_is_an_error_and_the_alarms_stay(webhook: str) -> None:
-    Hook.refuse = 99
-    with pytest.raises(EnvironmentFault, match="webhook .* did not answer.*alarms are stored"):
-        notify(webhook, [one()], pause=0)
-    assert len(Hook.bodies) == 3
 
 
 def test_a_file_is_written_for_an_issue(tmp_path: Path) -> None:

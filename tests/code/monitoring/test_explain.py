@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlref.monitoring import explain
-from mlref.monitoring.explain import first_and_last, tell
+from mlref.monitoring.explain import ends, tell
 from mlref.prediction_log.reader import Chunk
 from tests.code.monitoring.conftest import quiet_rows
 from tests.fakes import CONTRACT
@@ -39,8 +39,8 @@ def test_the_first_and_the_last_rows_do_not_overlap(
     monkeypatch.setattr(explain, "SAMPLE", 10)
     cells = np.arange(count, dtype=float)[:, None]
     nothing = np.empty(3)
-    parts = [cells[at : at + 3] for at in range(0, count, 3)]
+    parts = [cells[at : at + 11] for at in range(0, count, 11)]
     chunks = (Chunk((), nothing.astype(int), part, part > 0, *[nothing] * 3) for part in parts)
-    first, last = (part.ravel().tolist() for part in first_and_last(chunks))
+    first, last = (part.ravel().tolist() for part in ends(chunks, 1))
     half = min(10, count // 2)
     assert (first, last) == (list(range(half)), list(range(count - half, count)))

@@ -3,15 +3,16 @@
 import datetime
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from mlref.core.storage import Project
 from mlref.monitoring import report
+from mlref.prediction_log import monitored
 from mlref.prediction_log.monitored import Alarm, JudgedWindow
 from tests.code.monitoring.conftest import Said, Service
 
+Monitor = Callable[..., Said]
 NOW = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
 
 
@@ -20,11 +21,7 @@ NOW = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
     [("none", "✔ No alarm is open."), ("unit", "▲ "), (None, "Nothing to judge yet.")],
 )
 def test_the_page_says_first_what_is_to_be_done(
-    scenario: str | None,
-    says: str,
-    service: Service,
-    monitor: Callable[..., Said],
-    project: Project,
+    scenario: str | None, says: str, service: Service, monitor: Monitor, project: Project
 ) -> None:
     if scenario:
         service.simulate(scenario, rows=150)
@@ -47,24 +44,29 @@ def test_names_of_the_contract_are_escaped() -> None:
     assert "<b>x" not in page and "<i>" not in page and "<note>" not in page
 
 
-def test_metrics_are_those_of_the_newest_windows(
-    service: Service, monitor: Callable[..., Said]
-) -> None:
-    found: dict[str, Any] = report.metrics([], [], NOW)
-    assert found["run"] == NOW.timestamp() and found["alarms"] == {"page": 0, "ticket": 0}
-    assert all(found[key] is None for key in ("loss", "expected", "coverage", "lag", "labelled"))
-    assert found["drift"] == {}
+def test_metrics_are_those_of_the_newest_windows(service: Service, monitor: Monitor) -> None:
+    service.simulate("unit", rows=150)
+    monitor()
+    windows = monitored.windows(service.log.database, 9)
+    alarms = monitored.alarms(service.log.database, state="open")
+    found = report.metrics(windows, alarms, NOW)
+    assert found["alarms"] == {"page": 0, "ticket": len(alarms)} and alarms
+    assert found["drift"]["area"] > 1 > found["drift"]["rooms"]
+    assert found["coverage"] == 1.0 and found["lag"] < 60
+    *_, newest = (one for one in windows if one.stream == "truth")
+    assert found["loss"] == newest.found["facts"]["loss"][1]
+    assert found["labelled"] == datetime.datetime.fromisoformat(newest.end).timestamp()
+    nothing = report.metrics([], [], NOW)
+    assert nothing["run"] == NOW.timestamp() and nothing["alarms"] == {"page": 0, "ticket": 0}
+    assert all(nothing[key] is None for key in ("loss", "expected", "coverage", "lag", "labelled"))
 
 
 def test_a_picture_of_equal_or_missing_values_has_a_height() -> None:
     drawn = report.picture("Empty", [], "", ["size"])
     assert (drawn["points"], drawn["low"], drawn["high"]) == ([], 0.0, 1.0)
-    found = [
-        {"findings": [["size", "", 5.0, limit]] if limit else []} for limit in (None, 4.0, 5.0)
-    ]
     windows = [
-        JudgedWindow(digest, "1", "inputs", "50", 1, "", "", 50, 0, one)
-        for digest, one in zip("aab", found, strict=True)
+        JudgedWindow(digest, "1", "inputs", "50", 1, "", "", 50, 0, {"findings": found})
+        for digest, found in zip("aab", ([], [["size", "", 5.0, 4.0]], [["size", "", 5.0, 5.0]]))
     ]
     drawn = report.picture("Bare", windows, "", ["size"])
     assert (drawn["alarms"], drawn["versions"]) == ([False, True, False], [2])

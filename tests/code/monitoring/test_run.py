@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mlref.bundle.store import Store
 from mlref.cli import main
-from mlref.core.errors import EnvironmentFault, MlrefError
+from mlref.core.errors import MlrefError
 from mlref.core.storage import Project, read_json, write_json
 from mlref.monitoring import run as monitoring
 from mlref.monitoring.run import Asked
@@ -81,6 +81,14 @@ def test_a_planted_fault_is_found_and_named(
         assert {one for _, one in alarming(found)} == {""}
 
 
+def test_rejected_values_count_in_one_window(service: Service, monitor: Monitor) -> None:
+    service.simulate("schema", rows=50)
+    assert monitor()[0] == 3
+    service.log_rows(quiet_rows(50))
+    code, _, found = monitor()
+    assert (code, found["windows"][0]["found"]["facts"]["refused"]) == (0, 0)
+
+
 def test_a_closed_window_is_judged_once(service: Service, monitor: Monitor) -> None:
     service.log_rows(quiet_rows(130))
     _, said, found = monitor()
@@ -119,15 +127,13 @@ def test_only_rows_since_a_moment_are_judged(service: Service, monitor: Monitor)
     assert monitor("--since", "yesterday")[0] == 2
 
 
-@pytest.mark.parametrize("rows", [0, 3])
-def test_too_few_rows_are_no_alarm_and_are_said(
-    rows: int, service: Service, monitor: Monitor
-) -> None:
-    if rows:
-        service.log_rows(quiet_rows(rows))
-    code, said, found = monitor()
-    assert (code, found["windows"]) == (0, [])
-    assert "No window is new." in said and ("3 predictions wait" in said) == bool(rows)
+def test_too_few_rows_are_no_alarm_and_are_said(service: Service, monitor: Monitor) -> None:
+    for rows in (0, 3):
+        if rows:
+            service.log_rows(quiet_rows(rows))
+        code, said, found = monitor()
+        assert (code, found["windows"]) == (0, [])
+        assert "No window is new." in said and ("3 predictions wait" in said) == bool(rows)
 
 
 def test_an_alarm_is_one_episode_that_ends_when_it_is_quiet(
@@ -239,70 +245,30 @@ def test_a_label_counts_once_and_its_correction_where_it_arrives(
     service: Service, monitor: Monitor
 ) -> None:
     names = service.log_rows(rows := quiet_rows(110), ids(START, 110))
-    first = label(service, names[:60], rows[:60], source="clinic")
-    again = label(service, names[:60], rows[:60], source="clinic")
-    unknown = service.add([Label("nobody", 5.0)])
-    assert (len(first.accepted), len(again.duplicate), unknown.unknown) == (60, 60, ["nobody"])
-    service.add([Label(names[0], 77.0)])  # a correction, before anybody looked
-    truth = [one for one in monitor()[2]["windows"] if one["stream"] == "truth"]
-    assert [one["rows"] for one in truth] == [50]
-    assert truth[0]["found"]["facts"]["sources"] == {"clinic": 50}
-    label(service, names[60:], rows[60:])
-    truth = [one for one in monitor()[2]["windows"] if one["stream"] == "truth"]
-    assert [(one["number"], one["rows"]) for one in truth] == [(2, 50)]
+    for _ in range(2):
+        label(service, names[:60], rows[:60], source="clinic")
+    service.add(
+        [Label(names[0], 77.0), Label("nobody", 5.0)]
+    )  # a correction, before anybody looked
+    found = []
+    for _ in range(2):
+        found += [one for one in monitor()[2]["windows"] if one["stream"] == "truth"]
+        label(service, names[60:], rows[60:])
+    assert [(one["number"], one["rows"]) for one in found] == [(1, 50), (2, 50)]
+    assert found[0]["found"]["facts"]["sources"] == {"clinic": 50}
 
 
-def test_two_monitors_at_once_judge_a_window_once(
-    project: Project, service: Service, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service.log_rows(quiet_rows(100))
-    asked, now = Asked(Size.parse("50")), datetime.datetime.now(datetime.UTC)
-    collect = monitoring.Model.collect
-
-    def slow(*given: Any) -> Any:
-        """Another monitor comes first."""
-        found = collect(*given)
-        monkeypatch.setattr(monitoring.Model, "collect", collect)
-        assert len(monitoring.run(project, asked, now).judged) == 2
-        return found
-
-    monkeypatch.setattr(monitoring.Model, "collect", slow)
-    code, said, _ = monitor()
-    assert code == 1 and "Another monitor has judged the same windows" in said
-    assert monitor()[2]["windows"] == []
-
-
-def test_a_database_that_goes_away_leaves_everything_for_the_next_run(
-    project: Project, service: Service, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service.log_rows(quiet_rows(100))
-
-    def gone(*_: Any) -> None:
-        raise EnvironmentFault("The prediction log cannot be used", OSError("gone"))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(monitored, "keep", gone)
-        assert monitor()[0] == 4
-    assert len(monitor()[2]["windows"]) == 2
-
-
-def test_a_value_that_is_no_number_is_an_alarm(
+def test_missing_and_broken_values_are_alarms(
     project: Project, service: Service, monitor: Monitor
 ) -> None:
-    service.log_rows(quiet_rows(50))
-    with contextlib.closing(sqlite3.connect(project.log)) as log, log:
-        log.execute("UPDATE predictions SET value = NULL WHERE arrival = 7")
-    code, said, found = monitor()
-    assert code == 3 and ("health", "prediction") in alarming(found)
-    assert "answered with no number" in said
-
-
-def test_missing_values_of_a_column_are_an_alarm(service: Service, monitor: Monitor) -> None:
     rows = quiet_rows(100)
     rows[:, 3] = np.nan
     service.log_rows(rows)
-    code, _, found = monitor()
-    assert (code, alarming(found)) == (3, {("missing", "balcony")})
+    with contextlib.closing(sqlite3.connect(project.log)) as log, log:
+        log.execute("UPDATE predictions SET value = NULL WHERE arrival = 7")
+    code, said, found = monitor()
+    assert (code, alarming(found)) == (3, {("missing", "balcony"), ("health", "prediction")})
+    assert "answered with no number" in said
 
 
 def test_what_is_asked_is_explained_and_shown(service: Service, monitor: Monitor) -> None:
@@ -320,20 +286,17 @@ def test_what_is_asked_is_explained_and_shown(service: Service, monitor: Monitor
     assert monitor(window="soon")[0] == 1
 
 
-@pytest.mark.parametrize("scenario", ["level", "slopes", "noise"])
-def test_a_change_of_concept_costs_a_fifth_of_the_error(
-    scenario: str, project: Project, service: Service
-) -> None:
-    def loss(which: str) -> float:
-        service.simulate(which, rows=2000)
+def test_a_change_of_concept_costs_a_fifth_of_the_error(service: Service) -> None:
+    loss = {}
+    for scenario in ("none", "level", "slopes", "noise"):
+        service.simulate(scenario, rows=2000)
         with service.log.database.begin() as connection:
             found = connection.exec_driver_sql(
                 "SELECT p.value, e.value FROM label_events e JOIN predictions p ON p.id = e.prediction_id"
             ).all()
             connection.execute(sa.text("DELETE FROM label_events"))
-        return float(np.sqrt(np.mean([(one - two) ** 2 for one, two in found])))
-
-    assert loss(scenario) > 1.2 * loss("none")
+        loss[scenario] = float(np.sqrt(np.mean([(one - two) ** 2 for one, two in found])))
+    assert all(loss[one] > 1.2 * loss["none"] for one in ("level", "slopes", "noise")), loss
 
 
 def test_simulated_traffic_needs_errors_to_draw_from(project: Project, service: Service) -> None:

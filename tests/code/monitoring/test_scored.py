@@ -43,11 +43,12 @@ def monitor(scored: Path, *options: str, window: str = "50") -> int:
 def test_scored_rows_are_judged_with_their_truth(
     scored: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    log = (scored.parent / "predictions.db").read_bytes()
     assert monitor(scored, "--truth", "truth.csv", "--id", "home") == 0
     said = capsys.readouterr().out
     assert "Truth, version 1, 50 labels" in said and "No alarm." in said
     assert "20 rows are no window" in said
-    assert not (scored.parent / "predictions.db").exists()
+    assert (scored.parent / "predictions.db").read_bytes() == log
 
 
 def test_a_fault_in_scored_rows_is_an_alarm(

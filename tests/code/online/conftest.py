@@ -1,24 +1,17 @@
-"""Rents that the champion has predicted, with their ground truth in the log."""
+"""A registered project whose champion learns online, and a market of rents that changes."""
 
-from collections.abc import Callable, Iterator
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from mlref.bundle.store import Store
 from mlref.core.storage import Project
-from mlref.data.tables import encode
-from mlref.prediction_log import ground_truth
-from mlref.prediction_log.database import Database
-from mlref.prediction_log.ground_truth import Label
-from mlref.prediction_log.ids import new_ids
-from mlref.prediction_log.records import LoggedModel, Predicted
-from mlref.prediction_log.writer import open_log
-from tests.projects import rents, set_params
+from mlref.online.learn import learn
+from mlref.online.propose import propose
+from tests.conftest import made_once
+from tests.projects import copy, only_what_the_gate_reads, rents, set_params
+from tests.traffic import send
 
-Send = Callable[..., list[str]]
-ALL = slice(None)
 ERROR = 60.0
 """Standard deviation of the rents' noise."""
 
@@ -37,38 +30,28 @@ def project(published: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     return published
 
 
-@pytest.fixture
-def label(project: Project) -> Iterator[Callable[..., None]]:
-    """Sends labels of predictions that are logged."""
-    database = Database.of(project)
+@pytest.fixture(scope="session")
+def learned(registered: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same after a change that the learner has seen; not to be changed."""
 
-    def given(ids: list[str], values: list[float], who: str | None = None) -> None:
-        pairs = zip(ids, values, strict=True)
-        ground_truth.add(database, [Label(*pair, None, who) for pair in pairs])
+    def make(folder: Path) -> None:
+        project = copy(registered, folder)
+        set_params(project, retrain={"rows": 40}, register={"slice_margin": 0.5})
+        send(project, market(150, 50))
+        send(project, market(350, 51, level=1.2))
+        learn(project)
 
-    yield given
-    database.close()
+    return Project(made_once(tmp_path_factory, "learned", make))
 
 
-@pytest.fixture
-def send(project: Project, label: Callable[..., None]) -> Iterator[Send]:
-    """Logs rents as the champion's answers, with labels of those ``labelled``; returns the ids."""
-    log = open_log(project)
+@pytest.fixture(scope="session")
+def proposed(learned: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same after a proposal, whose words are in the file ``said``; not to be changed."""
 
-    def logged(
-        frame: pd.DataFrame, who: str = "", labelled: slice = ALL, **about: str
-    ) -> list[str]:
-        predictor, record = Store(project.store).open("champion")
-        model = LoggedModel(str(record["version"]), predictor.digest, predictor.contract)
-        rows, labels = encode(predictor.contract, frame)
-        ids = []
-        for part in np.array_split(np.arange(len(rows)), -(-len(rows) // 10)):  # times must differ
-            ids += (names := new_ids(len(part)))
-            answers = predictor.predict(rows[part])
-            log.predictions(Predicted(model, names, rows[part], *answers, **about))  # type: ignore[arg-type]
-            assert log.flush(60)
-        label(ids[labelled], labels.tolist()[labelled], who or None)
-        return ids
+    def make(folder: Path) -> None:
+        project = copy(learned, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            only_what_the_gate_reads(patch)
+            (project.root / "said").write_text(propose(project))
 
-    yield logged
-    log.close()
+    return Project(made_once(tmp_path_factory, "proposed", make))

@@ -2,7 +2,6 @@
 
 import datetime
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,88 +17,79 @@ from mlref.online.propose import again, propose
 from mlref.prediction_log.ids import moment
 from mlref.registry import audit, lineage, register
 from mlref.registry.learned import read
-from tests.code.online.conftest import Send, market
-from tests.projects import only_what_the_gate_reads, set_params
+from tests.code.online.conftest import market
+from tests.projects import copy, only_what_the_gate_reads, set_params
+from tests.traffic import send
 
 
 @pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as the gate reads the evaluation."""
     only_what_the_gate_reads(monkeypatch)
-    yield
 
 
 @pytest.fixture
-def changed(project: Project, send: Send) -> Project:
-    """Rents as in training, and then a change that the learner has seen."""
-    send(market(150, 50))
-    send(market(350, 51, level=1.2))
-    learn(project)
-    return project
+def promoted(proposed: Project, tmp_path: Path) -> Project:
+    """A project whose champion has learned online, to change."""
+    return copy(proposed, tmp_path / "promoted")
 
 
-def test_after_a_change_the_gate_promotes_what_was_learned(changed: Project) -> None:
+def test_after_a_change_the_gate_promotes_what_was_learned(
+    learned: Project, promoted: Project
+) -> None:
     """`make train` then changes nothing, though on old rows the old model would win."""
-    store, before = Store(changed.store), Store(changed.store).alias("champion") or ""
-    said = propose(changed)
+    store, before = Store(promoted.store), Store(learned.store).alias("champion") or ""
+    said = (promoted.root / "said").read_text()
     assert "Verdict: promote. Version 2 is the champion." in said and "ADWIN saw a change" in said
     assert "that it predicted before it learned them" in said
     _, record = store.open("champion")
     head, events = read(store.journal(record["digest"]))
-    learned = {event.name for event in events if not event.why}
-    assert store.rows(record["digest"]) == (store.rows(before) or frozenset()) | learned
+    names = {event.name for event in events if not event.why}
+    assert store.rows(record["digest"]) == (store.rows(before) or frozenset()) | names
     assert record["learned_from"] == head["champion"] == before
     assert audit.read(store)[-1]["since"] == record["since"]["time"]
     since = moment(events[150].id) - datetime.datetime.fromisoformat(record["since"]["time"])
     assert abs(since) < datetime.timedelta(seconds=5)
-    _, champion = register.run(changed)
+    _, champion = register.run(promoted)
     assert not champion and len(audit.read(store)) == 2
 
 
-def test_without_a_change_the_champion_stays_and_it_is_said(project: Project, send: Send) -> None:
-    send(market(200, 50))
-    learn(project)
-    before = Store(project.store).alias("champion")
-    said = propose(project)
-    assert "ADWIN" not in said and "Verdict: keep." in said and "not shown to be better" in said
-    assert Store(project.store).alias("champion") == before
-
-
-def test_a_dry_run_registers_nothing_and_leaves_the_stages_files_alone(
-    changed: Project, capsys: pytest.CaptureFixture[str]
+def test_a_dry_run_says_that_nothing_is_better_without_a_change_and_writes_nothing(
+    project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = {f: f.stat().st_mtime_ns for f in (changed.root / "reports").rglob("*") if f.is_file()}
+    send(project, market(200, 50))
+    learn(project)
+    files = {f: f.stat().st_mtime_ns for f in (project.root / "reports").rglob("*") if f.is_file()}
     assert main(["learn", "--propose", "--dry-run"]) == 0
-    assert "The gate would say: promote." in capsys.readouterr().out
-    assert len(Store(changed.store).records()) == 1
+    said = capsys.readouterr().out
+    assert "ADWIN" not in said and "The gate would say: keep." in said
+    assert "not shown to be better" in said
+    assert len(Store(project.store).records()) == 1
     assert files == {f: f.stat().st_mtime_ns for f in files}
 
 
-def test_a_champion_that_has_learned_can_learn_on(changed: Project, send: Send) -> None:
+def test_a_champion_that_has_learned_can_learn_on(promoted: Project) -> None:
     """Its rows are those of all journals before it."""
-    propose(changed)
-    set_params(changed, register={"largest_old_loss": 5})
-    send(market(150, 52, level=1.2))
-    send(market(350, 53, level=2.7))
-    learn(changed)
-    assert "Version 3" in propose(changed)
-    store = Store(changed.store)
+    set_params(promoted, register={"largest_old_loss": 5})
+    send(promoted, market(150, 52, level=1.2))
+    send(promoted, market(350, 53, level=2.7))
+    learn(promoted)
+    assert "Version 3" in propose(promoted)
+    store = Store(promoted.store)
     first, second, third = store.records()
     assert [third["learned_from"], second["learned_from"]] == [second["digest"], first["digest"]]
-    train = read_parquet(changed.online / "proposal" / "data" / "split" / "train.parquet")
+    train = read_parquet(promoted.online / "proposal" / "data" / "split" / "train.parquet")
     contract = store.open("champion")[0].contract
     assert {*row_ids(contract, train)} == store.rows(third["digest"])
 
 
 def test_lineage_replays_the_journals_from_the_trained_model(
-    changed: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    proposed: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The stages and the command run in this process; everything else is as in a checkout."""
-    propose(changed)
-    store = Store(changed.store)
-    clone = Project(tmp_path / "verify")
+    store, clone = Store(proposed.store), Project(tmp_path / "verify")
     for part in ("config", "data", "models", "reports"):
-        shutil.copytree(changed.root / part, clone.root / part)
+        shutil.copytree(proposed.root / part, clone.root / part)
     shutil.rmtree(clone.root / "models" / "store")
     shutil.rmtree(clone.online)
 
@@ -119,8 +109,9 @@ def test_lineage_replays_the_journals_from_the_trained_model(
     ],
 )
 def test_too_few_labels_or_sources_or_other_reports_are_refused(
-    changed: Project, settings: dict[str, Any], model: str, words: str
+    learned: Project, tmp_path: Path, settings: dict[str, Any], model: str, words: str
 ) -> None:
+    changed = copy(learned, tmp_path / "changed")
     set_params(changed, retrain=settings)
     write_json(changed.tuning, read_json(changed.tuning) | {"model": model})
     with pytest.raises(MlrefError, match=words):

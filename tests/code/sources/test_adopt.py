@@ -94,10 +94,7 @@ def test_answers_make_it_sound(clone: Project, file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("split", "ignore"),
-    [
-        ({"by": "group", "column": "flat"}, ()),
-        ({"by": "time", "column": "sold"}, ("flat",)),
-    ],
+    [({"by": "group", "column": "flat"}, ()), ({"by": "time", "column": "sold"}, ("flat",))],
 )
 def test_rows_are_divided_as_a_person_says(
     clone: Project, file: Path, split: dict[str, str], ignore: tuple[str, ...]

@@ -3,7 +3,6 @@
 import datetime
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,14 @@ from mlref.cli import main
 from mlref.core.contract import load
 from mlref.core.errors import EnvironmentFault, MlrefError
 from mlref.core.storage import Project, locked, read_json
-from mlref.data.tables import decode, encode, read_csv, read_parquet, row_ids
-from mlref.prediction_log import ground_truth
-from mlref.prediction_log.database import Database
-from mlref.prediction_log.ground_truth import Label
-from mlref.prediction_log.ids import new_ids
-from mlref.prediction_log.records import LoggedModel, Predicted
-from mlref.prediction_log.writer import open_log
+from mlref.data.tables import decode, read_csv, read_parquet, row_ids
 from mlref.registry import audit
 from mlref.registry.register import Since
 from mlref.sources import retrain as retraining
 from mlref.sources.retrain import retrain
 from tests.projects import only_what_the_gate_reads, rents, run_data, run_model, set_params
+from tests.traffic import label, send
 
-Send = Callable[..., list[str]]
 LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -57,26 +50,6 @@ def briefly(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retraining.register, "run", lambda *_: (said, False))
 
 
-@pytest.fixture
-def send(project: Project) -> Iterator[Send]:
-    """Logs rents as the champion's answers, with their labels; returns the ids."""
-    log = open_log(project)
-
-    def logged(frame: pd.DataFrame, source: str | None = None) -> list[str]:
-        predictor, record = Store(project.store).open("champion")
-        model = LoggedModel(str(record["version"]), predictor.digest, predictor.contract)
-        rows, labels = encode(predictor.contract, frame)
-        ids = new_ids(len(rows))
-        log.predictions(Predicted(model, ids, rows, *predictor.predict(rows)))
-        assert log.flush(60)
-        pairs = zip(ids, labels.tolist(), strict=True)
-        ground_truth.add(log.database, [Label(one, value, None, source) for one, value in pairs])
-        return ids
-
-    yield logged
-    log.close()
-
-
 def added(project: Project) -> list[Path]:
     """The files of labelled rows."""
     return sorted((project.root / "data" / "source" / "labels").glob("*"))
@@ -88,44 +61,43 @@ def other_market(rows: int = 150, seed: int = 50) -> pd.DataFrame:
     return frame.assign(rent=frame["rent"] + 60)
 
 
-def test_labelled_predictions_become_rows_once_and_the_gate_decides(
-    project: Project, send: Send, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second time nothing is left to do: DVC finds equal rows and trains no model."""
+@pytest.mark.usefixtures("briefly")
+def test_labelled_predictions_become_rows_once(project: Project) -> None:
     before = len(read_csv(project.raw))
-    send(rents(60, seed=50))
+    send(project, rents(60, seed=50))
     said = retrain(project)
     assert "New rows: 60." in said and "Verdict: keep." in said
     assert len(read_csv(project.raw)) == before + 60
     [file] = added(project)
     assert "predicted_at" in file.read_text() and "predicted_at" not in project.raw.read_text()
-    trail = (project.store / audit.FILE).read_text()
-    monkeypatch.setattr(retraining, "_pipeline", lambda clone, *_: run_data(clone))
-    again = retrain(project)
-    assert again.startswith("New rows: 0.") and added(project) == [file]
-    assert (project.store / audit.FILE).read_text() == trail
+    assert retrain(project).startswith("New rows: 0.") and added(project) == [file]
 
 
 def test_since_a_change_only_newer_rows_are_learned_and_compared(
-    project: Project, send: Send
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send(rents(30, seed=50))
-    change = datetime.datetime.now(datetime.UTC)
-    send(other_market())
-    said = retrain(project, Since(change, "a new rent index"))
+    """The second time nothing is left to do: DVC finds equal rows and trains no model."""
+    send(project, rents(30, seed=50))
+    change = Since(datetime.datetime.now(datetime.UTC), "a new rent index")
+    send(project, other_market())
+    said = retrain(project, change)
     assert "Verdict: promote. Version 2 is the champion." in said
     train, contract = read_parquet(project.train), load(project.contract)
     new = set(row_ids(contract, decode(other_market(), contract.columns)))
     assert {*row_ids(contract, train)} < new, "rows of the old market are not learned"
     assert not new.isdisjoint(row_ids(contract, read_parquet(project.holdout))), "the split decides"
-    assert read_json(project.gate)["since"] == change.isoformat()
-    assert audit.read(Store(project.store))[-1]["reason"].startswith("a new rent index:")
+    assert read_json(project.gate)["since"] == change.time.isoformat()
+    trail = audit.read(Store(project.store))
+    assert trail[-1]["reason"].startswith("a new rent index:")
+    monkeypatch.setattr(retraining, "_pipeline", lambda clone, *_: run_data(clone))
+    assert retrain(project, change).startswith("New rows: 0.")
+    assert audit.read(Store(project.store)) == trail
 
 
 @pytest.mark.usefixtures("briefly")
-def test_old_rows_are_kept_where_the_settings_say_so(project: Project, send: Send) -> None:
+def test_old_rows_are_kept_where_the_settings_say_so(project: Project) -> None:
     set_params(project, retrain={"old_rows": "keep"})
-    send(other_market(60))
+    send(project, other_market(60))
     retrain(project, Since(LONG_AGO, "a new rent index"))
     assert len(read_parquet(project.train)) > 60
     assert [path.suffix for path in added(project)] == [".csv"]
@@ -133,13 +105,13 @@ def test_old_rows_are_kept_where_the_settings_say_so(project: Project, send: Sen
 
 @pytest.mark.usefixtures("briefly")
 def test_the_latest_label_of_a_row_counts_and_the_source_is_not_contradicted(
-    project: Project, send: Send
+    project: Project,
 ) -> None:
     fresh = rents(3, seed=50)
-    ids = send(pd.concat([fresh, fresh[:1].assign(rent=4000.0), rents()[:1].assign(rent=10.0)]))
-    database = Database.of(project)
-    ground_truth.add(database, [Label(ids[1], 5000.0)])
-    database.close()
+    ids = send(
+        project, pd.concat([fresh, fresh[:1].assign(rent=4000.0), rents()[:1].assign(rent=10.0)])
+    )
+    label(project, [ids[1]], [5000.0])
     said = retrain(project, dry_run=True)
     assert "New rows: 3." in said and "stays as it is: 1." in said and added(project) == []
     retrain(project)
@@ -148,51 +120,45 @@ def test_the_latest_label_of_a_row_counts_and_the_source_is_not_contradicted(
     assert rows[str(fresh["area"][0])] == 4000.0 and rows[str(fresh["area"][1])] == 5000.0
 
 
-def test_a_poisoned_batch_of_labels_is_refused_and_its_source_named(
-    project: Project, send: Send
-) -> None:
+def test_a_poisoned_batch_of_labels_is_refused_and_its_source_named(project: Project) -> None:
     """5 % of the labels are ten times as large, such as a rent in another currency."""
     frame, champion = rents(200, seed=50), Store(project.store).alias("champion")
     poisoned = frame[:10].assign(rent=(frame["rent"][:10] * 10).clip(upper=20_000))
-    send(frame[10:])
-    send(poisoned, source="clinic 3")
+    send(project, frame[10:])
+    send(project, poisoned, "clinic 3")
     with pytest.raises(MlrefError, match=r"10 of 200 new labels \(5.0%; .*sources: clinic 3"):
         retrain(project, Since(LONG_AGO, "the loss has grown"))
     assert added(project) == [] and Store(project.store).alias("champion") == champion
 
 
 @pytest.mark.usefixtures("briefly")
-def test_labels_of_one_source_are_refused_where_two_are_asked_for(
-    project: Project, send: Send
-) -> None:
+def test_labels_of_one_source_are_refused_where_two_are_asked_for(project: Project) -> None:
     set_params(project, retrain={"sources": 2})
-    send(rents(40, seed=50), source="clinic 3")
+    send(project, rents(40, seed=50), "clinic 3")
     with pytest.raises(MlrefError, match=r"All 40 new labels are from 1 source \(clinic 3\)"):
         retrain(project)
-    send(rents(40, seed=51), source="registry")
+    send(project, rents(40, seed=51), "registry")
     assert "New rows: 80." in retrain(project)
 
 
 @pytest.mark.usefixtures("briefly")
-def test_after_a_large_change_all_labels_are_far_and_none_is_strange(
-    project: Project, send: Send
-) -> None:
-    send(other_market(60).assign(rent=lambda frame: frame["rent"] * 1.5))
+def test_after_a_large_change_all_labels_are_far_and_none_is_strange(project: Project) -> None:
+    send(project, other_market(60).assign(rent=lambda frame: frame["rent"] * 1.5))
     assert "New rows: 60." in retrain(project, Since(LONG_AGO, "a new rent index"))
 
 
-def test_too_few_rows_since_the_change_are_refused(project: Project, send: Send) -> None:
+def test_too_few_rows_since_the_change_are_refused(project: Project) -> None:
     with pytest.raises(MlrefError, match="No prediction in the log has a label"):
         retrain(project)
-    send(rents(39, seed=50))
+    send(project, rents(39, seed=50))
     with pytest.raises(MlrefError, match="Only 39 labelled rows are from after"):
         retrain(project, Since(LONG_AGO, "the loss has grown"))
 
 
 def test_a_pipeline_that_stops_takes_back_what_was_added(
-    project: Project, send: Send, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send(rents(60, seed=50))
+    send(project, rents(60, seed=50))
 
     def stop(*_: object) -> None:
         assert [path.name for path in added(project)][1:] == ["since.txt"]
@@ -205,9 +171,9 @@ def test_a_pipeline_that_stops_takes_back_what_was_added(
 
 
 def test_a_second_retraining_waits_for_the_first(
-    project: Project, send: Send, capsys: pytest.CaptureFixture[str]
+    project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    send(rents(60, seed=50))
+    send(project, rents(60, seed=50))
     with locked(project.store / ".retrain"):
         with pytest.raises(EnvironmentFault, match="A retraining runs already"):
             retrain(project)
@@ -233,26 +199,19 @@ def test_a_time_of_a_change_that_is_none_is_named(project: Project, words: str) 
         run_data(project)
 
 
-def test_the_stages_run_by_dvc_and_a_lock_that_a_kill_has_torn_is_made_anew(
-    published: Project,
-) -> None:
-    """One stage in place of seven; DVC is the real one."""
-    stage = (
-        f"stages:\n  one:\n    cmd: {sys.executable} -c \"open('made', 'w')\"\n    outs: [made]\n"
-    )
+def test_the_stages_run_by_dvc_though_a_kill_has_torn_its_lock(published: Project) -> None:
+    """One stage in place of seven, which fails at last; DVC is the real one."""
+    code = "open('made', 'w'); exit(1)"
+    stage = f'stages:\n  one:\n    cmd: {sys.executable} -c "{code}"\n    outs: [made]\n'
     (published.root / "dvc.yaml").write_text(stage)
     subprocess.run(["git", "init", "-q"], cwd=published.root, check=True)
     (published.root / ".dvc").mkdir()
     (published.root / ".dvc" / "config").touch()
     published.lock.write_text("schema: '2.0'\nstages:\n  one: {cm")
     seen: list[str] = []
-    with locked(published.store / ".retrain") as lock:
-        retraining._pipeline(published, lock, seen.append)
-    assert (published.root / "made").exists() and seen == ["Running stage 'one':"]
-    (published.root / "dvc.yaml").write_text(stage.replace("open(", "exit("))
     with (
         locked(published.store / ".retrain") as lock,
         pytest.raises(MlrefError, match="taken back"),
     ):
         retraining._pipeline(published, lock, seen.append)
-    assert len(seen) == 2
+    assert (published.root / "made").exists() and seen == ["Running stage 'one':"]
