@@ -33,32 +33,52 @@ WHOLE = r"^-?\d+(?:\.0)?$|^-?\d(?:\.\d+)?e\+(?:1[6-9]|[2-9]\d|\d{3})$"
 
 
 def suite(contract: Contract) -> "gx.ExpectationSuite":
-    """Build the expectations that the contract implies for a dataset."""
-    names = list(contract.header)
-    expectations: list[Any] = [gxe.ExpectTableColumnsToMatchSet(column_set=names, exact_match=True)]
-    expectations += [gxe.ExpectColumnValuesToNotBeNull(column=name) for name in contract.keys]
+    """Build the expectations that the contract implies for a dataset, each with a note for people."""
+    names, every = list(contract.header), "The columns are {}.".format(", ".join(contract.header))
+    expectations: list[Any] = [
+        gxe.ExpectTableColumnsToMatchSet(column_set=names, exact_match=True, notes=every)
+    ]
+    expectations += [_not_null(name) for name in contract.keys]
     for column in contract.columns:
         expectations += _expectations(column)
     return gx.ExpectationSuite(name=contract.name, expectations=expectations)
 
 
+def _not_null(name: str) -> Any:
+    return gxe.ExpectColumnValuesToNotBeNull(column=name, notes="No value is missing.")
+
+
 def _expectations(column: Column) -> Iterator[Any]:
-    name = column.name
+    name, every = column.name, "Every value is "
     if not column.nullable:
-        yield gxe.ExpectColumnValuesToNotBeNull(column=name)
-    kind = {"boolean": "bool", "date": "str"}.get(column.type, "str" if column.is_text else "float")
-    yield gxe.ExpectColumnValuesToBeOfType(column=name, type_=kind)
+        yield _not_null(name)
+    kind, word = ("float", "number") if column.is_number else ("str", "text")
+    if column.type == "boolean":
+        kind, word = "bool", "boolean"
+    yield gxe.ExpectColumnValuesToBeOfType(column=name, type_=kind, notes=f"{every}a {word}.")
     if column.allowed is not None:
         allowed = map(float, column.allowed) if column.is_number else column.allowed
-        yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(allowed))
+        notes = f"{every}one of {', '.join(map(str, column.allowed))}."
+        yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(allowed), notes=notes)
     if column.type == "integer":
-        yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=WHOLE)
+        yield gxe.ExpectColumnValuesToMatchRegex(
+            column=name, regex=WHOLE, notes=f"{every}a whole number."
+        )
     if column.type == "date":
-        yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=r"^\d{4}-\d\d-\d\d$")
-        yield gxe.ExpectColumnValuesToMatchStrftimeFormat(column=name, strftime_format="%Y-%m-%d")
+        yield gxe.ExpectColumnValuesToMatchRegex(
+            column=name, regex=r"^\d{4}-\d\d-\d\d$", notes=f"{every}a day."
+        )
+        yield gxe.ExpectColumnValuesToMatchStrftimeFormat(
+            column=name, strftime_format="%Y-%m-%d", notes=f"{every}in the calendar."
+        )
     elif column.is_number and column.allowed is None:
         lo, hi = column.bounds
-        yield gxe.ExpectColumnValuesToBeBetween(column=name, min_value=lo, max_value=hi)
+        notes = f"{every}from {lo:g} to {hi:g}."
+        if column.valid is None:
+            notes = f"{every}a finite number{' above 0' if lo > 0 else ''}."
+        yield gxe.ExpectColumnValuesToBeBetween(
+            column=name, min_value=lo, max_value=hi, notes=notes
+        )
 
 
 def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Violation], Any]:

@@ -105,7 +105,7 @@ RANGE = {"low": 1, "high": 3}
         (RANGE | {"steps": 1}, ".steps: got 1; allowed: greater than or equal to 2"),
         (
             RANGE | {"step": 3},
-            ": unknown key 'step'; allowed: low, high, log, integer, steps",
+            ".step: unknown key (did you mean 'steps'?); allowed: high, integer, log, low, steps",
         ),
     ],
     ids=str,
