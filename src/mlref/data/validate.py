@@ -17,16 +17,6 @@ from mlref.core.storage import Project, write_bytes, write_json
 from mlref.data import tables
 from mlref.data.data_docs import page
 from mlref.data.leakage import partial_correlations
-from mlref.data.tables import (
-    FIRST_ROW,
-    decode,
-    encode,
-    other_columns,
-    read_csv,
-    refusals,
-    with_target,
-    write_parquet,
-)
 
 WHOLE = r"^-?\d+(?:\.0)?$|^-?\d(?:\.\d+)?e\+(?:1[6-9]|[2-9]\d|\d{3})$"
 """A float64 that is a whole number, as Python prints it."""
@@ -100,7 +90,7 @@ def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Violation], 
         For an expectation that is not met, or cannot be evaluated, and no cell is to blame.
     """
     result = run_suite(suite(contract), frame)
-    violations = other_columns(contract, frame) or refusals(contract, frame)
+    violations = tables.other_columns(contract, frame) or tables.refusals(contract, frame)
     failed = [item.expectation_config for item in result.results if not item.success]
     if failed and not violations:
         problem = f"{failed[0].type} is not met {failed[0].kwargs}"
@@ -139,7 +129,7 @@ def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None
     DataError
         Names the feature; a model would be given its answer.
     """
-    features, target = encode(contract, frame)
+    features, target = tables.encode(contract, frame)
     alone = pd.DataFrame(features, columns=contract.names).corrwith(pd.Series(target)).to_dict()
     partial = partial_correlations(contract, features, target)["columns"]
     found = {"a correlation": alone, "given the others, a partial correlation": partial}
@@ -187,9 +177,9 @@ def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
 def run(project: Project) -> str:
     """Validate the raw rows of this clone; when a row is refused, only the Data Docs are written."""
     contract, settings = load(project.contract), load_settings(project.params).validate_
-    frame = decode(read_csv(project.raw), contract.columns)
+    frame = tables.decode(tables.read_csv(project.raw), contract.columns)
     given = len(frame)
-    frame, places = with_target(contract, frame)
+    frame, places = tables.with_target(contract, frame)
     violations, result = validate(contract, frame)
     write_bytes(project.data_docs, page(contract, len(frame), result).encode())
     if violations:
@@ -198,10 +188,10 @@ def run(project: Project) -> str:
         ]
         remedy = f"`missing_target: drop` in the contract leaves out rows without {contract.target.name}."
         no_target = any(it.column == contract.target.name and it.got == "null" for it in found)
-        raise RowsRefused(project.show(project.raw), found, FIRST_ROW, remedy * no_target)
+        raise RowsRefused(project.show(project.raw), found, tables.FIRST_ROW, remedy * no_target)
     check_leakage(contract, frame, settings.max_correlation)
     check_usual(contract, frame, settings.max_unusual)
-    write_parquet(project.validated, frame[list(contract.header)])
+    tables.write_parquet(project.validated, frame[list(contract.header)])
     met = [
         {
             "expectation": item.expectation_config.type,

@@ -177,16 +177,12 @@ def _version(client: "MlflowClient", contract: Contract, log: RunLog, run: "Run"
     # A tracking store that was deleted has forgotten the earlier versions; they get their numbers back.
     for other in dict.fromkeys([*log.registered, digest]):
         if other not in known:
-            origin: dict[str, Any] = {
-                "source": f"bundle-store:/{other}",
-                "description": "Only its bundle is left.",
-            }
+            origin = {
+                "source": f"bundle-store:/{other}", "description": "Only its bundle is left.",
+            }  # fmt: skip
             if other == digest:
-                origin = {
-                    "source": f"models:/{model}",
-                    "run_id": run.info.run_id,
-                    "model_id": model,
-                }
+                run_id = run.info.run_id
+                origin = {"source": f"models:/{model}", "run_id": run_id, "model_id": model}
             made = client.create_model_version(name, tags={"digest": other}, **origin)
             known[other] = str(made.version)
     client.update_model_version(name, known[digest], log.card)  # of the newest evaluation
