@@ -115,7 +115,7 @@ def test_a_bad_row_stops_the_pipeline_and_keeps_what_was_there(copied: Path) -> 
     contract = copied / "config" / "dataset.yaml"
     declared = "source: {kind: file, path: data/source/rows.csv}\n"
     contract.write_text(re.sub(r"(?ms)^source:.*?(?=^\S)", declared, contract.read_text()))
-    done = run(copied, *TRAIN, check=False)
+    done = run(copied, "dvc", "repro", check=False)
     assert done.returncode != 0
     assert f"row 3, column '{name}': got 'many'; allowed: " in done.stderr
     assert "Traceback" not in done.stderr

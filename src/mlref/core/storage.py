@@ -66,7 +66,6 @@ class Project:
         self.pictures = reports / "pictures"
         self.cards = reports / "cards"
         self.lock = self.root / "dvc.lock"
-        self.requirements = self.root / "requirements" / "train.txt"
 
     @classmethod
     def here(cls) -> "Project":

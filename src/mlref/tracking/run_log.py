@@ -177,7 +177,7 @@ def _version(client: "MlflowClient", contract: Contract, log: RunLog, run: "Run"
     # A tracking store that was deleted has forgotten the earlier versions; they get their numbers back.
     for other in dict.fromkeys([*log.registered, digest]):
         if other not in known:
-            origin = {
+            origin: dict[str, Any] = {
                 "source": f"bundle-store:/{other}", "description": "Only its bundle is left.",
             }  # fmt: skip
             if other == digest:
