@@ -79,6 +79,8 @@ def test_bad_cells_are_named_all_at_once_and_the_earlier_outputs_stay(validated:
     assert "<title>Rents &lt;b&gt; &amp; more: data validation</title>" in page
     assert "19 rows, " in page and "<code>tall</code>" in page and "<code>-1</code>" in page
     assert "Every value is one of gas, oil, wood." in page
+    failed = re.search(r">(\d+) failed<", page)
+    assert failed and page.count("✘ failed") == int(failed[1]) > 1 and "✔ met" in page
     sections = re.findall(r"<h2>([^<]*)", page)
     assert [text.strip() for text in sections] == [
         "Failed", "The table", "Area (m²)", "Rooms", "Heating", "Balcony", "Rent (euro)",
