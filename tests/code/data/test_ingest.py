@@ -137,8 +137,8 @@ def test_a_query_is_brought_in(clinic: Contract, rents: MakeProject) -> None:
 @pytest.mark.parametrize(
     ("query", "refusal", "reason"),
     [
-        ("SELECT * FROM rint", EnvironmentFault, "query of CLINIC_URL failed: .*no such table"),
-        ("SELCT 1", EnvironmentFault, "query of CLINIC_URL failed: .*syntax error"),
+        ("SELECT * FROM rint", EnvironmentFault, "query of CLINIC_URL failed: no such table"),
+        ("SELCT 1", EnvironmentFault, 'query of CLINIC_URL failed: near "SELCT": syntax error'),
         ("SELECT * FROM rents WHERE rent < 0", DataError, "query of CLINIC_URL: returned no rows"),
         ("SELECT area, rent, area FROM rents", DataError, "'area' is there twice"),
     ],
