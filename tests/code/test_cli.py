@@ -82,21 +82,10 @@ def test_version_and_help_import_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["trian"],
-        ["train", "--fast"],
-        ["train", "extra"],
-        ["contract"],
-        ["contract", "print"],
-        ["labels", "import"],
-        ["labels", "issues", "--rows", "0"],
-        ["tune", "--jobs", "0"],
-        [],
-    ],
-    ids=" ".join,
+    ["trian", "train --fast", "train extra", "contract", "labels import", "tune --jobs 0", ""],
 )
-def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
+def test_wrong_usage_is_2(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments.split()) == 2
     said = capsys.readouterr()
     assert "Usage: " in said.out + said.err
     assert "Traceback" not in said.err
@@ -138,12 +127,11 @@ def test_an_error_is_a_sentence_and_an_exit_code(
     assert said in err and "Traceback" not in err
 
 
-@pytest.mark.parametrize("error", [MlrefError("wrong"), OSError("gone"), KeyError("area")])
 def test_debug_shows_the_traceback_too(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(STEP, raising(error))
-    assert main(["--debug", "split"]) == (4 if isinstance(error, OSError) else 1)
+    monkeypatch.setattr(STEP, raising(MlrefError("wrong")))
+    assert main(["--debug", "split"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("Traceback (most recent call last):") and "\nError: " in err
 
@@ -234,42 +222,30 @@ def test_nothing_done_without_a_dry_run_is_exit_code_1(capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "Deleted.\nNothing was changed.\nNothing was changed.\n"
 
 
-def test_contract_show_prints_columns_and_behavioural_checks(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = CONTRACT_TEXT.replace("example: oil\n", "example: oil\n    sensitive: true\n") + (
-        "promises:\n"
-        "  - {kind: monotone, column: area, direction: increasing, reason: Larger costs more.}\n"
-        "  - {kind: bounded, range: [0, 9], reason: Few are higher.}\n"
-    )
-    (clone / "config" / "dataset.yaml").write_text(text)
-    assert main(["contract", "show"]) == 0
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == "Monthly rents (rents), regression"
-    assert "area Area number m² 5 to 1000 20 to 300" in lines
-    assert "heating * Heating category gas, oil, wood" in lines
-    assert any(line.startswith("balcony ") and "number or null" in line for line in lines)
-    assert "rent Rent (target) number euro 0 to 20000" in lines
-    assert "Behavioural check, monotone: area. Larger costs more." in lines
-    assert "Behavioural check, bounded: predictions. Few are higher." in lines
-
-
-def test_contract_show_says_how_rows_and_target_are_treated(
+def test_contract_show_prints_columns_checks_and_how_rows_and_target_are_treated(
     clone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each key of the contract that changes what is learned, under its name."""
-    text = TYPES_TEXT.replace("valid: [0, 20000]", "transform: log") + (
+    text = TYPES_TEXT.replace("valid: [0, 20000]", "transform: log")
+    text = text.replace("example: oil\n", "example: oil\n    sensitive: true\n") + (
+        "promises:\n"
+        "  - {kind: monotone, column: area, direction: increasing, reason: Larger costs more.}\n"
+        "  - {kind: bounded, range: [0, 9], reason: Few are higher.}\n"
         "identity: [flat]\nsplit: {by: group, column: house}\nignore: [note, door]\n"
         "missing_target: drop\n"
     )
     (clone / "config" / "dataset.yaml").write_text(text)
     assert main(["contract", "show"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[-5:] == [
+    assert lines[0] == "Monthly rents (rents), regression"
+    assert {
+        "area Area number m² 5 to 1000 20 to 300", "heating * Heating category gas, oil, wood",
+        "sold S date since 2020-01-01 or null", "rent Rent (target) number euro",
+        "Behavioural check, monotone: area. Larger costs more.",
+        "Behavioural check, bounded: predictions. Few are higher.",
         "identity flat", "split group, house", "ignore note, door", "missing_target drop",
         "transform log",
-    ]  # fmt: skip
-    assert "sold S date since 2020-01-01 or null" in lines
+    } <= {*lines}  # fmt: skip
 
 
 def test_contract_check_says_that_it_is_sound_or_lists_every_mistake(
@@ -305,10 +281,7 @@ def test_contract_check_says_how_small_a_difference_the_rows_can_show(
         (["--because", "the law"], "need each other"),
         (["--since", "2026-11-01", "--because", " "], "need each other"),
         (["--since", "yesterday", "--because", "the law"], "a time such as 2026-11-24T12:00"),
-        (
-            ["--since", "2999-01-01", "--because", "the law"],
-            "in the future: no row is from after it",
-        ),
+        (["--since", "2999-01-01", "--because", "the law"], "no row is from after it"),
     ],
 )
 def test_a_time_of_change_that_makes_no_sense_is_wrong_usage(

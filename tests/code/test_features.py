@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.exceptions import NotFittedError
 
 from mlref.core.contract import parse
 from mlref.core.rows import Array, generate
@@ -25,16 +24,8 @@ def prepared(text: str, rows: Array, scale: bool = False) -> Array:
     return np.asarray(preprocessing(parse(text), scale).fit_transform(rows))
 
 
-def test_it_comes_unfitted() -> None:
-    with pytest.raises(NotFittedError):
-        preprocessing(CONTRACT, scale=True).transform(ROWS)
-
-
-def test_numbers_stay_as_they_are_without_scaling() -> None:
+def test_numbers_are_standardised_with_scaling_and_else_stay_as_they_are() -> None:
     assert prepared(CONTRACT_TEXT, ROWS)[:, :2].tolist() == ROWS[:, :2].tolist()
-
-
-def test_numbers_are_standardised_with_scaling() -> None:
     numbers = prepared(CONTRACT_TEXT, ROWS, scale=True)[:, :3]
     assert numbers.mean(axis=0) == pytest.approx([0, 0, 0])
     assert numbers.std(axis=0) == pytest.approx([1, 1, 1])
@@ -54,20 +45,13 @@ def test_a_column_of_nulls_only_stays_finite() -> None:
     assert np.isfinite(prepared(CONTRACT_TEXT, rows, scale=True)).all()
 
 
-def test_a_category_has_one_column_for_each_allowed_value() -> None:
+def test_a_category_has_one_column_for_each_allowed_value_and_first_one_for_null() -> None:
     """Also for wood, which these rows never hold."""
     assert prepared(CONTRACT_TEXT, ROWS)[:, 3:].tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
-
-
-def test_a_nullable_category_has_a_column_for_null() -> None:
-    """Null is a value of its own, and comes first."""
     rows = ROWS.copy()
     rows[1, 2] = NAN
-    assert prepared(NULLABLE_TEXT, rows)[:, 3:].tolist() == [
-        [0, 1, 0, 0],
-        [1, 0, 0, 0],
-        [0, 1, 0, 0],
-    ]
+    nullable = [[0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
+    assert prepared(NULLABLE_TEXT, rows)[:, 3:].tolist() == nullable
 
 
 def test_a_null_is_refused_where_the_column_is_not_nullable() -> None:

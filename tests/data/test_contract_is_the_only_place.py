@@ -4,11 +4,11 @@ A literal in the code would survive a fork with other data and be wrong there.
 """
 
 import ast
+import functools
 import io
 import re
 import tokenize
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,8 @@ def contract() -> Contract:
     return load(ROOT / "config" / "dataset.yaml")
 
 
-def literals(code: str) -> Iterator[tuple[int, str]]:
+@functools.cache
+def literals(code: str) -> list[tuple[int, str]]:
     """Line and value of each string in code, parts of f-strings included, docstrings not.
 
     A string that stands alone as a statement is a docstring or documents the line above.
@@ -36,10 +37,12 @@ def literals(code: str) -> Iterator[tuple[int, str]]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    for node in ast.walk(tree):
-        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if is_text and id(node) not in documentation:
-            yield node.lineno, node.value
+    return [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if id(node) not in documentation
+    ]
 
 
 def own_words() -> set[str]:
@@ -80,11 +83,16 @@ def named(code: str, contract: Contract) -> list[tuple[int, str]]:
     return sorted(found)
 
 
+def naming(contract: Contract) -> dict[str, list[tuple[int, str]]]:
+    """The modules that name a column or the dataset, with what they name."""
+    found = {str(path): named(path.read_text(encoding="utf-8"), contract) for path in MODULES}
+    return {path: words for path, words in found.items() if words}
+
+
 def test_no_module_names_a_column_or_the_dataset(contract: Contract) -> None:
     """In any literal that is not documentation."""
-    found = {str(path): named(path.read_text(encoding="utf-8"), contract) for path in MODULES}
-    assert {path: words for path, words in found.items() if words} == {}
-    assert len(found) > 50
+    assert naming(contract) == {}
+    assert len(MODULES) > 50
 
 
 PLANTS = [
@@ -110,20 +118,16 @@ def test_a_planted_name_is_seen_where_it_is_no_documentation(
         assert bool(named(code.format(name=name), contract)) == seen, name
 
 
-def test_a_name_like_a_code_is_seen_when_it_is_the_whole_literal() -> None:
+def test_a_name_like_a_code_is_seen_when_it_is_the_whole_literal(contract: Contract) -> None:
     """`s1` may be a part of anything else."""
-    contract = load(ROOT / "config" / "dataset.yaml")
     column = contract.features[0].model_copy(update={"name": "s1"})
     coded = contract.model_copy(update={"features": (column,)})
     assert named('frame["s1"]', coded) == [(1, "s1")]
     assert named('x = "s1 and s2"', coded) == []
 
 
-@pytest.mark.parametrize("name", ["model", "value", "rows", "class", "date", "price"])
-def test_a_column_may_be_called_like_a_common_word(name: str) -> None:
+def test_a_column_may_be_called_like_a_common_word(contract: Contract) -> None:
     """The shipped modules are found to name no such column, whatever table a fork brings."""
-    contract = load(ROOT / "config" / "dataset.yaml")
-    column = contract.features[0].model_copy(update={"name": name})
-    common = contract.model_copy(update={"features": (column,), "name": "shop"})
-    found = {path.name: named(path.read_text(encoding="utf-8"), common) for path in MODULES}
-    assert {path: words for path, words in found.items() if words} == {}
+    names = ("model", "value", "rows", "class", "date", "price")
+    columns = tuple(contract.features[0].model_copy(update={"name": name}) for name in names)
+    assert naming(contract.model_copy(update={"features": columns, "name": "shop"})) == {}

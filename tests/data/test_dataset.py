@@ -138,12 +138,6 @@ def test_the_example_row_is_accepted_without_a_warning(contract: Contract) -> No
     assert (verdict.refused, verdict.unusual) == ([], [])
 
 
-def test_only_nullable_columns_hold_nulls(contract: Contract, validated: pd.DataFrame) -> None:
-    """In this dataset none at all."""
-    nullable = {column.name for column in contract.columns if column.nullable}
-    assert set(validated.columns[validated.isna().any()]) <= nullable
-
-
 def test_every_slice_has_enough_held_out_rows(project: Project, contract: Contract) -> None:
     """Each category and each interval between edges can be evaluated."""
     fewest = settings.load(project.params).evaluate.smallest_slice

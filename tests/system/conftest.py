@@ -11,7 +11,6 @@ import yaml
 
 from mlref.core.storage import digest
 from tests.conftest import made_once
-from tests.fakes import CONTRACT_TEXT
 
 ROOT = Path(__file__).parents[2]
 OWN = {
@@ -148,20 +147,3 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(quick: Path, tmp_path: Path) -> Path:
     """A copy of the quickly trained clone in another folder."""
     return copy_clone(quick, tmp_path / "mlref")
-
-
-@pytest.fixture(scope="session")
-def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fork with its own data: another target, text categories, an integer, a nullable number."""
-
-    def train(folder: Path) -> None:
-        from tests.projects import rents  # seconds of imports
-
-        clone = make_clone(folder)
-        fewer(clone)
-        (clone / "config" / "dataset.yaml").write_text(CONTRACT_TEXT)
-        frame = rents(200)
-        frame[frame.columns[::-1]].to_csv(clone / "data" / "source" / "rents.csv", index=False)
-        run(clone, *TRAIN)
-
-    return made_once(tmp_path_factory, "second", train)

@@ -41,11 +41,10 @@ def test_training_again_runs_no_stage_also_where_a_kill_has_torn_the_lock(copied
     record = copied / "models" / "store" / f"{bundle_digest(copied)}.json"
     lock = copied / "dvc.lock"
     whole = lock.read_bytes(), record.read_bytes()
-    for kept in (0, 300):
-        lock.write_bytes(whole[0][:kept])
-        said = run(copied, *TRAIN).stdout
-        assert "Running stage" not in said and "Model version 1 (champion)" in said
-        assert (lock.read_bytes(), record.read_bytes()) == whole
+    lock.write_bytes(whole[0][:300])
+    said = run(copied, *TRAIN).stdout
+    assert "Running stage" not in said and "Model version 1 (champion)" in said
+    assert (lock.read_bytes(), record.read_bytes()) == whole
 
 
 REST = ["validate", "split", "train", "package"]
@@ -59,13 +58,13 @@ def test_a_kill_in_a_stage_or_while_registering_is_mended_by_training_again(
 ) -> None:
     """The next `make train` gives the same model, one finished run, one version and the same champion."""
     before = bundle_digest(copied)
-    for stage in stages:
-        kill(copied, f"mlref {stage}", "dvc", "repro", "--force", "--single-item", stage)
-    run(copied, "dvc", "repro")
     (copied / "mlflow.db").unlink()
     shutil.rmtree(copied / "models" / "store")
     for seconds in (2.0, 4.0):
         kill(copied, "mlref register", "mlref", "register", after=seconds)
+    for stage in stages:
+        kill(copied, f"mlref {stage}", "dvc", "repro", "--force", "--single-item", stage)
+    (copied / "dvc.lock").write_bytes(b"")
     assert "(champion)" in run(copied, *TRAIN).stdout
     assert bundle_digest(copied) == before
     is_version_1(copied, before)
@@ -105,15 +104,6 @@ def working(session: int, name: str) -> bool:
     return any(name in line and "dvc" not in line for line in found.splitlines())
 
 
-@pytest.mark.full
-def test_a_fork_trains_on_its_own_data(second: Path) -> None:
-    """Another target, a category of text, an integer and a nullable number; nothing else to edit."""
-    metrics = json.loads((second / "reports" / "metrics.json").read_text())
-    assert metrics["rmse"]["upper"] < metrics["baselines"]["mean"]["rmse"]["lower"]
-    [record] = (second / "models" / "store").glob("*.json")
-    assert json.loads(record.read_text())["gate"]["verdict"] == "promote"
-
-
 def test_a_bad_row_stops_the_pipeline_and_keeps_what_was_there(copied: Path) -> None:
     """File, row, column, value and what is allowed; the earlier model stays."""
     before = bundle_digest(copied)
@@ -125,7 +115,7 @@ def test_a_bad_row_stops_the_pipeline_and_keeps_what_was_there(copied: Path) -> 
     contract = copied / "config" / "dataset.yaml"
     declared = "source: {kind: file, path: data/source/rows.csv}\n"
     contract.write_text(re.sub(r"(?ms)^source:.*?(?=^\S)", declared, contract.read_text()))
-    done = run(copied, *TRAIN, check=False)
+    done = run(copied, "dvc", "repro", check=False)
     assert done.returncode != 0
     assert f"row 3, column '{name}': got 'many'; allowed: " in done.stderr
     assert "Traceback" not in done.stderr

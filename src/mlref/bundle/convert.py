@@ -7,14 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from skl2onnx import supported_converters, to_onnx, update_registered_converter
-from skl2onnx.algebra.onnx_ops import (
-    OnnxAdd,
-    OnnxCast,
-    OnnxGather,
-    OnnxIsNaN,
-    OnnxMatMul,
-    OnnxWhere,
-)
+from skl2onnx.algebra import onnx_ops as ops
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, guess_numpy_type
 from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 from skl2onnx.operator_converters.random_forest import (
@@ -117,7 +110,7 @@ def _shape(columns: Callable[[Any], int]) -> Callable[[Any], None]:
 def _select(scope: Any, operator: Any, container: Any) -> None:
     """The built-in converter takes a choice of column 0 alone for no choice at all."""
     index = operator.raw_operator.get_support(indices=True).astype(np.int64)
-    OnnxGather(
+    ops.OnnxGather(
         operator.inputs[0], index, axis=1, op_version=container.target_opset,
         output_names=operator.outputs[:1],
     ).add_to(scope, container)  # fmt: skip
@@ -127,8 +120,8 @@ def _impute(scope: Any, operator: Any, container: Any) -> None:
     """Where(IsNaN(x), statistic, x): the built-in converter has no float64 kernel to run on."""
     x, opset = operator.inputs[0], container.target_opset
     fill = operator.raw_operator.statistics_.astype(guess_numpy_type(x.type))
-    null = OnnxIsNaN(x, op_version=opset)
-    node = OnnxWhere(null, fill, x, op_version=opset, output_names=operator.outputs[:1])
+    null = ops.OnnxIsNaN(x, op_version=opset)
+    node = ops.OnnxWhere(null, fill, x, op_version=opset, output_names=operator.outputs[:1])
     node.add_to(scope, container)
 
 
@@ -138,8 +131,8 @@ def _constant(scope: Any, operator: Any, container: Any) -> None:
     kind = guess_numpy_type(x.type)
     zeros = np.zeros((operator.raw_operator.n_features_in_, 1), kind)
     value = operator.raw_operator.constant_.astype(kind).reshape(1, 1)
-    flat = OnnxMatMul(x, zeros, op_version=opset)
-    node = OnnxAdd(flat, value, op_version=opset, output_names=operator.outputs[:1])
+    flat = ops.OnnxMatMul(x, zeros, op_version=opset)
+    node = ops.OnnxAdd(flat, value, op_version=opset, output_names=operator.outputs[:1])
     node.add_to(scope, container)
 
 
@@ -148,8 +141,8 @@ def _mean(scope: Any, operator: Any, container: Any) -> None:
     encoder, x, opset = operator.raw_operator, operator.inputs[0], container.target_opset
     nulls = int((encoder.categories_[0] < 0).sum())
     means = np.roll(encoder.encodings_[0], -nulls).astype(guess_numpy_type(x.type))
-    code = OnnxCast(x, to=TensorProto.INT64, op_version=opset)
-    node = OnnxGather(means, code, op_version=opset, output_names=operator.outputs[:1])
+    code = ops.OnnxCast(x, to=TensorProto.INT64, op_version=opset)
+    node = ops.OnnxGather(means, code, op_version=opset, output_names=operator.outputs[:1])
     node.add_to(scope, container)
 
 

@@ -139,4 +139,4 @@ class Store:
                 write_bytes(self.journal(digest), journal.read_bytes())
         except OSError as error:
             raise EnvironmentFault(f"{self.folder} cannot be written", error) from error
-        write_json(self.folder / f"{digest}.json", json.loads(json.dumps(record)))
+        write_json(self.folder / f"{digest}.json", record)

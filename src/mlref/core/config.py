@@ -82,20 +82,16 @@ TODO = "TODO:"
 """How a question begins that `mlref adopt` leaves for a person."""
 
 
-def blanks(document: Any) -> Iterator[tuple[str, str]]:
-    """The questions in a document that nobody has answered, with their places."""
-    yield from ((_where(document, loc), question) for loc, question in _blanks(document, ()))
-
-
-def _blanks(value: Any, loc: tuple[int | str, ...]) -> Iterator[tuple[tuple[int | str, ...], str]]:
+def blanks(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """The places of a document at which a question still waits for an answer, with the question."""
     if isinstance(value, str) and value.startswith(TODO):
-        yield loc, f"still to be answered: {value.removeprefix(TODO).strip()}"
+        yield where, f"still to be answered: {value.removeprefix(TODO).strip()}"
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _blanks(inner, (*loc, key))
+            yield from blanks(inner, f"{where}.{key}".removeprefix("."))
     elif isinstance(value, list):
         for place, inner in enumerate(value):
-            yield from _blanks(inner, (*loc, place))
+            yield from blanks(inner, f"{where}[{place}]{_name(inner)}")
 
 
 DEEPEST = 50

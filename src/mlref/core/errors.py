@@ -240,3 +240,10 @@ def reason(error: BaseException) -> str:
     """What an error of the system or of a library says, on one line and without its number."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())
+
+
+def root(error: BaseException) -> BaseException:
+    """The error that led to all the others: of a database, what its driver said."""
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    return error

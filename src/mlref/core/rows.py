@@ -97,13 +97,7 @@ def validate(columns: Sequence[Column], table: Mapping[str, Cells]) -> Validatio
     >>> [violation.row for violation in result.refused], result.unusual[0].row
     ([2, 3], 1)
     """
-    return _in_words(columns, masks(columns, table), table)
-
-
-def _in_words(
-    columns: Sequence[Column], found: Masks, table: Mapping[str, Cells]
-) -> ValidationResult:
-    """A sentence for each cell that is marked."""
+    found = masks(columns, table)
     result = ValidationResult(np.ascontiguousarray(found.array))
     for place, column in enumerate(columns):
         cells = table[column.name]
@@ -128,23 +122,15 @@ def masks(columns: Sequence[Column], table: Mapping[str, Cells]) -> Masks:
     (array([ 1., nan,  1.]), array([False,  True, False]))
     """
     shape = (len(table[columns[0].name]), len(columns))
-    array, malformed = np.empty(shape, order="F"), np.empty(shape, bool, order="F")
+    array = np.empty(shape, order="F")
+    refused, unusual = np.empty(shape, bool, order="F"), np.zeros(shape, bool, order="F")
     for place, column in enumerate(columns):
-        array[:, place], malformed[:, place] = _encode(column, table[column.name])
-    return _masks(columns, array, malformed)
-
-
-def _masks(columns: Sequence[Column], array: Array, refused: Mask) -> Masks:
-    """Find refused and unusual cells; ``refused`` already holds those that could not be encoded."""
-    unusual = np.zeros(array.shape, bool, order="F")
-    for place, column in enumerate(columns):
-        values, bad = array[:, place], refused[:, place]
-        bad |= _impossible(column, values)
+        values, malformed = _encode(column, table[column.name])
+        bad = malformed | _impossible(column, values)
+        array[:, place], refused[:, place] = np.where(bad, np.nan, values), bad
         if column.expected is not None:
             lo, hi = column.expected
-            unusual[:, place] = (values < lo) | (values > hi)
-        if bad.any():
-            unusual[bad, place], values[bad] = False, np.nan
+            unusual[:, place] = ((values < lo) | (values > hi)) & ~bad
     return Masks(array, refused, unusual)
 
 
@@ -161,33 +147,12 @@ def warning(column: Column) -> str:
     return f"{column.name} is unusual: expected {usual(column)}."
 
 
-def validate_records(contract: Contract, records: Sequence[object]) -> ValidationResult:
-    """Validate rows that come as a list of mappings, such as decoded JSON.
-
-    Each record must be a mapping with the names of the features as its keys, no more, no less.
-    """
-    names = contract.names
-    shape: list[Violation] = []
-    absent: set[tuple[int, str]] = set()
-    for row, record in enumerate(records):
-        given = record.keys() if isinstance(record, Mapping) else ()
-        absent |= {(row, name) for name in names if name not in given}
-        if not isinstance(record, Mapping):
-            shape.append(Violation(row, None, _kind(record), "an object of column names to values"))
-            continue
-        for column in contract.features:
-            if column.name not in record:
-                shape.append(Violation(row, column.name, "nothing", column.accepts))
-        for name in sorted(str(key) for key in record.keys() - set(names)):
-            shape.append(Violation(row, name, "an unknown column", ", ".join(names)))
-    table = {
-        # A record that is no mapping is absent in every column, which mypy cannot see.
-        name: [None if (row, name) in absent else record[name] for row, record in enumerate(records)]  # type: ignore[index]
-        for name in names
-    }
-    result = validate(contract.features, table)
-    values = [cell for cell in result.refused if (cell.row, cell.column) not in absent]
-    return ValidationResult(result.array, shape + values, result.unusual)
+def validate_records(
+    contract: Contract, records: Sequence[Mapping[str, object]]
+) -> ValidationResult:
+    """Validate rows that come as mappings of the name of each feature to its value."""
+    table = {name: [record[name] for record in records] for name in contract.names}
+    return validate(contract.features, table)
 
 
 def _encode(column: Column, cells: Cells) -> tuple[Array, Mask]:
@@ -296,12 +261,6 @@ def show(cell: object) -> str:
     if isinstance(cell, datetime.date):
         return str(cell)
     return f"{cell:.6g}" if isinstance(cell, float) else reprlib.repr(cell)
-
-
-def _kind(value: object) -> str:
-    """The JSON name of a value's type."""
-    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
 
 
 def generate(contract: Contract, count: int, seed: int) -> Array:

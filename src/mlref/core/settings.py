@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from mlref.core import config
 from mlref.core.config import Frozen
@@ -48,14 +48,6 @@ class Range(Frozen):
     """Whether to take whole numbers only."""
     steps: Annotated[int, Field(ge=2)] = 5
     """How many values a grid takes from the range, both ends included."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: Any) -> Any:
-        for key in given:
-            if key not in cls.model_fields:
-                raise ValueError(f"unknown key {key!r}; allowed: {', '.join(cls.model_fields)}")
-        return given
 
     def mistakes(self) -> Iterator[str]:
         """Ends that do not fit."""

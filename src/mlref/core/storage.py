@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +66,6 @@ class Project:
         self.pictures = reports / "pictures"
         self.cards = reports / "cards"
         self.lock = self.root / "dvc.lock"
-        self.requirements = self.root / "requirements" / "train.txt"
 
     @classmethod
     def here(cls) -> "Project":
@@ -96,33 +94,25 @@ def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        with tempfile.TemporaryDirectory(
+            prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
+        ) as scratch:
+            fresh, previous = Path(scratch) / path.name, Path(scratch) / "previous"
+            yield fresh
+            for file in fresh.rglob("*") if fresh.is_dir() else [fresh]:
+                if flush and file.is_file():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            if path.is_dir():
+                path.rename(previous)
+            try:
+                fresh.replace(path)
+            except OSError:
+                if previous.is_dir():
+                    previous.rename(path)
+                raise
     except OSError as error:
         raise EnvironmentFault(f"{path} cannot be written", error) from error
-    try:
-        fresh = scratch / path.name
-        yield fresh
-        for file in fresh.rglob("*") if fresh.is_dir() else [fresh]:
-            if flush and not file.is_dir():
-                _flush(file)
-        previous = scratch / "previous"
-        if path.is_dir():
-            path.rename(previous)
-        try:
-            fresh.replace(path)
-        except OSError:
-            if previous.is_dir():
-                previous.rename(path)
-            raise
-    except OSError as error:
-        raise EnvironmentFault(f"{path} cannot be written", error) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _flush(file: Path) -> None:
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

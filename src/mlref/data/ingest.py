@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mlref.core.contract import LABELS, Contract, FileSource, SklearnSource, SqlSource, load
-from mlref.core.errors import DataError, EnvironmentFault, SettingsError
+from mlref.core.errors import DataError, EnvironmentFault, SettingsError, root
 from mlref.core.storage import Project
 from mlref.data.labelled import TIME, unseen
 from mlref.data.parquet import read_dataset
@@ -86,9 +86,7 @@ def _from_sql(source: SqlSource) -> pd.DataFrame:
         with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect() as connection:
             frame = pd.read_sql_query(sqlalchemy.text(source.query), connection)
     except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError) as error:
-        cause = getattr(error, "__cause__", None) or error
-        reason = RuntimeError(str(getattr(error, "orig", None) or getattr(cause, "orig", cause)))
-        raise EnvironmentFault(f"the query of {source.url_from} failed", reason) from error
+        raise EnvironmentFault(f"the query of {source.url_from} failed", root(error)) from error
     if frame.empty:
         raise DataError(f"the query of {source.url_from}", "returned no rows")
     return checked(f"the query of {source.url_from}", frame)

@@ -214,19 +214,17 @@ def other_columns(contract: Contract, frame: pd.DataFrame) -> list[Violation]:
 
 def refusals(contract: Contract, frame: pd.DataFrame) -> list[Violation]:
     """The cells of a decoded table that the contract forbids, sorted by row."""
-    divides, by = contract.split.column, contract.split.by
-    known = {key: frame[key] for key in contract.keys}
-    needed = dict.fromkeys(known, "a value that names the row")
-    if divides in known:
-        needed[divides] = "a value that names the group of the row"
-    if divides in known and by == "time":
-        known[divides] = times(frame[divides])
-        needed[divides] = "a number, or a date such as 2026-11-30"
-    nameless = [
-        Violation(int(row), key, rows.show(frame[key].iloc[row]), needed[key])
-        for key, cells in known.items()
-        for row in np.flatnonzero(cells.isna())
-    ]
+    nameless = []
+    for key in contract.keys:
+        cells, needed = frame[key], "a value that names the row"
+        if key == contract.split.column:
+            needed = "a value that names the group of the row"
+            if contract.split.by == "time":
+                cells, needed = times(cells), "a number, or a date such as 2026-11-30"
+        nameless += [
+            Violation(row, key, rows.show(frame[key].iloc[row]), needed)
+            for row in np.flatnonzero(cells.isna()).tolist()
+        ]
     found = validate(contract, frame).refused
     return sorted(nameless + found, key=lambda violation: violation.row or 0)
 

@@ -17,48 +17,58 @@ from mlref.core.storage import Project, write_bytes, write_json
 from mlref.data import tables
 from mlref.data.data_docs import page
 from mlref.data.leakage import partial_correlations
-from mlref.data.tables import (
-    FIRST_ROW,
-    decode,
-    encode,
-    other_columns,
-    read_csv,
-    refusals,
-    with_target,
-    write_parquet,
-)
 
 WHOLE = r"^-?\d+(?:\.0)?$|^-?\d(?:\.\d+)?e\+(?:1[6-9]|[2-9]\d|\d{3})$"
 """A float64 that is a whole number, as Python prints it."""
 
 
 def suite(contract: Contract) -> "gx.ExpectationSuite":
-    """Build the expectations that the contract implies for a dataset."""
-    names = list(contract.header)
-    expectations: list[Any] = [gxe.ExpectTableColumnsToMatchSet(column_set=names, exact_match=True)]
-    expectations += [gxe.ExpectColumnValuesToNotBeNull(column=name) for name in contract.keys]
+    """Build the expectations that the contract implies for a dataset, each with a note for people."""
+    names, every = list(contract.header), "The columns are {}.".format(", ".join(contract.header))
+    expectations: list[Any] = [
+        gxe.ExpectTableColumnsToMatchSet(column_set=names, exact_match=True, notes=every)
+    ]
+    expectations += [_not_null(name) for name in contract.keys]
     for column in contract.columns:
         expectations += _expectations(column)
     return gx.ExpectationSuite(name=contract.name, expectations=expectations)
 
 
+def _not_null(name: str) -> Any:
+    return gxe.ExpectColumnValuesToNotBeNull(column=name, notes="No value is missing.")
+
+
 def _expectations(column: Column) -> Iterator[Any]:
-    name = column.name
+    name, every = column.name, "Every value is "
     if not column.nullable:
-        yield gxe.ExpectColumnValuesToNotBeNull(column=name)
-    kind = {"boolean": "bool", "date": "str"}.get(column.type, "str" if column.is_text else "float")
-    yield gxe.ExpectColumnValuesToBeOfType(column=name, type_=kind)
+        yield _not_null(name)
+    kind, word = ("float", "number") if column.is_number else ("str", "text")
+    if column.type == "boolean":
+        kind, word = "bool", "boolean"
+    yield gxe.ExpectColumnValuesToBeOfType(column=name, type_=kind, notes=f"{every}a {word}.")
     if column.allowed is not None:
         allowed = map(float, column.allowed) if column.is_number else column.allowed
-        yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(allowed))
+        notes = f"{every}one of {', '.join(map(str, column.allowed))}."
+        yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(allowed), notes=notes)
     if column.type == "integer":
-        yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=WHOLE)
+        yield gxe.ExpectColumnValuesToMatchRegex(
+            column=name, regex=WHOLE, notes=f"{every}a whole number."
+        )
     if column.type == "date":
-        yield gxe.ExpectColumnValuesToMatchRegex(column=name, regex=r"^\d{4}-\d\d-\d\d$")
-        yield gxe.ExpectColumnValuesToMatchStrftimeFormat(column=name, strftime_format="%Y-%m-%d")
+        yield gxe.ExpectColumnValuesToMatchRegex(
+            column=name, regex=r"^\d{4}-\d\d-\d\d$", notes=f"{every}a day."
+        )
+        yield gxe.ExpectColumnValuesToMatchStrftimeFormat(
+            column=name, strftime_format="%Y-%m-%d", notes=f"{every}in the calendar."
+        )
     elif column.is_number and column.allowed is None:
         lo, hi = column.bounds
-        yield gxe.ExpectColumnValuesToBeBetween(column=name, min_value=lo, max_value=hi)
+        notes = f"{every}from {lo:g} to {hi:g}."
+        if column.valid is None:
+            notes = f"{every}a finite number{' above 0' if lo > 0 else ''}."
+        yield gxe.ExpectColumnValuesToBeBetween(
+            column=name, min_value=lo, max_value=hi, notes=notes
+        )
 
 
 def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Violation], Any]:
@@ -80,7 +90,7 @@ def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Violation], 
         For an expectation that is not met, or cannot be evaluated, and no cell is to blame.
     """
     result = run_suite(suite(contract), frame)
-    violations = other_columns(contract, frame) or refusals(contract, frame)
+    violations = tables.other_columns(contract, frame) or tables.refusals(contract, frame)
     failed = [item.expectation_config for item in result.results if not item.success]
     if failed and not violations:
         problem = f"{failed[0].type} is not met {failed[0].kwargs}"
@@ -119,7 +129,7 @@ def check_leakage(contract: Contract, frame: pd.DataFrame, limit: float) -> None
     DataError
         Names the feature; a model would be given its answer.
     """
-    features, target = encode(contract, frame)
+    features, target = tables.encode(contract, frame)
     alone = pd.DataFrame(features, columns=contract.names).corrwith(pd.Series(target)).to_dict()
     partial = partial_correlations(contract, features, target)["columns"]
     found = {"a correlation": alone, "given the others, a partial correlation": partial}
@@ -167,9 +177,9 @@ def check_usual(contract: Contract, frame: pd.DataFrame, limit: float) -> None:
 def run(project: Project) -> str:
     """Validate the raw rows of this clone; when a row is refused, only the Data Docs are written."""
     contract, settings = load(project.contract), load_settings(project.params).validate_
-    frame = decode(read_csv(project.raw), contract.columns)
+    frame = tables.decode(tables.read_csv(project.raw), contract.columns)
     given = len(frame)
-    frame, places = with_target(contract, frame)
+    frame, places = tables.with_target(contract, frame)
     violations, result = validate(contract, frame)
     write_bytes(project.data_docs, page(contract, len(frame), result).encode())
     if violations:
@@ -178,10 +188,10 @@ def run(project: Project) -> str:
         ]
         remedy = f"`missing_target: drop` in the contract leaves out rows without {contract.target.name}."
         no_target = any(it.column == contract.target.name and it.got == "null" for it in found)
-        raise RowsRefused(project.show(project.raw), found, FIRST_ROW, remedy * no_target)
+        raise RowsRefused(project.show(project.raw), found, tables.FIRST_ROW, remedy * no_target)
     check_leakage(contract, frame, settings.max_correlation)
     check_usual(contract, frame, settings.max_unusual)
-    write_parquet(project.validated, frame[list(contract.header)])
+    tables.write_parquet(project.validated, frame[list(contract.header)])
     met = [
         {
             "expectation": item.expectation_config.type,

@@ -178,15 +178,11 @@ def _version(client: "MlflowClient", contract: Contract, log: RunLog, run: "Run"
     for other in dict.fromkeys([*log.registered, digest]):
         if other not in known:
             origin: dict[str, Any] = {
-                "source": f"bundle-store:/{other}",
-                "description": "Only its bundle is left.",
-            }
+                "source": f"bundle-store:/{other}", "description": "Only its bundle is left.",
+            }  # fmt: skip
             if other == digest:
-                origin = {
-                    "source": f"models:/{model}",
-                    "run_id": run.info.run_id,
-                    "model_id": model,
-                }
+                run_id = run.info.run_id
+                origin = {"source": f"models:/{model}", "run_id": run_id, "model_id": model}
             made = client.create_model_version(name, tags={"digest": other}, **origin)
             known[other] = str(made.version)
     client.update_model_version(name, known[digest], log.card)  # of the newest evaluation

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from mlref.core.errors import EnvironmentFault
+from mlref.core.errors import EnvironmentFault, root
 from mlref.core.storage import Project, replacing
 
 if TYPE_CHECKING:
@@ -78,10 +78,7 @@ def open_store(project: Project) -> "Iterator[MlflowClient]":
             os.environ.pop(CHOSEN, None)
         yield mlflow.MlflowClient()
     except (mlflow.exceptions.MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        root: BaseException = error
-        while (deeper := root.__cause__ or root.__context__) is not None:
-            root = deeper
-        raise EnvironmentFault(f"MLflow at {uri(project)} failed", root) from error
+        raise EnvironmentFault(f"MLflow at {uri(project)} failed", root(error)) from error
 
 
 def experiment(project: Project, client: "MlflowClient", name: str, title: str) -> str:

@@ -13,6 +13,7 @@ from mlref.core.contract import Contract, parse
 from mlref.core.rows import generate
 from mlref.features import preprocessing
 from mlref.training.candidates import ESTIMATORS, build
+from tests.code.bundle.test_package import TREES
 from tests.fakes import CONTRACT_TEXT, linear
 
 FOLDED = ("ridge", "elastic_net")
@@ -38,7 +39,7 @@ def test_linear_models_of_scaled_numbers_and_two_categories_are_folded_and_no_ot
     name: str,
 ) -> None:
     """The weights give what scikit-learn does, on rows that it was not fitted on."""
-    model = build(AFFINE, name, {}, 0).fit(ROWS, linear(ROWS))
+    model = build(AFFINE, name, TREES.get(name, {}), 0).fit(ROWS, linear(ROWS))
     folded = fold(model)
     assert (folded is not None) == (name in FOLDED)
     if folded:

@@ -134,10 +134,7 @@ def test_a_missing_file_and_a_folder_in_its_place_are_named(bundle: Path, name: 
         Predictor(bundle)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"not JSON", b"[]", b"{}", b'{"files": {}}', b"\xff\xfe", b'{"files": 1, "data": 1}'],
-)
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b"{}", b'{"files": 1, "data": 1}'])
 def test_a_manifest_that_is_none_is_refused(bundle: Path, content: bytes) -> None:
     (bundle / MANIFEST).write_bytes(content)
     with pytest.raises(BundleError, match=MANIFEST):

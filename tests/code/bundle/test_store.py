@@ -34,23 +34,12 @@ def store(tmp_path: Path) -> Store:
     return made
 
 
-@pytest.mark.parametrize(
-    ("reference", "digest"),
-    [
-        ("1", "a1" * 32),
-        ("2", "b2" * 32),
-        ("champion", "a1" * 32),
-        ("challenger", "b2" * 32),
-        ("a1" * 32, "a1" * 32),
-        ("b2b2b2", "b2" * 32),
-        ("b2b2b2b", "b2" * 32),
-    ],
-)
-def test_a_model_has_a_version_an_alias_and_a_digest(
-    store: Store, reference: str, digest: str
-) -> None:
+def test_a_model_has_a_version_an_alias_and_a_digest(store: Store) -> None:
     """Six digits of the digest are enough."""
-    assert store.resolve(reference) == digest
+    for reference in ("1", "champion", "a1" * 32, "a1a1a1", "a1a1a1a"):
+        assert store.resolve(reference) == "a1" * 32
+    for reference in ("2", "challenger", "b2b2b2"):
+        assert store.resolve(reference) == "b2" * 32
 
 
 @pytest.mark.parametrize(

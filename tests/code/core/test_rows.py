@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlref.core.contract import Column, Contract
@@ -143,80 +143,18 @@ def test_an_array_of_booleans_holds_no_numbers() -> None:
     assert [violation.row for violation in verdict.refused] == [0, 1]
 
 
-def test_refused_cells_are_nan_in_the_array() -> None:
+@pytest.mark.parametrize(
+    ("kind", "cell"), [("text", "z"), ("codes", 9), ("number", 700), ("number", "59")]
+)
+def test_refused_cells_are_nan_in_the_array(kind: str, cell: object) -> None:
     """No refused value can be taken for a code or a number."""
-    for kind, cell in [("text", "z"), ("codes", 9), ("number", 700), ("number", "59")]:
-        assert np.isnan(validate([COLUMNS[kind]], {"x": [cell]}).array).all(), (kind, cell)
+    assert np.isnan(validate([COLUMNS[kind]], {"x": [cell]}).array).all()
 
 
 def test_the_array_is_in_the_order_of_the_columns() -> None:
-    """Whatever the order of the table's or a record's keys."""
+    """Whatever the order of a record's keys."""
     backwards = dict(reversed(GOOD.items()))
-    expected = [[70.5, 3.0, 1.0, 4.0]]
-    table = {name: [value] for name, value in backwards.items()}
-    assert validate(CONTRACT.features, table).array.tolist() == expected
-    assert validate_records(CONTRACT, [backwards]).array.tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("record", "violations"),
-    [
-        (
-            {"area": 70.5, "rooms": 3, "heating": "oil"},
-            [("balcony", "nothing", "a number from 0 to 100 or null")],
-        ),
-        (
-            GOOD | {"garden": 1, "attic": 2},
-            [
-                ("attic", "an unknown column", "area, rooms, heating, balcony"),
-                ("garden", "an unknown column", "area, rooms, heating, balcony"),
-            ],
-        ),
-        (
-            {"Area": 70.5, "rooms": 3, "heating": "oil", "balcony": 4},
-            [
-                ("area", "nothing", "a number from 5 to 1000 (m²)"),
-                ("Area", "an unknown column", "area, rooms, heating, balcony"),
-            ],
-        ),
-        (GOOD | {7: 1}, [("7", "an unknown column", "area, rooms, heating, balcony")]),
-        ({}, [(name, "nothing", None) for name in GOOD]),
-        ([70.5], [(None, "a list", "an object of column names to values")]),
-        ("area", [(None, "text", None)]),
-        (None, [(None, "null", None)]),
-        (True, [(None, "a boolean", None)]),
-        (3, [(None, "a number", None)]),
-    ],
-)
-def test_a_record_of_another_shape_is_refused_and_the_others_are_validated(
-    record: object, violations: list[tuple[str, str, str | None]]
-) -> None:
-    """Row numbers are those of the request, also of the rows after it."""
-    late = GOOD | {"area": 2000, "rooms": 9}
-    verdict = validate_records(CONTRACT, [GOOD, record, late])
-    bad = [violation for violation in verdict.refused if violation.row == 1]
-    assert [(violation.column, violation.got) for violation in bad] == [
-        row[:2] for row in violations
-    ]
-    for violation, (_, _, allowed) in zip(bad, violations, strict=True):
-        assert allowed in (None, violation.allowed)
-    others = [violation for violation in verdict.refused if violation.row != 1]
-    assert [(violation.row, violation.column) for violation in others] == [(2, "area")]
-    assert [(violation.row, violation.column) for violation in verdict.unusual] == [(2, "rooms")]
-    assert verdict.array.shape == (3, 4)
-
-
-def test_a_row_that_lacks_a_column_is_validated_in_the_others() -> None:
-    """Its reader sees all that is wrong with it, and each place once."""
-    refused = validate_records(CONTRACT, [{"area": 2000, "heating": "dung", "attic": 1}]).refused
-    found = sorted((violation.column or "", violation.got) for violation in refused)
-    assert found == [
-        ("area", "2000"),
-        ("attic", "an unknown column"),
-        ("balcony", "nothing"),
-        ("heating", "'dung'"),
-        ("rooms", "nothing"),
-    ]
+    assert validate_records(CONTRACT, [backwards]).array.tolist() == [[70.5, 3.0, 1.0, 4.0]]
 
 
 CELLS = st.sampled_from(
@@ -225,6 +163,10 @@ CELLS = st.sampled_from(
 RECORDS = st.lists(st.fixed_dictionaries({name: CELLS for name in GOOD}), min_size=1, max_size=8)
 
 
+FEW = settings(max_examples=30)
+
+
+@FEW
 @given(RECORDS, st.randoms(use_true_random=False))
 def test_a_rows_verdict_does_not_depend_on_its_place(records: list[Any], random: Any) -> None:
     """Shuffled rows get the same codes and violations, at their new places."""
@@ -254,6 +196,7 @@ def decoded(contract: Contract, array: np.ndarray[Any, Any]) -> list[dict[str, o
     ]
 
 
+@FEW
 @given(st.integers(0, 2**32 - 1))
 def test_generated_rows_are_accepted_and_encode_to_themselves(seed: int) -> None:
     """Decoding and validating them again gives the same array: encoding loses nothing."""
@@ -336,9 +279,8 @@ def test_a_cell_of_a_file_is_read_as_its_column_asks(
     assert (found, type(found)) == (value, type(value))
 
 
-def test_generated_rows_of_every_type_are_accepted() -> None:
-    for column in COLUMNS.values():
-        contract = CONTRACT.model_copy(update={"features": (column,)})
-        for code in generate(contract, 20, 1)[:, 0].tolist():
-            assert column.nullable or not math.isnan(code)
-            assert column.bounds[0] <= code <= column.bounds[1] or math.isnan(code)
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
+def test_generated_rows_of_every_type_are_possible(column: Column) -> None:
+    contract = CONTRACT.model_copy(update={"features": (column,)})
+    for code in generate(contract, 20, 1)[:, 0].tolist():
+        assert column.nullable if math.isnan(code) else column.bounds[0] <= code <= column.bounds[1]

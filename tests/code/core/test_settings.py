@@ -17,19 +17,9 @@ SOUND: dict[str, Any] = PARAMS | {"tune": PARAMS["tune"] | {"candidates": {"ridg
 
 
 def write(folder: Path, change: dict[str, Any]) -> Path:
-    """Params with some settings of some stages changed; a setting of None is left out."""
-    document = {stage: settings | change.get(stage, {}) for stage, settings in SOUND.items()}
-    document |= {key: value for key, value in change.items() if key not in SOUND}
-    kept = {
-        stage: (
-            {setting: value for setting, value in settings.items() if value is not None}
-            if isinstance(settings, dict)
-            else settings
-        )
-        for stage, settings in document.items()
-    }
+    """Params with some settings of some stages changed."""
     path = folder / "params.yaml"
-    path.write_text(yaml.safe_dump(kept))
+    path.write_text(yaml.safe_dump(SOUND | {k: SOUND.get(k, {}) | v for k, v in change.items()}))
     return path
 
 
@@ -105,7 +95,7 @@ RANGE = {"low": 1, "high": 3}
         (RANGE | {"steps": 1}, ".steps: got 1; allowed: greater than or equal to 2"),
         (
             RANGE | {"step": 3},
-            ": unknown key 'step'; allowed: low, high, log, integer, steps",
+            ".step: unknown key (did you mean 'steps'?); allowed: high, integer, log, low, steps",
         ),
     ],
     ids=str,
@@ -116,17 +106,15 @@ def test_a_search_space_that_is_none_is_refused(tmp_path: Path, space: object, s
     assert refusal.value.mistakes == (f"tune.candidates.ridge.alpha{said}",)
 
 
-@pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        ({"split": {"holdout": None}}, "split.holdout: is missing"),
-        ({"split": {"houldout": 0.2}}, "split.houldout: unknown key (did you mean 'holdout'?)"),
-        ({"splitt": {}}, "splitt: unknown key (did you mean 'split'?)"),
-    ],
-)
-def test_a_missing_or_unknown_setting_is_named(
-    tmp_path: Path, change: dict[str, Any], line: str
-) -> None:
+def test_a_missing_or_unknown_setting_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, {"split": {"houldout": 0.2}, "splitt": {}})
+    path.write_text(path.read_text().replace("  holdout:", "  hold_out:"))
     with pytest.raises(SettingsError) as refusal:
-        load(write(tmp_path, change))
-    assert refusal.value.mistakes[0].startswith(line)
+        load(path)
+    lines = [line.partition("; ")[0] for line in refusal.value.mistakes]
+    assert sorted(lines) == [
+        "split.hold_out: unknown key (did you mean 'holdout'?)",
+        "split.holdout: is missing",
+        "split.houldout: unknown key (did you mean 'holdout'?)",
+        "splitt: unknown key (did you mean 'split'?)",
+    ]

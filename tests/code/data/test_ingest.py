@@ -108,11 +108,10 @@ def test_a_bad_file_is_refused_and_the_earlier_output_stays(rents: MakeProject) 
     assert contents(project) == before != {}
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_missing_source_is_named_without_wrong_advice(rents: MakeProject, suffix: str) -> None:
+def test_a_missing_source_is_named_without_wrong_advice(rents: MakeProject) -> None:
     """`make train` does not write it: the user does."""
-    project = rents(with_source(f"{{kind: file, path: data/source/other.{suffix}}}"))
-    with pytest.raises(DataError, match=rf"other\.{suffix}: there is no such file$"):
+    project = rents(with_source("{kind: file, path: data/source/other.parquet}"))
+    with pytest.raises(DataError, match=r"other\.parquet: there is no such file$"):
         ingest.run(project)
     assert contents(project) == {}
 
@@ -138,8 +137,8 @@ def test_a_query_is_brought_in(clinic: Contract, rents: MakeProject) -> None:
 @pytest.mark.parametrize(
     ("query", "refusal", "reason"),
     [
-        ("SELECT * FROM rint", EnvironmentFault, "query of CLINIC_URL failed: .*no such table"),
-        ("SELCT 1", EnvironmentFault, "query of CLINIC_URL failed: .*syntax error"),
+        ("SELECT * FROM rint", EnvironmentFault, "query of CLINIC_URL failed: no such table"),
+        ("SELCT 1", EnvironmentFault, 'query of CLINIC_URL failed: near "SELCT": syntax error'),
         ("SELECT * FROM rents WHERE rent < 0", DataError, "query of CLINIC_URL: returned no rows"),
         ("SELECT area, rent, area FROM rents", DataError, "'area' is there twice"),
     ],

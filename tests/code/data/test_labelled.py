@@ -102,19 +102,13 @@ def test_a_source_with_two_labels_for_a_row_accepts_either(
     assert refused(twice, given("70.5,3,oil,4,960")) == [(0, "rent", "960", f"950, {SAME}")]
 
 
-@pytest.mark.parametrize(
-    ("header", "line", "column", "got"),
-    [
-        ("area,rooms,heating,rent", "61,2,gas,777", "balcony", "no such column"),
-        (f"{HEADER},pets", "61,2,gas,,777,1", "pets", "an unknown column"),
-    ],
-)
-def test_other_columns_than_the_contracts_are_refused(
-    there: pd.DataFrame, given: Write, header: str, line: str, column: str, got: str
-) -> None:
+def test_other_columns_than_the_contracts_are_refused(there: pd.DataFrame, given: Write) -> None:
     """A missing one would become nulls, also where the contract allows them."""
-    (violation,) = refused(there, given(line, header=header))
-    assert violation == (None, column, got, HEADER.replace(",", ", "))
+    allowed = HEADER.replace(",", ", ")
+    assert refused(there, given("61,2,gas,777,1", header="area,rooms,heating,rent,pets")) == [
+        (None, "balcony", "no such column", allowed),
+        (None, "pets", "an unknown column", allowed),
+    ]
 
 
 def test_impossible_cells_and_contradictions_are_refused_together(

@@ -93,7 +93,7 @@ def test_only_growth_beyond_chance_is_named(
 
 def test_without_a_leak_hardly_a_retraining_names_a_column() -> None:
     generator, named = np.random.default_rng(2), []
-    for _ in range(300):
+    for _ in range(100):
         one, other = (
             partial_correlations(CONTRACT, ROWS, linear(ROWS) + generator.normal(0, 3000, 300))
             for _ in range(2)

@@ -7,6 +7,7 @@ and never learned.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -70,12 +71,12 @@ NUMBERS = [
 ]  # fmt: skip
 """A column without stray text is kept as float64 and compared another way."""
 
-SINGLE: list[object] = ["tall", "", "7", "1_0", "nan", True, 10**400, "Gas"]
+SINGLE: list[object] = ["tall", True, 10**400, "nan", "", "1_0"]
 """Cells that stop a comparison, or look like another type."""
 
 Table = dict[str, list[object]]
-FEW = settings(max_examples=6, phases=[Phase.generate])
-"""Great Expectations takes 8 ms for an expectation, whatever the number of rows: too long to shrink."""
+FEW = settings(max_examples=3, phases=[Phase.generate])
+"""Great Expectations takes a second for these columns, whatever the number of rows: too long to shrink."""
 
 
 @st.composite
@@ -92,21 +93,25 @@ def tables(
     return table
 
 
-def agree(cells: Table) -> None:
-    """Fail where one refuses what the other accepts, after the one decoding of files.
+def verdicts(cells: Table) -> tuple[pd.DataFrame, list[Any]]:
+    """A table after the one decoding of files, and what Great Expectations found in it."""
+    raw = pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in cells.items()})
+    frame = decode(raw, CONTRACT.columns)
+    return frame, validate.run_suite(validate.suite(CONTRACT), frame).results
+
+
+def agree(frame: pd.DataFrame, results: list[Any]) -> None:
+    """Fail where one refuses what the other accepts.
 
     A comparison of Great Expectations stops at a stray text, which another expectation names. So a
     column gets the same verdict from both, and where everything could be compared, so does each cell.
     """
-    raw = pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in cells.items()})
-    frame = decode(raw, CONTRACT.columns)
     refused = {(cell.row, cell.column) for cell in refusals(CONTRACT, frame)}
     found, failed, stopped = set(), set(), set()
-    for item in validate.run_suite(validate.suite(CONTRACT), frame).results:
+    for item in results:
         if not item.success:
-            name, rows = item.expectation_config.kwargs["column"], item.result.get(
-                "unexpected_index_list"
-            )
+            name = item.expectation_config.kwargs["column"]
+            rows = item.result.get("unexpected_index_list")
             failed.add(name)
             stopped |= set() if rows else {name}
             found |= {(row, name) for row in rows or ()}
@@ -118,7 +123,7 @@ def agree(cells: Table) -> None:
 @FEW
 @given(tables())
 def test_generated_tables_get_the_same_verdict(cells: Table) -> None:
-    agree(cells)
+    agree(*verdicts(cells))
 
 
 def alone(mutations: list[object]) -> Table:
@@ -127,43 +132,34 @@ def alone(mutations: list[object]) -> Table:
     return {name: [row[name] for row in rows] for name in VALID}
 
 
+def single(turn: int) -> Table:
+    """One cell a column, so that no other cell of its column decides for it."""
+    return {name: [SINGLE[(turn + place) % len(SINGLE)]] for place, name in enumerate(VALID)}
+
+
 @pytest.mark.parametrize(
     "cells",
-    [alone(NUMBERS), alone(MUTATIONS), *({name: [cell] for name in VALID} for cell in SINGLE)],
-    ids=["numbers", "with text", *map(repr, SINGLE)],
+    [alone(NUMBERS), alone(MUTATIONS), single(0), single(2)],
+    ids=["numbers", "with text", "single", "single, others"],
 )
 def test_mutations_get_the_same_verdict(cells: Table) -> None:
-    """Among sound cells; and each alone, so that no other cell of its column decides for it."""
-    agree(cells)
+    agree(*verdicts(cells))
 
 
-@settings(FEW, max_examples=3)
+@settings(FEW, max_examples=1)
 @given(tables(kinds=[[]], rows=99))
 def test_generated_valid_rows_are_accepted(cells: Table) -> None:
     """So that agreement is not agreement to refuse everything."""
-    agree(cells)
-    frame = decode(pd.DataFrame(cells, dtype=object), CONTRACT.columns)
+    frame, results = verdicts(cells)
+    agree(frame, results)
     assert refusals(CONTRACT, frame) == []
 
 
-@pytest.mark.parametrize(
-    "forgotten",
-    [
-        "expect_column_values_to_not_be_null",
-        "expect_column_values_to_be_of_type",
-        "expect_column_values_to_be_in_set",
-        "expect_column_values_to_match_regex",
-        "expect_column_values_to_be_between",
-    ],
-)
-def test_a_forgotten_expectation_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, forgotten: str
-) -> None:
+def test_a_forgotten_expectation_is_noticed() -> None:
     """The tests above can fail: the suite lacks one kind of expectation."""
-    suite = validate.suite(CONTRACT)
-    kept = [item for item in suite.expectations if item.expectation_type != forgotten]
-    assert len(kept) < len(suite.expectations)
-    suite.expectations = kept
-    monkeypatch.setattr(validate, "suite", lambda contract: suite)
-    with pytest.raises(AssertionError):
-        agree(alone([*NUMBERS, True]))
+    frame, results = verdicts(alone([*NUMBERS, True]))
+    agree(frame, results)
+    for kind in ("not_be_null", "be_of_type", "be_in_set", "match_regex", "be_between"):
+        others = [it for it in results if not it.expectation_config.type.endswith(kind)]
+        with pytest.raises(AssertionError):
+            agree(frame, others)
