@@ -94,13 +94,3 @@ class PredictionLog(Protocol):
 
     def refusals(self, refused: Refused) -> None:
         """Log rejected inputs."""
-
-
-class NoLog:
-    """The log of a service that runs without one."""
-
-    def predictions(self, predicted: Predicted) -> None:
-        """Ignore them."""
-
-    def refusals(self, refused: Refused) -> None:
-        """Ignore them."""

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from mlref.core.errors import EnvironmentFault, MlrefError
 from mlref.core.storage import Project
-from mlref.prediction_log.database import WAITING, Database
+from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import encode
 from mlref.prediction_log.records import Predicted, Refused
 from mlref.prediction_log.schema import PREDICTIONS, REFUSALS, Rows, insert
@@ -54,7 +54,7 @@ class Writer:
     Attributes
     ----------
     written : int
-        Rows that this process has put into the database as it is now: 0 again after its file was deleted.
+        Rows that this process has put into the database.
     dropped : int
         Rows that were not logged: the queue was full or closed, or nothing could be written until the end.
     rejected : int
@@ -69,7 +69,7 @@ class Writer:
         self._queue: deque[Predicted | Refused] = deque()
         self._settled, self._wake, self._closing = threading.Condition(), threading.Event(), False
         self._fault: EnvironmentFault | None = None
-        self._away, self._retry_at, self._renewals = False, 0.0, 0
+        self._away, self._retry_at = False, 0.0
         self._kept = {PREDICTIONS: 0, REFUSALS: 0}  # where refused rows end in the fallback
         self._refusal: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
@@ -154,7 +154,6 @@ class Writer:
                 if not self._fault:
                     _LOG.error("%s Rows wait in memory, and %d fit there.", fault, self.capacity)
                 self._fault = fault
-                time.sleep(INTERVAL)
         self.dropped += self.queue_length
         self._settle(len(self._queue))
         self.database.close()
@@ -202,10 +201,7 @@ class Writer:
                 _LOG.warning("%s Rows wait in %s.", error, self.fallback.file)
             self._away, self._retry_at = True, time.monotonic() + RETRY
             raise
-        if self.database.renewals > self._renewals:
-            _LOG.warning("%s was deleted or replaced, and is made anew.", self.database.name)
-            self.written = 0
-        self._away, self._renewals = False, self.database.renewals
+        self._away = False
         self.written += sum(map(len, rows.values()))  # a commit whose answer was lost is not lost
         return True
 
@@ -259,8 +255,6 @@ def open_log(project: Project) -> Writer:
     except OSError as error:
         raise EnvironmentFault(f"MLREF_LOG_SPOOL: {project.spool} cannot be used", error) from error
     fallback.check()
-    if old := [path.name for path in project.spool.glob("*.*") if WAITING not in path.name]:
-        _LOG.warning("%s has files of the first edition, left alone: %s", project.spool, old)
     try:
         database.check()
     except EnvironmentFault as error:

@@ -217,12 +217,12 @@ def test_a_file_that_is_deleted_or_replaced_is_noticed_and_made_anew(
         else:
             local.log.unlink()
         log.predictions(second := predicted(3))
-        assert log.flush(PATIENCE) and log.written == 3
+        assert log.flush(PATIENCE) and log.written == 8
         log.predictions(third := predicted(1))
         assert log.flush(PATIENCE)
     with contextlib.closing(Database.of(local)) as database:
         assert ids(database) == [*second.ids, *third.ids]
-    assert (log.written, log.dropped) == (4, 0)
+    assert (log.written, log.dropped) == (9, 0)
     assert caplog.messages == [
         f"The prediction log {local.log} was deleted or replaced, and is made anew."
     ]
@@ -282,19 +282,6 @@ def test_a_record_whose_parts_differ_in_length_is_dropped(
         assert log.flush(PATIENCE)
         log.predictions(predicted())
     assert log.written == 1 and log.dropped > 0 and "cannot be written" in caplog.text
-
-
-def test_files_of_the_first_edition_are_named_and_left_alone(
-    local: Project, caplog: pytest.LogCaptureFixture
-) -> None:
-    local.spool.mkdir()
-    old = [local.spool / name for name in ("1.corrupt", "2.jsonl", "3.part")]
-    for path in old:
-        path.write_text("{}")
-    for _ in range(2):
-        open_log(local).close()
-    assert all(path.read_text() == "{}" for path in old)
-    assert caplog.text.count("first edition") == 2 and "2.jsonl" in caplog.text
 
 
 def test_a_fallback_that_cannot_be_written_is_refused_with_its_variable(local: Project) -> None:
