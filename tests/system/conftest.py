@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,18 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(clone, *TRAIN)
 
     return made_once(tmp_path_factory, "second", train)
+
+
+@pytest.fixture(scope="session")
+def open_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a service of the rents answers anybody, without a log."""
+    from tests.system.test_service import (
+        service,
+        variables,
+    )  # a fork may have taken the service out
+
+    folder = tmp_path_factory.mktemp("open")
+    options = ("--host", "0.0.0.0", "--insecure", "--no-log", "--model", "1")
+    with service(variables(folder), *options) as (_, address):
+        yield address
+    assert not (folder / "log.db").exists()

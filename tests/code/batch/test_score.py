@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlref.batch.columns import ADDED, cells
@@ -204,7 +204,8 @@ CELL = st.one_of(
 )  # fmt: skip
 
 
-@given(st.lists(st.tuples(CELL, CELL, CELL, CELL), min_size=1, max_size=20))
+@settings(max_examples=25)
+@given(st.lists(st.tuples(CELL, CELL, CELL, CELL), min_size=1, max_size=40))
 def test_text_gets_the_verdict_of_the_pipeline(rows: list[tuple[str | None, ...]]) -> None:
     table = dict(zip(CONTRACT.names, zip(*rows, strict=True), strict=True))
     found = {

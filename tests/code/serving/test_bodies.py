@@ -51,7 +51,7 @@ def test_whatever_bytes_come_both_ways_to_read_them_agree(name: str) -> None:
     reader = Reader(contract, MOST)
     good = json.dumps({"instances": [contract.example, contract.example]}).encode()
 
-    @settings(max_examples=150)
+    @settings(max_examples=50)
     @given(
         cut=st.lists(st.tuples(st.integers(0, len(good)), st.integers(0, 3)), max_size=3),
         put=st.sampled_from(PIECES) | st.binary(max_size=2),
@@ -126,7 +126,7 @@ def test_the_documented_schema_and_the_service_give_one_verdict(name: str) -> No
     contract = CONTRACTS[name]
     check, reader = validator(contract), Reader(contract, MOST)
 
-    @settings(max_examples=150)
+    @settings(max_examples=50)
     @given(body=bodies(contract))
     def agree(body: Any) -> None:
         assert check.is_valid(body) == accepts(reader, contract, json.dumps(body).encode())
