@@ -171,10 +171,10 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def open_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a service of the rents answers anybody, without a log."""
-    from tests.system.test_service import (
+    from tests.system.test_service import (  # a fork may have taken the service out
         service,
         variables,
-    )  # a fork may have taken the service out
+    )
 
     folder = tmp_path_factory.mktemp("open")
     options = ("--host", "0.0.0.0", "--insecure", "--no-log", "--model", "1")

@@ -25,9 +25,10 @@ def threads_of_this_process() -> Iterator[str]:
 @contextlib.contextmanager
 def own_process() -> Iterator[None]:
     """No address: the run starts a cluster, though the port of Dask's own pages is taken."""
-    with socket.socket() as beside, contextlib.suppress(OSError):  # it may be taken already
-        beside.bind(("127.0.0.1", 8787))
-        beside.listen()
+    with socket.socket() as beside:
+        with contextlib.suppress(OSError):  # it may be taken already
+            beside.bind(("127.0.0.1", 8787))
+            beside.listen()
         yield
 
 

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from mlref.core.errors import EnvironmentFault
-from mlref.core.rows import generate
 from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
-from mlref.prediction_log.reader import stream
 from mlref.prediction_log.records import Predicted
 from mlref.prediction_log.writer import Writer, open_log
 from tests.code.prediction_log.records import (
@@ -29,7 +27,6 @@ from tests.code.prediction_log.records import (
     until,
     write,
 )
-from tests.fakes import CONTRACT
 
 NOWHERE = "postgresql://log@127.0.0.1:1/log"
 
@@ -72,14 +69,6 @@ def test_a_prediction_has_every_field(project: Project, database: Database) -> N
     }  # fmt: skip
     assert (second["value"], second["subject"], second["warnings"]) == (101.0, None, ["rooms"])
     assert second["arrival"] == 2
-
-
-def test_what_the_model_was_given_comes_back_to_the_bit(project: Project) -> None:
-    given = generate(CONTRACT, 200, seed=0)
-    write(project, predicted(200, rows=given))
-    with contextlib.closing(Database.of(project)) as database:
-        [chunk] = stream(database, CONTRACT)
-    np.testing.assert_array_equal(chunk.rows, given)
 
 
 def test_equal_refusals_are_one_row_with_their_count(project: Project, database: Database) -> None:
@@ -270,15 +259,11 @@ def test_what_does_not_fit_into_the_queue_is_dropped_whole_and_counted(local: Pr
     assert (log.written, log.dropped) == (14, 14)
 
 
-@pytest.mark.parametrize(
-    "part",
-    [{"ids": [at(NOON)]}, {"rows": np.zeros((1, 4))}, {"lower": np.zeros(1)}, {"subjects": ["a"]}],
-)
 def test_a_record_whose_parts_differ_in_length_is_dropped(
-    local: Project, part: dict[str, object], caplog: pytest.LogCaptureFixture
+    local: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     with open_log(local) as log:
-        log.predictions(predicted(2, **part))
+        log.predictions(predicted(2, lower=np.zeros(1)))
         assert log.flush(PATIENCE)
         log.predictions(predicted())
     assert log.written == 1 and log.dropped > 0 and "cannot be written" in caplog.text

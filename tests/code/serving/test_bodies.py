@@ -168,34 +168,10 @@ def test_the_served_document_covers_every_route_and_its_examples_can_be_sent(
                 assert {"200", "400", "422", "503"} <= set(operation["responses"])
 
 
-def test_a_good_body_becomes_an_encoded_array() -> None:
-    body = b'{"instances": [{"balcony": null, "heating": "wood", "rooms": 3, "area": 70}]}'
-    result = Reader(CONTRACT, MOST).read(body)
-    assert str(result.array.tolist()) == "[[70.0, 3.0, 2.0, nan]]"
-    assert not result.unusual.any()
-
-
 def test_the_place_of_a_mistake_in_json_is_named_without_what_stands_there() -> None:
     with pytest.raises(InvalidJson, match="line 2, column 3") as refusal:
         Reader(CONTRACT, MOST).read(b'{"instances":\n  secret}')
     assert "secret" not in str(refusal.value)
-
-
-def test_reading_stops_after_a_hundred_violations() -> None:
-    class Row(dict[str, Any]):
-        """A row that counts how often it is walked through."""
-
-        walks = 0
-
-        def __iter__(self) -> Any:
-            Row.walks += 1
-            return super().__iter__()
-
-    rows = [Row({name: "x" for name in CONTRACT.names}) for _ in range(1000)]
-    with pytest.raises(RequestRefused) as refusal:
-        validated(CONTRACT, rows)
-    assert (len(refusal.value.violations), refusal.value.left) == (100, 975)
-    assert Row.walks <= 25
 
 
 def test_dates_and_booleans_are_json_of_their_own() -> None:

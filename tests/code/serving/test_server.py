@@ -72,14 +72,6 @@ def plant_empty_store(folder: Path, patch: Patch) -> None:
     patch.setenv("MLREF_STORE", str(folder / "nothing"))
 
 
-def plant_altered_bundle(folder: Path, patch: Patch) -> None:
-    """One flipped byte."""
-    [model] = folder.glob("store/*/model.onnx")
-    content = bytearray(model.read_bytes())
-    content[40] ^= 1
-    model.write_bytes(content)
-
-
 def plant_wider_shadow(folder: Path, patch: Patch) -> None:
     """A challenger whose rows mean something else."""
     write_store(folder / "store", 5.0, version=2, alias="challenger", contract=WIDER)
@@ -105,7 +97,6 @@ SHADOW = ("--shadow", "challenger")
     ("plant", "options", "code"),
     [
         (plant_empty_store, (), 1),
-        (plant_altered_bundle, (), 1),
         (plant_wider_shadow, SHADOW, 1),
         (plant_newer_log, (), 1),
         (plant_key, (), 1),
