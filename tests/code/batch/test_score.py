@@ -261,24 +261,6 @@ def test_columns_that_are_missing_or_in_the_way_are_refused(
     assert not Path("out/in.parquet").exists()
 
 
-def test_a_column_in_the_file_and_in_its_path_is_refused(model: LoadedModel) -> None:
-    write_csv("in/area=5/a.csv")
-    with pytest.raises(DataError, match="the column 'area' is there twice"):
-        score_file(job("in"), model)
-
-
-def test_rows_in_many_batches_are_scored_like_rows_in_one(
-    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = [{**ROWS[place % 3], "area": 50 + place % 7 * 100} for place in range(500)]
-    rows[377]["rooms"] = 0
-    path = write_parquet("in.parquet", rows)
-    whole = score_one(model, path)
-    monkeypatch.setattr("mlref.batch.parquet.ROWS", 64)
-    assert score_one(model, path) == whole
-    assert [line["row"] for line in whole.rejected] == ["377"]
-
-
 def test_a_full_disk_leaves_nothing_half_written(
     model: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

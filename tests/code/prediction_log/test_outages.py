@@ -1,10 +1,8 @@
-"""The log on a real PostgreSQL, and of a process that is stopped or killed."""
+"""The log while its server goes away, and of a process that is killed."""
 
 import contextlib
-import inspect
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,68 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from mlref.core.errors import EnvironmentFault
 from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.reader import stream
 from mlref.prediction_log.writer import Writer, open_log
-from tests.code.prediction_log import test_ground_truth as of_ground_truth
-from tests.code.prediction_log import test_monitored as of_monitored
-from tests.code.prediction_log import test_reader as of_reader
-from tests.code.prediction_log import test_retention as of_retention
-from tests.code.prediction_log import test_schema as of_schema
-from tests.code.prediction_log import test_writer as of_writer
-from tests.code.prediction_log.conftest import local  # noqa: F401
+from tests.code.prediction_log.conftest import PASSWORD
 from tests.code.prediction_log.records import ids, predicted, rows, until
-from tests.code.prediction_log.test_ground_truth import filled  # noqa: F401
 from tests.fakes import CONTRACT
-from tests.postgres import Postgres, running
+from tests.postgres import Postgres
 
-ROOT = Path(__file__).parents[2]
-PASSWORD = "password-of-the-log"  # pragma: allowlist secret
-
-for module in (of_ground_truth, of_monitored, of_reader, of_retention, of_schema, of_writer):
-    for name, function in inspect.getmembers(module, inspect.isfunction):
-        needs = inspect.signature(function).parameters.keys()
-        if name.startswith("test_") and needs & {"project", "database", "filled"}:
-            globals()[name] = function  # the same test, with the fixtures of this module
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """A running server with the database `log`."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with running(port, "log", PASSWORD) as server:
-        server.create("log")
-        yield server
-
-
-@pytest.fixture
-def project(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A clone whose log is an empty database on it."""
-    monkeypatch.setenv("MLREF_LOG_URL", postgres.url("log"))
-    monkeypatch.delenv("MLREF_LOG_SPOOL", raising=False)
-    with contextlib.closing(Database.of(Project(tmp_path))) as database:
-        with database.engine.begin() as connection:
-            connection.execute(sa.text("drop schema public cascade"))
-            connection.execute(sa.text("create schema public"))
-    return Project(tmp_path)
-
-
-@pytest.fixture
-def database(project: Project) -> Iterator[Database]:
-    """The database of its log."""
-    with contextlib.closing(Database.of(project)) as database:
-        yield database
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.load)])
-def either(request: pytest.FixtureRequest) -> Project:
-    """A clone with an empty log of either kind."""
-    return request.getfixturevalue({"sqlite": "local"}.get(request.param, "project"))  # type: ignore[no-any-return]
+ROOT = Path(__file__).parents[3]
 
 
 def grows(count: Callable[[], int]) -> None:
@@ -106,10 +54,10 @@ def writing(log: Writer) -> Iterator[list[str]]:
 
 
 def test_a_server_that_goes_away_and_comes_back_under_writes_gets_every_row_once(
-    postgres: Postgres, project: Project, database: Database
+    postgres: Postgres, remote: Project
 ) -> None:
-    with contextlib.closing(Database.fallback(project)) as fallback:
-        with open_log(project) as log, writing(log) as sent:
+    with contextlib.closing(Database.fallback(remote)) as fallback:
+        with open_log(remote) as log, writing(log) as sent:
             grows(lambda: log.written)
             postgres.stop()
             try:
@@ -119,18 +67,18 @@ def test_a_server_that_goes_away_and_comes_back_under_writes_gets_every_row_once
                 postgres.start()
             until(lambda: not ids(fallback))
             grows(lambda: log.written)
-        database.close()
-        assert ids(database) == sorted(sent)
+        with contextlib.closing(Database.of(remote)) as database:
+            assert ids(database) == sorted(sent)
         assert (log.dropped, log.queue_length, log.rejected) == (0, 0, 0)
         assert log.written == len(sent) and ids(fallback) == []
 
 
-def test_a_reader_misses_nothing_of_several_writers(either: Project) -> None:
+def test_a_reader_misses_nothing_of_several_writers(project: Project) -> None:
     with contextlib.ExitStack() as stack:
-        database = stack.enter_context(contextlib.closing(Database.of(either)))
+        database = stack.enter_context(contextlib.closing(Database.of(project)))
         found, after = list[str](), 0
         with contextlib.ExitStack() as writers:
-            logs = [writers.enter_context(open_log(either)) for _ in range(3)]
+            logs = [writers.enter_context(open_log(project)) for _ in range(3)]
             sent = [writers.enter_context(writing(log)) for log in logs]
             for _ in range(20):
                 for chunk in stream(database, CONTRACT, after):
@@ -193,7 +141,7 @@ def logged(project: Project) -> int:
         return len(rows(database))
 
 
-def test_a_service_that_is_killed_loses_at_most_what_was_not_yet_written(either: Project) -> None:
-    sent, written = serve_and_kill(either, most=250)
-    found = logged(either)
+def test_a_service_that_is_killed_loses_at_most_what_was_not_yet_written(local: Project) -> None:
+    sent, written = serve_and_kill(local, most=250)
+    found = logged(local)
     assert found >= written and sent - found <= 250
