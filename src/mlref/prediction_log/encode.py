@@ -54,17 +54,16 @@ def _predictions(record: Predicted, decoders: Decoders) -> Iterator[Row]:
         record.rows.tolist(),
         zip(record.value.tolist(), record.lower.tolist(), record.upper.tolist(), strict=True),
         itertools.repeat((), count) if record.unusual is None else record.unusual,
-        record.subjects or itertools.repeat(None, count),
         strict=True,
     )
-    for name, cells, answer, unusual, subject in parts:
+    for name, cells, answer, unusual in parts:
         values = {
             column: None if cell != cell else decode(cell)
             for (column, decode), cell in zip(decoders.items(), cells, strict=True)
         }
         features, warnings = _json(values), _json([*itertools.compress(decoders, unusual)])
-        request = warnings, record.latency, record.request_id
-        yield name, record.role, _at(name[:13]), *source, features, *answer, *request, subject, None
+        request = warnings, record.latency, record.request_id, record.subject, None
+        yield name, record.role, _at(name[:13]), *source, features, *answer, *request
 
 
 def _refusals(records: Sequence[Refused]) -> list[Row]:
@@ -74,7 +73,7 @@ def _refusals(records: Sequence[Refused]) -> list[Row]:
         model = record.model
         for violation in record.violations:
             column = violation.column if violation.column in model.contract.names else None
-            counts[record.source, model.version, column, f"allowed: {violation.allowed}"] += 1
+            counts["serve", model.version, column, f"allowed: {violation.allowed}"] += 1
     names = new_ids(len(counts))
     return [(name, _at(name[:13]), *key, counts[key]) for name, key in zip(names, counts)]
 

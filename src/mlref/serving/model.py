@@ -102,8 +102,7 @@ class Service:
             predicted = Predicted(
                 model.logged, ids, rows.array, *prediction,
                 unusual=rows.unusual, latency=time.perf_counter() - context.started,
-                request_id=context.id,
-                subjects=[context.subject] * len(ids) if context.subject else None,
+                request_id=context.id, subject=context.subject,
             )  # fmt: skip
             self.log.predictions(predicted)
         return ids, prediction

@@ -99,7 +99,7 @@ WANTED: list[tuple[dict[str, str], list[float]]] = [
 
 
 def test_only_wanted_rows_are_read(project: Project, database: Database) -> None:
-    different = [{"subjects": ["a"]}, {"model": OTHER}, {"role": "shadow"}, {"source": "batch"}]
+    different = [{"subject": "a"}, {"model": OTHER}, {"role": "shadow"}, {"source": "batch"}]
     write(project, *(
         predicted(ids=[at(NOON, number)], value=np.array([100.0 + number]), **fields)
         for number, fields in enumerate(different)

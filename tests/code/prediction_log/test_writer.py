@@ -57,7 +57,7 @@ def give(log: Writer, records: list[Predicted]) -> None:
 def test_a_prediction_has_every_field(project: Project, database: Database) -> None:
     write(project, predicted(
         2, ids=[at(NOON), at(NOON, 1)], unusual=np.eye(2, 4, dtype=bool), latency=0.25,
-        request_id="r1", subjects=["patient 7", None], role="shadow", source="batch",
+        request_id="r1", subject="patient 7", role="shadow", source="batch",
     ))  # fmt: skip
     first, second = rows(database)
     assert moment(first.pop("at")) == NOON
@@ -67,7 +67,11 @@ def test_a_prediction_has_every_field(project: Project, database: Database) -> N
         "features": {"area": 70.5, "rooms": 3, "heating": "oil", "balcony": None},
         "latency": 0.25, "request_id": "r1", "subject": "patient 7", "output": None, "arrival": 1,
     }  # fmt: skip
-    assert (second["value"], second["subject"], second["warnings"]) == (101.0, None, ["rooms"])
+    assert (second["value"], second["subject"], second["warnings"]) == (
+        101.0,
+        "patient 7",
+        ["rooms"],
+    )
     assert second["arrival"] == 2
 
 
@@ -87,9 +91,9 @@ SUBJECTS = [
 
 
 def test_whatever_the_subject_is_it_is_text(project: Project, database: Database) -> None:
-    write(project, predicted(len(SUBJECTS), subjects=SUBJECTS, request_id=SUBJECTS[0]))
-    assert [row["subject"] for row in rows(database)] == SUBJECTS
-    assert rows(database)[0]["request_id"] == SUBJECTS[0]
+    write(project, *(predicted(subject=text, request_id=text) for text in SUBJECTS))
+    found = [(row["subject"], row["request_id"]) for row in rows(database)]
+    assert found == [(text, text) for text in SUBJECTS]
 
 
 def test_while_the_file_is_locked_rows_of_all_threads_and_processes_wait_and_then_arrive_once(
@@ -123,7 +127,7 @@ def test_while_the_file_is_locked_rows_of_all_threads_and_processes_wait_and_the
 def test_rows_that_an_earlier_process_left_arrive_with_the_next(
     project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record = predicted(2000, subjects=["naïve"] * 2000)
+    record = predicted(2000, subject="naïve")
     with monkeypatch.context() as patch:
         patch.setenv("MLREF_LOG_URL", NOWHERE)
         with open_log(project) as log:

@@ -280,7 +280,7 @@ def test_answered_and_refused_rows_reach_the_log(memory: Memory, model: Model) -
         [False] * 4,
         [True, False, False, False],
     ]
-    assert (scored.request_id, scored.subjects) == ("r-1", ["home 7", "home 7"])
+    assert (scored.request_id, scored.subject) == ("r-1", "home 7")
     assert (scored.source, scored.role) == ("serve", "champion")
     assert scored.model == ("7", model.digest, model.contract)
     assert scored.latency is not None and 0 < scored.latency < 60
