@@ -4,7 +4,7 @@ import datetime
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -12,9 +12,6 @@ from mlref.core.contract import Column, Value
 from mlref.prediction_log.ids import moment, new_ids, to_text
 from mlref.prediction_log.records import Predicted, Refused
 from mlref.prediction_log.schema import PREDICTIONS, REFUSALS, Row, Rows
-
-Decoders = Mapping[str, Callable[[float], Value]]
-"""By column, what turns a cell as the model takes it into the value that was sent."""
 
 
 def encode(records: Sequence[Predicted | Refused]) -> Rows:
@@ -25,14 +22,9 @@ def encode(records: Sequence[Predicted | Refused]) -> Rows:
     ValueError
         When the parts of a record differ in length: it cannot be told what belongs together.
     """
-    predictions: list[Row] = []
-    predicted = (record for record in records if isinstance(record, Predicted))
-    for model, group in itertools.groupby(predicted, lambda record: record.model):
-        decoders = {column.name: decoder(column) for column in model.contract.features}
-        for record in group:
-            predictions += _predictions(record, decoders)
-    refusals = _refusals([record for record in records if isinstance(record, Refused)])
-    return {PREDICTIONS: predictions, REFUSALS: refusals}
+    predicted = [_predictions(record) for record in records if isinstance(record, Predicted)]
+    refused = [record for record in records if isinstance(record, Refused)]
+    return {PREDICTIONS: [*itertools.chain(*predicted)], REFUSALS: _refusals(refused)}
 
 
 def decoder(column: Column) -> Callable[[float], Value]:
@@ -46,8 +38,9 @@ def decoder(column: Column) -> Callable[[float], Value]:
     return int if column.type == "integer" else float
 
 
-def _predictions(record: Predicted, decoders: Decoders) -> Iterator[Row]:
+def _predictions(record: Predicted) -> Iterator[Row]:
     model, count = record.model, len(record.ids)
+    decoders = {column.name: decoder(column) for column in model.contract.features}
     source = record.source, model.version, model.digest
     parts = zip(
         record.ids,

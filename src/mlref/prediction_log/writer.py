@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
@@ -39,7 +38,7 @@ PATIENCE = 20.0
 _LOG = logging.getLogger("mlref.prediction_log")
 
 
-class Writer:
+class Writer(contextlib.AbstractContextManager["Writer"]):
     """The log of a running service; ends with :meth:`close`, or as a context manager.
 
     Parameters
@@ -129,10 +128,6 @@ class Writer:
         hangs = TimeoutError(f"{self.database.name} hangs") if self._thread.is_alive() else None
         if (fault := self._fault or hangs) and lost:
             raise EnvironmentFault(f"{lost:,} rows of the prediction log are lost", fault, "")
-
-    def __enter__(self) -> Self:
-        """Begin a block at whose end the log is closed."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Close it."""
