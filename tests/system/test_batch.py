@@ -241,6 +241,7 @@ if importlib.util.find_spec("mlref.serving"):
             found[row["place"]] = [row["prediction"], row["lower"], row["upper"], row["warnings"]]
         return found
 
+    @pytest.mark.xdist_group("service")
     @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.load)])
     def test_batch_and_service_give_each_row_the_same_values_and_the_same_verdict(
         environment: dict[str, str], open_service: str, tmp_path: Path, count: int

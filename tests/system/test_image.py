@@ -119,6 +119,7 @@ esac
 """An engine whose one container is whatever listens at $ADDRESS."""
 
 
+@pytest.mark.xdist_group("service")
 @pytest.mark.parametrize(
     ("says", "reason"),
     [

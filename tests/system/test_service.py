@@ -167,6 +167,7 @@ def test_a_disk_that_is_full_until_the_stop_ends_with_code_4_and_the_count(
     assert f"{lost:,} rows of the prediction log are lost" in said
 
 
+@pytest.mark.xdist_group("service")
 # 2026-11: mlflow 3.17 warns of a type hint of its own while it is imported
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
 def test_a_client_of_mlflow_is_answered(open_service: str) -> None:
@@ -184,6 +185,7 @@ def test_a_client_of_mlflow_is_answered(open_service: str) -> None:
         client.invoke(pd.DataFrame([CONTRACT.example | {"rooms": 99}]))
 
 
+@pytest.mark.xdist_group("service")
 def test_a_client_of_triton_is_answered(open_service: str) -> None:
     """NVIDIA's own client, over the Open Inference Protocol."""
     import tritonclient.http as triton

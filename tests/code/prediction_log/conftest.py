@@ -13,6 +13,8 @@ from mlref.prediction_log.database import Database
 from tests.postgres import Postgres, running
 
 PASSWORD = "password-of-the-log"  # pragma: allowlist secret
+ONE_SERVER = pytest.mark.xdist_group("postgres")
+"""Tests that one worker runs, so that the server is started once."""
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +46,7 @@ def remote(postgres: Postgres, local: Project, monkeypatch: pytest.MonkeyPatch) 
     return local
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture(params=["local", pytest.param("remote", marks=ONE_SERVER)])
 def project(request: pytest.FixtureRequest) -> Project:
     """Each of them."""
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]

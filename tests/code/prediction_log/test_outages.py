@@ -18,7 +18,7 @@ from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.reader import stream
 from mlref.prediction_log.writer import Writer, open_log
-from tests.code.prediction_log.conftest import PASSWORD
+from tests.code.prediction_log.conftest import ONE_SERVER, PASSWORD
 from tests.code.prediction_log.records import ids, predicted, rows, until
 from tests.fakes import CONTRACT
 from tests.postgres import Postgres
@@ -53,6 +53,7 @@ def writing(log: Writer) -> Iterator[list[str]]:
         thread.join()
 
 
+@ONE_SERVER
 def test_a_server_that_goes_away_and_comes_back_under_writes_gets_every_row_once(
     postgres: Postgres, remote: Project
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_reader_misses_nothing_of_several_writers(project: Project) -> None:
         assert len(found) > 100 and sorted(found) == sorted(name for one in sent for name in one)
 
 
+@ONE_SERVER
 def test_a_wrong_password_is_told_without_it(postgres: Postgres, tmp_path: Path) -> None:
     url = postgres.url("log").replace(PASSWORD, "a-wrong-secret")
     with pytest.raises(EnvironmentFault, match="password authentication failed") as fault:
