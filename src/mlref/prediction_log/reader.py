@@ -221,7 +221,7 @@ def labelled_share(database: Database, digest: str, until: str, last: int) -> tu
     newest = ours.order_by(columns.id.desc())
     shares = []
     with database.begin(only_read=True) as connection:
-        for part in (newest.limit(last), newest.limit(-1).offset(last)):
+        for part in (newest.limit(last), newest.offset(last)):
             count = sa.func.avg(sa.cast(part.subquery().c.held, sa.Integer))
             shares.append(connection.scalar(sa.select(count)))
     now, before = shares
