@@ -156,7 +156,8 @@ class Writer(contextlib.AbstractContextManager["Writer"]):
 
     def _write(self) -> bool:
         """Write a batch; whether there was one. EnvironmentFault when nothing takes it."""
-        records = [*itertools.islice(self._queue, BATCH)]
+        with self._settled:  # a request may add to the queue at any moment
+            records = [*itertools.islice(self._queue, BATCH)]
         if not records:
             return False
         try:
