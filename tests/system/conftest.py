@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,18 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(quick: Path, tmp_path: Path) -> Path:
     """A copy of the quickly trained clone in another folder."""
     return copy_clone(quick, tmp_path / "mlref")
+
+
+@pytest.fixture(scope="session")
+def open_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a service of the rents answers anybody, without a log."""
+    from tests.system.test_service import (  # a fork may have taken the service out
+        service,
+        variables,
+    )
+
+    folder = tmp_path_factory.mktemp("open")
+    options = ("--host", "0.0.0.0", "--insecure", "--no-log", "--model", "1")
+    with service(variables(folder), *options) as (_, address):
+        yield address
+    assert not (folder / "log.db").exists()

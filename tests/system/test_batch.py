@@ -198,7 +198,6 @@ def test_object_storage_is_read_and_written(environment: dict[str, str], tmp_pat
 
 
 if importlib.util.find_spec("mlref.serving"):
-    from tests.system.test_service import service
 
     def mutated(count: int) -> list[dict[str, Any]]:
         """Rows of which about every other has a bad cell, each as JSON and a file can hold it."""
@@ -242,9 +241,10 @@ if importlib.util.find_spec("mlref.serving"):
             found[row["place"]] = [row["prediction"], row["lower"], row["upper"], row["warnings"]]
         return found
 
+    @pytest.mark.xdist_group("service")
     @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.load)])
     def test_batch_and_service_give_each_row_the_same_values_and_the_same_verdict(
-        environment: dict[str, str], tmp_path: Path, count: int
+        environment: dict[str, str], open_service: str, tmp_path: Path, count: int
     ) -> None:
         """Good and bad rows, through HTTP one by one and through Parquet at once."""
         rows = mutated(count)
@@ -252,8 +252,7 @@ if importlib.util.find_spec("mlref.serving"):
         pq.write_table(pa.table({**columns, "place": np.arange(count)}), tmp_path / "in.parquet")
         score(environment, tmp_path / "in.parquet", tmp_path / "out")
         found = scored(tmp_path / "out", count)
-        with service(environment, "--no-log") as (_, address):
-            expected = served(address, rows)
+        expected = served(open_service, rows)
         bad = [one for one in expected if isinstance(one, set)]
         assert 0.2 * count < len(bad) < 0.6 * count
         assert [one for one in found if isinstance(one, set)] == bad

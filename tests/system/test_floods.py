@@ -102,21 +102,9 @@ def trailers(target: Target) -> None:
     target.pour(CHUNKED, (b"a: " + b"x" * 8000 + b"\r\n") * 64)
 
 
-def tiny_trailers(target: Target) -> None:
-    """As many as fit."""
-    target.pour(CHUNKED, b"a:b\r\n" * 20_000)
-
-
 def endless_head(target: Target) -> None:
     """A header without end."""
     target.pour(b"GET /ping HTTP/1.1\r\nx: ", b"a" * 65_536)
-
-
-def many_keys(target: Target) -> None:
-    """Columns that nobody knows, the last one twice."""
-    keys = b",".join(b'"k%d":1' % number for number in range(100_000))
-    status, answer = target.ask(b'{"instances":[{' + keys + b',"k99999":1}]}')
-    assert status == 422 and len(answer) < 30_000
 
 
 def bad_cells(target: Target) -> None:
@@ -124,11 +112,6 @@ def bad_cells(target: Target) -> None:
     rows = [dict.fromkeys(CONTRACT.names, "x")] * 5000
     status, answer = target.ask(json.dumps({"instances": rows}).encode())
     assert status == 422 and len(answer) < 30_000
-
-
-def deep(target: Target) -> None:
-    """More nesting than a reader can follow."""
-    assert target.ask(b'{"instances":' + b"[" * 100_000)[0] == 400
 
 
 def idle(target: Target) -> None:
@@ -139,9 +122,7 @@ def idle(target: Target) -> None:
         link.close()
 
 
-@pytest.mark.parametrize(
-    "flood", [pipelined, trailers, tiny_trailers, endless_head, many_keys, bad_cells, deep, idle]
-)
+@pytest.mark.parametrize("flood", [pipelined, trailers, endless_head, bad_cells, idle])
 def test_a_flood_neither_fills_memory_nor_silences_the_service(
     target: Target, flood: Callable[[Target], None]
 ) -> None:
@@ -193,15 +174,6 @@ HIDDEN = b"GET /v1/model HTTP/1.1\r\nhost: a\r\n\r\n"
         pytest.param(
             POST + LENGTH + b"\r\n" + GOOD + b"nonsense \x00\r\n\r\n", [b"200", b"400"],
             id="garbage after it",
-        ),
-        pytest.param(
-            POST.replace(b"host: a\r\n", b"") + LENGTH + b"\r\n" + GOOD, [b"400"], id="no host"
-        ),
-        pytest.param(
-            POST + b"host: b\r\n" + LENGTH + b"\r\n" + GOOD, [b"400"], id="two hosts"
-        ),
-        pytest.param(
-            POST + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", [b"400"], id="gzip, chunked"
         ),
         pytest.param(
             POST + b"connection: upgrade\r\nupgrade: x\r\ncontent-length: %d\r\n\r\n" % len(HIDDEN)

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from docker.utils.build import exclude_paths
 
 import mlref
 from tests.fakes import write_store
-from tests.system.test_service import service, variables
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = re.sub(r"(?m)\\\n\s*|^#.*\n", "", (ROOT / "Dockerfile").read_text())
@@ -121,13 +119,7 @@ esac
 """An engine whose one container is whatever listens at $ADDRESS."""
 
 
-@pytest.fixture(scope="module")
-def open_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a real service answers without a key."""
-    with service(variables(tmp_path_factory.mktemp("image")), "--no-log") as (_, url):
-        yield url.removeprefix("http://")
-
-
+@pytest.mark.xdist_group("service")
 @pytest.mark.parametrize(
     ("says", "reason"),
     [
@@ -145,7 +137,8 @@ def test_a_bad_image_is_refused(
     engine.chmod(0o755)
     done = subprocess.run(
         [sys.executable, ROOT / "tools" / "probe.py", engine, "mlref:latest"],
-        env={**os.environ, "ADDRESS": open_service, **says}, capture_output=True, text=True,
+        env={**os.environ, "ADDRESS": open_service.removeprefix("http://"), **says},
+        capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ") and reason in done.stderr

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -99,21 +99,22 @@ def cells(column: Column, found: pa.Array) -> Cells:
     return DictionaryColumn(coded.indices.to_numpy(), distinct)
 
 
-def with_numbers(
-    rows: pa.RecordBatch, features: Sequence[Column], given: Mapping[str, Any], good: Mask
+def as_written(
+    rows: pa.RecordBatch, schema: pa.Schema, given: Mapping[str, Any], good: Mask
 ) -> list[pa.Array]:
-    """The columns of the good rows, features that are no text in the contract as what they are there."""
+    """The columns of the good rows, of the types that the part's schema gives them."""
     if not good.all():
         rows = rows.filter(pa.array(good))
     columns: list[pa.Array] = rows.columns
-    for column in features:
-        place = rows.schema.get_field_index(column.name)
-        wanted = _written(column, columns[place].type)
-        if wanted == columns[place].type:
-            continue
-        if column.is_number:
-            columns[place] = pa.array(given[column.name][good].astype(np.float64), from_pandas=True)
-        else:
-            values = pa.array([given[column.name][row] for row in np.flatnonzero(good)])
-            columns[place] = values.cast(wanted)
+    for place, field in enumerate(rows.schema):
+        wanted = schema.field(field.name).type
+        if field.type != wanted:
+            cells = given[field.name]
+            is_array = isinstance(cells, np.ndarray)  # of numbers, in which NaN is null
+            found = (
+                cells[good].astype(np.float64)
+                if is_array
+                else [cells[row] for row in np.flatnonzero(good)]
+            )
+            columns[place] = pa.array(found, from_pandas=True).cast(wanted)
     return columns

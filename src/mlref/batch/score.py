@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlref.batch.columns import cells, part_schema, with_numbers
+from mlref.batch.columns import as_written, cells, part_schema
 from mlref.batch.counts import total
 from mlref.batch.files import Job, publishing, remove
 from mlref.batch.parquet import fitting
@@ -99,7 +99,7 @@ def score_file(job: Job, model: LoadedModel) -> Scored:
                 number.update(scored=len(array), warned=int(unusual.any(axis=1).sum()))
                 found = zip(contract.names, unusual.sum(axis=0).tolist(), strict=True)
                 counts["warnings"].update({name: count for name, count in found if count})
-                columns = with_numbers(rows, features, given, good)
+                columns = as_written(rows, schema, given, good)
                 columns += _added(prediction, unusual, model)
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
             if table.ragged:

@@ -4,6 +4,7 @@ A URL may hold a password, so messages say where the database is and nothing els
 """
 
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ WAITING = "waiting.db"
 _EXCLUDE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7091975403)"}
 """Lets one transaction write at a time, so that rows are numbered in the order of their commits."""
 
+_LOG = logging.getLogger("mlref.prediction_log")
+
 
 class Database:
     """A database for the log, connected to and checked at first use.
@@ -44,8 +47,6 @@ class Database:
         Where it is, for messages.
     file : Path or None
         The file of a SQLite database.
-    renewals : int
-        How often the file was found deleted or replaced, and opened anew.
 
     Raises
     ------
@@ -56,7 +57,6 @@ class Database:
     def __init__(self, url: str, root: Path) -> None:
         parsed = _parsed(url)
         self.file: Path | None = None
-        self.renewals = 0
         if parsed.get_backend_name() == "sqlite":
             self.file = root / (parsed.database or "")
             self.name = f"The prediction log {self.file}"
@@ -134,9 +134,7 @@ class Database:
 
     def _set_up(self, connection: Any, record: Any) -> None:
         """Let readers and the writer not wait for one another, and overwrite what is deleted."""
-        connection.isolation_level = (
-            None  # the driver would begin by itself, and not exclude others
-        )
+        connection.isolation_level = None  # the driver would begin by itself, not excluding others
         # Of two processes that turn it on at once, SQLite refuses one without a wait; the file has one mode.
         with contextlib.suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode=WAL")
@@ -147,7 +145,7 @@ class Database:
     def _look(self, _connection: Any, record: Any, _proxy: object) -> None:
         """Let the pool connect anew when the file was deleted or replaced."""
         if record.info["inode"] != self._inode():
-            self.renewals += 1
+            _LOG.warning("%s was deleted or replaced, and is made anew.", self.name)
             raise exc.DisconnectionError
 
     def _inode(self) -> int:

@@ -4,7 +4,7 @@ import datetime
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -12,9 +12,6 @@ from mlref.core.contract import Column, Value
 from mlref.prediction_log.ids import moment, new_ids, to_text
 from mlref.prediction_log.records import Predicted, Refused
 from mlref.prediction_log.schema import PREDICTIONS, REFUSALS, Row, Rows
-
-Decoders = Mapping[str, Callable[[float], Value]]
-"""By column, what turns a cell as the model takes it into the value that was sent."""
 
 
 def encode(records: Sequence[Predicted | Refused]) -> Rows:
@@ -25,14 +22,9 @@ def encode(records: Sequence[Predicted | Refused]) -> Rows:
     ValueError
         When the parts of a record differ in length: it cannot be told what belongs together.
     """
-    predictions: list[Row] = []
-    predicted = (record for record in records if isinstance(record, Predicted))
-    for model, group in itertools.groupby(predicted, lambda record: record.model):
-        decoders = {column.name: decoder(column) for column in model.contract.features}
-        for record in group:
-            predictions += _predictions(record, decoders)
-    refusals = _refusals([record for record in records if isinstance(record, Refused)])
-    return {PREDICTIONS: predictions, REFUSALS: refusals}
+    predicted = [_predictions(record) for record in records if isinstance(record, Predicted)]
+    refused = [record for record in records if isinstance(record, Refused)]
+    return {PREDICTIONS: [*itertools.chain(*predicted)], REFUSALS: _refusals(refused)}
 
 
 def decoder(column: Column) -> Callable[[float], Value]:
@@ -46,25 +38,25 @@ def decoder(column: Column) -> Callable[[float], Value]:
     return int if column.type == "integer" else float
 
 
-def _predictions(record: Predicted, decoders: Decoders) -> Iterator[Row]:
+def _predictions(record: Predicted) -> Iterator[Row]:
     model, count = record.model, len(record.ids)
+    decoders = {column.name: decoder(column) for column in model.contract.features}
     source = record.source, model.version, model.digest
     parts = zip(
         record.ids,
         record.rows.tolist(),
         zip(record.value.tolist(), record.lower.tolist(), record.upper.tolist(), strict=True),
         itertools.repeat((), count) if record.unusual is None else record.unusual,
-        record.subjects or itertools.repeat(None, count),
         strict=True,
     )
-    for name, cells, answer, unusual, subject in parts:
+    for name, cells, answer, unusual in parts:
         values = {
             column: None if cell != cell else decode(cell)
             for (column, decode), cell in zip(decoders.items(), cells, strict=True)
         }
         features, warnings = _json(values), _json([*itertools.compress(decoders, unusual)])
-        request = warnings, record.latency, record.request_id
-        yield name, record.role, _at(name[:13]), *source, features, *answer, *request, subject, None
+        request = warnings, record.latency, record.request_id, record.subject, None
+        yield name, record.role, _at(name[:13]), *source, features, *answer, *request
 
 
 def _refusals(records: Sequence[Refused]) -> list[Row]:
@@ -74,7 +66,7 @@ def _refusals(records: Sequence[Refused]) -> list[Row]:
         model = record.model
         for violation in record.violations:
             column = violation.column if violation.column in model.contract.names else None
-            counts[record.source, model.version, column, f"allowed: {violation.allowed}"] += 1
+            counts["serve", model.version, column, f"allowed: {violation.allowed}"] += 1
     names = new_ids(len(counts))
     return [(name, _at(name[:13]), *key, counts[key]) for name, key in zip(names, counts)]
 

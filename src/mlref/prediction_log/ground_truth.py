@@ -171,9 +171,8 @@ def add(database: "Database", labels: Sequence[Label]) -> Feedback:
         known = {name: list[Label]() for name in connection.scalars(found)}
         earlier = sa.select(event.prediction_id, event.value, event.observed_at, event.source)
         earlier = earlier.where(event.prediction_id.in_(known)).order_by(event.seq)
-        for name, value, observed, source in connection.execute(earlier):
-            moment = _moment(str(observed)) if observed else None
-            known[name].append(Label(name, value, moment, source))
+        for row in connection.execute(earlier):
+            known[row.prediction_id].append(Label(*row))
         for label in labels:
             before = known.get(label.id)
             if before is None:

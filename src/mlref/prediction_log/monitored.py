@@ -142,7 +142,7 @@ def windows(database: Database, most: int, by: str = "end", **wanted: Any) -> li
     statement = _where(sa.select(WINDOWS), WINDOWS, wanted).order_by(*newest).limit(most)
     with database.begin(only_read=True) as connection:
         rows = connection.execute(statement).mappings().all()
-    return [JudgedWindow(**_in_text(row, "start", "end")) for row in reversed(rows)]
+    return [JudgedWindow(**row) for row in reversed(rows)]
 
 
 def alarms(database: Database, **wanted: Any) -> list[Alarm]:
@@ -153,7 +153,7 @@ def alarms(database: Database, **wanted: Any) -> list[Alarm]:
 
 def _alarms(connection: sa.Connection, **wanted: Any) -> list[Alarm]:
     rows = connection.execute(_where(sa.select(ALARMS), ALARMS, wanted).order_by(ALARMS.c.id))
-    return [Alarm(**_in_text(row, "opened", "updated")) for row in rows.mappings()]
+    return [Alarm(**row) for row in rows.mappings()]
 
 
 def keep(
@@ -262,9 +262,3 @@ def _put(database: Database, table: sa.Table, *rows: dict[str, Any]) -> None:
 
 def _where(statement: Any, table: Any, wanted: dict[str, Any]) -> Any:
     return statement.where(*(table.c[name] == value for name, value in wanted.items()))
-
-
-def _in_text(row: Any, *times: str) -> dict[str, Any]:
-    """A row whose moments are text, which SQLite gives and PostgreSQL does not."""
-    moments = {name: datetime.datetime.fromisoformat(str(row[name])) for name in times}
-    return {**row, **{name: to_text(moment) for name, moment in moments.items()}}

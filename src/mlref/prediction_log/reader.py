@@ -1,8 +1,8 @@
 """Read the log: predictions as a stream of arrays, or as a table with ground truth."""
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +19,20 @@ from mlref.prediction_log.schema import LABEL_EVENTS, PREDICTIONS
 
 CHUNK = 20_000
 """Rows of one chunk of a stream."""
+
+PREDICTED = (
+    *(PREDICTIONS.c.id, sa.cast(PREDICTIONS.c.features, sa.Text)),
+    *(PREDICTIONS.c.value, PREDICTIONS.c.lower, PREDICTIONS.c.upper),
+)
+"""What a chunk is made of, beside a number of arrival."""
+
+_EVENTS = LABEL_EVENTS.alias()
+LATEST = (
+    sa.select(sa.func.max(_EVENTS.c.seq))
+    .where(_EVENTS.c.prediction_id == PREDICTIONS.c.id)
+    .scalar_subquery()
+)
+"""The number of a prediction's latest label."""
 
 
 class Period(NamedTuple):
@@ -114,18 +128,9 @@ def stream(
     EnvironmentFault
         When the database cannot be reached.
     """
-    columns = PREDICTIONS.c
-    statement = (
-        sa.select(
-            columns.arrival, columns.id, sa.cast(columns.features, sa.Text),
-            columns.value, columns.lower, columns.upper,
-        )
-        .where(columns.arrival > after, *(columns[name] == wanted[name] for name in wanted))
-        .order_by(columns.arrival)
-    )  # fmt: skip
-    if period is not None:
-        statement = statement.where(period.holds(columns.id))
-    yield from _parts(database, statement, partial(_chunk, contract))
+    number = PREDICTIONS.c.arrival
+    statement = sa.select(number, *PREDICTED).where(number > after, *_asked(period, wanted))
+    yield from _parts(database, statement.order_by(number), partial(_chunk, contract))
 
 
 def stream_labels(
@@ -153,22 +158,23 @@ def stream_labels(
     EnvironmentFault
         When the database cannot be reached.
     """
-    columns, label, newer = PREDICTIONS.c, LABEL_EVENTS.c, LABEL_EVENTS.alias()
-    later = sa.exists().where(newer.c.prediction_id == columns.id, newer.c.seq > label.seq)
+    label = LABEL_EVENTS.c
+    truth = label.value, label.received, label.observed_at, label.source
     statement = (
-        sa.select(
-            label.seq, columns.id, sa.cast(columns.features, sa.Text),
-            columns.value, columns.lower, columns.upper,
-            label.value, label.received, label.observed_at, label.source,
-        )
-        .join_from(LABEL_EVENTS, PREDICTIONS, label.prediction_id == columns.id)
-        .where(label.seq > after, columns.role == "champion", ~later)
-        .where(*(columns[name] == wanted[name] for name in wanted))
+        sa.select(label.seq, *PREDICTED, *truth)
+        .join_from(LABEL_EVENTS, PREDICTIONS, label.prediction_id == PREDICTIONS.c.id)
+        .where(label.seq > after, label.seq == LATEST)
+        .where(*_asked(period, wanted | {"role": "champion"}))
         .order_by(label.seq)
-    )  # fmt: skip
-    if period is not None:
-        statement = statement.where(period.holds(columns.id))
+    )
     yield from _parts(database, statement, partial(_labelled, contract))
+
+
+def _asked(period: Period | None, wanted: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
+    """The conditions on predictions."""
+    columns = PREDICTIONS.c
+    within = [] if period is None else [period.holds(columns.id)]
+    return [*within, *(columns[name] == value for name, value in wanted.items())]
 
 
 def _parts(
@@ -215,7 +221,7 @@ def labelled_share(database: Database, digest: str, until: str, last: int) -> tu
     newest = ours.order_by(columns.id.desc())
     shares = []
     with database.begin(only_read=True) as connection:
-        for part in (newest.limit(last), newest.limit(-1).offset(last)):
+        for part in (newest.limit(last), newest.offset(last)):
             count = sa.func.avg(sa.cast(part.subquery().c.held, sa.Integer))
             shares.append(connection.scalar(sa.select(count)))
     now, before = shares
@@ -225,32 +231,17 @@ def labelled_share(database: Database, digest: str, until: str, last: int) -> tu
 def _chunk(
     contract: Contract, numbers: Any, ids: tuple[str, ...], texts: Iterable[str], *answer: Any
 ) -> Chunk:
-    rows = _decoder(contract.names).decode(f"[{','.join(texts)}]")
-    cells = np.array([*map(msgspec.structs.astuple, rows)], object)
-    table = {
-        one.name: values.astype(np.float64) if one.is_number else values
-        for one, values in zip(contract.features, cells.T, strict=True)
-    }
-    encoded = masks(contract.features, table)
+    rows = msgspec.json.decode(f"[{','.join(texts)}]")
+    table = pd.DataFrame(rows, columns=contract.names)  # a column that was not logged is null
+    encoded = masks(contract.features, {name: table[name].to_numpy() for name in contract.names})
     arrays = (np.array(values, dtype=np.float64) for values in answer)
     return Chunk(ids, np.array(numbers), encoded.array, encoded.unusual, *arrays)
 
 
-@lru_cache(maxsize=8)
-def _decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Rows as tuples in the order of the columns, null where one is missing: half the time of mappings."""
-    fields = [
-        (f"_{at}", Any, msgspec.field(name=name, default=None)) for at, name in enumerate(names)
-    ]
-    return msgspec.json.Decoder(list[msgspec.defstruct("Features", fields, gc=False)])  # type: ignore[misc]
-
-
-def _seconds(moments: Iterable[datetime.datetime | str | None]) -> Array:
-    """Moments as seconds since 1970; SQLite gives them as text, and None is NaN."""
-    known = (
-        datetime.datetime.fromisoformat(str(one)).timestamp() if one else np.nan for one in moments
-    )
-    return np.array([*known], np.float64)
+def _seconds(moments: Iterable[str | None]) -> Array:
+    """Moments as seconds since 1970; None is NaN."""
+    known = [datetime.datetime.fromisoformat(one).timestamp() if one else np.nan for one in moments]
+    return np.array(known, np.float64)
 
 
 def read(database: Database, period: Period, labelled: bool = False, **wanted: str) -> pd.DataFrame:
@@ -278,19 +269,14 @@ def read(database: Database, period: Period, labelled: bool = False, **wanted: s
     EnvironmentFault
         When the database cannot be reached.
     """
-    columns, label, newer = PREDICTIONS.c, LABEL_EVENTS.c, LABEL_EVENTS.alias()
-    latest = sa.select(sa.func.max(newer.c.seq)).where(newer.c.prediction_id == columns.id)
+    label = LABEL_EVENTS.c
+    truth = label.value.label("label"), label.observed_at, label.source.label("label_source")
     statement = (
-        sa.select(
-            PREDICTIONS, label.value.label("label"), label.observed_at,
-            label.source.label("label_source"), label.seq,
-        )
-        .join_from(
-            PREDICTIONS, LABEL_EVENTS, label.seq == latest.scalar_subquery(), isouter=not labelled
-        )
-        .where(period.holds(columns.id), *(columns[name] == wanted[name] for name in wanted))
-        .order_by(columns.id, columns.role)
-    )  # fmt: skip
+        sa.select(PREDICTIONS, *truth, label.seq)
+        .join_from(PREDICTIONS, LABEL_EVENTS, label.seq == LATEST, isouter=not labelled)
+        .where(*_asked(period, wanted))
+        .order_by(PREDICTIONS.c.id, PREDICTIONS.c.role)
+    )
     with database.begin(only_read=True) as connection:
         found = pd.read_sql(statement, connection, dtype={"label": "float64"})
     for name in ("at", "observed_at"):

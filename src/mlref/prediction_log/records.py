@@ -46,8 +46,8 @@ class Predicted(NamedTuple):
         Seconds that the request took so far.
     request_id : str, optional
         The id of the request in the service's own log.
-    subjects : sequence of str or None, optional
-        Whom each row is about, in the caller's words.
+    subject : str, optional
+        Whom the rows are about, in the caller's words.
     role : str
         Whether the answer was given (champion) or only noted (shadow).
     source : str
@@ -63,7 +63,7 @@ class Predicted(NamedTuple):
     unusual: Mask | None = None
     latency: float | None = None
     request_id: str | None = None
-    subjects: Sequence[str | None] | None = None
+    subject: str | None = None
     role: Role = "champion"
     source: Source = "serve"
 
@@ -77,13 +77,10 @@ class Refused(NamedTuple):
         The model whose contract was broken.
     violations : sequence of Violation
         At least one.
-    source : str
-        Where the rows came from.
     """
 
     model: LoggedModel
     violations: Sequence[Violation]
-    source: Source = "serve"
 
 
 class PredictionLog(Protocol):
@@ -94,13 +91,3 @@ class PredictionLog(Protocol):
 
     def refusals(self, refused: Refused) -> None:
         """Log rejected inputs."""
-
-
-class NoLog:
-    """The log of a service that runs without one."""
-
-    def predictions(self, predicted: Predicted) -> None:
-        """Ignore them."""
-
-    def refusals(self, refused: Refused) -> None:
-        """Ignore them."""

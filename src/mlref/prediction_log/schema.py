@@ -1,16 +1,23 @@
-"""The tables of the prediction log for SQLite and PostgreSQL, and their migration from older versions.
+"""The tables of the prediction log for SQLite and PostgreSQL.
 
 Rows are read by *arrival*: the database numbers them, and transactions that write exclude one another.
 So whoever has read up to a number finds all that was written since above it, also rows that waited
 elsewhere.
 """
 
+import datetime
+from typing import Any
+
 import sqlalchemy as sa
 
 from mlref.core.errors import PredictionLogError
+from mlref.prediction_log.ids import to_text
 
 SCHEMA_VERSION = 3
-"""Goes up with every change to a table; a new version only adds to the tables."""
+"""Goes up with every change to a table; a new version only adds tables."""
+
+OLDEST = 2
+"""Version that lacks the monitor's tables, and gets them when it is opened."""
 
 Row = tuple[str | float | None, ...]
 """A value for each column but the first, which the database numbers; moments and JSON are text."""
@@ -20,8 +27,22 @@ _MARK = {"postgresql": "%s", "sqlite": "?"}
 """Where a driver puts a value."""
 
 Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # it numbers no other type
-Time = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
-"""A moment: ISO 8601 text in UTC, which PostgreSQL turns into its own type, and SQLite keeps."""
+
+
+class Time(sa.TypeDecorator[str]):
+    """A moment: ISO 8601 text in UTC, which PostgreSQL keeps as its own type."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        """Take the database's own type, where it has one that knows time zones."""
+        kind: Any = sa.DateTime(timezone=True) if dialect.name == "postgresql" else self.impl
+        return dialect.type_descriptor(kind)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> str | None:
+        """Read it as it was written."""
+        return to_text(value) if isinstance(value, datetime.datetime) else value
 
 
 METADATA = sa.MetaData()
@@ -146,7 +167,7 @@ MONITORED = sa.Table(
 
 
 def prepare(connection: sa.Connection, name: str) -> None:
-    """Create the tables, or bring those of an older version up to date.
+    """Create the tables that are missing; none that is there changes.
 
     Parameters
     ----------
@@ -158,47 +179,21 @@ def prepare(connection: sa.Connection, name: str) -> None:
     Raises
     ------
     PredictionLogError
-        When the tables are of a newer version, or of another program.
+        When the tables are of a version that is not known here, or of another program.
     """
     tables = sa.inspect(connection).get_table_names()
-    if METADATA.tables.keys().isdisjoint(tables):
-        METADATA.create_all(connection, checkfirst=False)
-        connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
-        return
     newest = sa.select(sa.func.max(VERSION.c.version))
     found = connection.scalar(newest) if VERSION.name in tables else None
-    if found not in (1, 2, SCHEMA_VERSION):
+    if found == SCHEMA_VERSION:
+        return
+    if found != OLDEST and not METADATA.tables.keys().isdisjoint(tables):
         raise PredictionLogError(
             f"{name} has tables of another program, or of version {found} of the prediction log; this"
-            f" mlref reads and writes version {SCHEMA_VERSION}. Update mlref, or let MLREF_LOG_URL name"
-            " another database."
+            f" mlref reads and writes version {SCHEMA_VERSION}. Use the mlref that wrote it, or let"
+            " MLREF_LOG_URL name another database."
         )
-    if found == 1:
-        _number_rows(connection)
-    if found != SCHEMA_VERSION:
-        METADATA.create_all(connection)  # what is missing; nothing that is there changes
-        connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
-    if "labels" in tables:  # where a process of version 1 goes on to write them
-        _copy(connection, "labels", LABEL_EVENTS)
-        connection.exec_driver_sql("DELETE FROM labels")
-
-
-def _number_rows(connection: sa.Connection) -> None:
-    """Copy version 1 into tables that number their rows, and to which it can go on writing."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    for table in (PREDICTIONS, REFUSALS):
-        connection.exec_driver_sql(f"ALTER TABLE {table.name} RENAME TO version_1")
-        table.create(connection)
-        _copy(connection, "version_1", table)
-        connection.exec_driver_sql("DROP TABLE version_1")
-    LABEL_EVENTS.create(connection)
-
-
-def _copy(connection: sa.Connection, name: str, table: sa.Table) -> None:
-    old = sa.Table(name, sa.MetaData(), autoload_with=connection)
-    rows = sa.select(old).order_by(*old.primary_key)
-    connection.execute(table.insert().from_select(old.c.keys(), rows))
+    METADATA.create_all(connection)
+    connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
 
 
 def insert(connection: sa.Connection, rows: Rows) -> None:

@@ -11,14 +11,13 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
 from mlref.core.errors import EnvironmentFault, MlrefError
 from mlref.core.storage import Project
-from mlref.prediction_log.database import WAITING, Database
+from mlref.prediction_log.database import Database
 from mlref.prediction_log.encode import encode
 from mlref.prediction_log.records import Predicted, Refused
 from mlref.prediction_log.schema import PREDICTIONS, REFUSALS, Rows, insert
@@ -39,7 +38,7 @@ PATIENCE = 20.0
 _LOG = logging.getLogger("mlref.prediction_log")
 
 
-class Writer:
+class Writer(contextlib.AbstractContextManager["Writer"]):
     """The log of a running service; ends with :meth:`close`, or as a context manager.
 
     Parameters
@@ -54,7 +53,7 @@ class Writer:
     Attributes
     ----------
     written : int
-        Rows that this process has put into the database as it is now: 0 again after its file was deleted.
+        Rows that this process has put into the database.
     dropped : int
         Rows that were not logged: the queue was full or closed, or nothing could be written until the end.
     rejected : int
@@ -69,7 +68,7 @@ class Writer:
         self._queue: deque[Predicted | Refused] = deque()
         self._settled, self._wake, self._closing = threading.Condition(), threading.Event(), False
         self._fault: EnvironmentFault | None = None
-        self._away, self._retry_at, self._renewals = False, 0.0, 0
+        self._away, self._retry_at = False, 0.0
         self._kept = {PREDICTIONS: 0, REFUSALS: 0}  # where refused rows end in the fallback
         self._refusal: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
@@ -130,10 +129,6 @@ class Writer:
         if (fault := self._fault or hangs) and lost:
             raise EnvironmentFault(f"{lost:,} rows of the prediction log are lost", fault, "")
 
-    def __enter__(self) -> Self:
-        """Begin a block at whose end the log is closed."""
-        return self
-
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
@@ -154,7 +149,6 @@ class Writer:
                 if not self._fault:
                     _LOG.error("%s Rows wait in memory, and %d fit there.", fault, self.capacity)
                 self._fault = fault
-                time.sleep(INTERVAL)
         self.dropped += self.queue_length
         self._settle(len(self._queue))
         self.database.close()
@@ -162,7 +156,8 @@ class Writer:
 
     def _write(self) -> bool:
         """Write a batch; whether there was one. EnvironmentFault when nothing takes it."""
-        records = [*itertools.islice(self._queue, BATCH)]
+        with self._settled:  # a request may add to the queue at any moment
+            records = [*itertools.islice(self._queue, BATCH)]
         if not records:
             return False
         try:
@@ -202,10 +197,7 @@ class Writer:
                 _LOG.warning("%s Rows wait in %s.", error, self.fallback.file)
             self._away, self._retry_at = True, time.monotonic() + RETRY
             raise
-        if self.database.renewals > self._renewals:
-            _LOG.warning("%s was deleted or replaced, and is made anew.", self.database.name)
-            self.written = 0
-        self._away, self._renewals = False, self.database.renewals
+        self._away = False
         self.written += sum(map(len, rows.values()))  # a commit whose answer was lost is not lost
         return True
 
@@ -259,8 +251,6 @@ def open_log(project: Project) -> Writer:
     except OSError as error:
         raise EnvironmentFault(f"MLREF_LOG_SPOOL: {project.spool} cannot be used", error) from error
     fallback.check()
-    if old := [path.name for path in project.spool.glob("*.*") if WAITING not in path.name]:
-        _LOG.warning("%s has files of the first edition, left alone: %s", project.spool, old)
     try:
         database.check()
     except EnvironmentFault as error:

@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import Lifespan
 
 from mlref import __version__
-from mlref.core.errors import MlrefError
 from mlref.serving import (
     feedback,
     mlflow_protocol,
@@ -77,7 +76,7 @@ def create_app(
     answer = partial(respond, forms={"/v2": open_inference.error_body})
 
     async def on_error(request: Request, error: Exception) -> Response:
-        """Answer an error of a route under the id of its request."""
+        """Answer for an address or a method that is not there; every other error passes to the middleware."""
         return answer(error, request.url.path, request.state.context.id)
 
     app.add_middleware(Middleware, service=service, keys=keys or ApiKeys(), respond=answer)
@@ -87,7 +86,6 @@ def create_app(
             allow_headers=["authorization", "content-type", "x-request-id", "x-subject-id"],
             expose_headers=["x-request-id"],
         )  # fmt: skip
-    app.add_exception_handler(MlrefError, on_error)
     app.add_exception_handler(HTTPException, on_error)
     routers = [predict.router(service), operations.router(service), mlflow_protocol.router(service)]
     if store:

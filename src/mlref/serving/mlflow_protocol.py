@@ -11,9 +11,10 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from mlref import __version__
+from mlref.core.contract import Contract
 from mlref.core.rows import from_file
-from mlref.serving.model import Model, Service
-from mlref.serving.request import ValidRows, listed, parse, refused, validated
+from mlref.serving.model import Service
+from mlref.serving.request import listed, parse, refused, validated
 from mlref.serving.schemas import TEXT, takes
 
 
@@ -42,15 +43,12 @@ def router(service: Service) -> APIRouter:
     @router.post("/invocations", openapi_extra=body)
     async def invoke(request: Request) -> dict[str, list[float]]:
         """Predict rows in the forms of `mlflow models serve`, CSV too; answers values only."""
-        model, content = service.model, request.headers.get("content-type", "")
+        model, contract = service.model, service.model.contract
+        is_csv = request.headers.get("content-type", "").lower().startswith("text/csv")
         with service.counting(model):
-            if content.lower().startswith("text/csv"):
-                records = listed(
-                    {"rows": _records(await request.body(), model)}, "rows", model.limits.rows
-                )
-                rows = validated(model.contract, records)
-            else:
-                rows = _rows(parse(await request.body(), InvocationRequest), model)
+            names, table = (_from_csv if is_csv else _from_json)(await request.body(), contract)
+            given = listed({"rows": table}, "rows", model.limits.rows)
+            rows = validated(contract, [_record(names, row) for row in given])
         _, prediction = service.answer(model, rows, request.state.context)
         return {"predictions": prediction.value.tolist()}
 
@@ -67,46 +65,46 @@ def router(service: Service) -> APIRouter:
     return router
 
 
-def _rows(asked: InvocationRequest, model: Model) -> ValidRows:
+Table = tuple[list[str], list[Any]]
+"""Names, and rows as lists in their order; or rows that have their names."""
+
+
+def _from_json(body: bytes, contract: Contract) -> Table:
+    asked = parse(body, InvocationRequest)
     forms = (asked.dataframe_split, asked.dataframe_records, asked.instances, asked.inputs)
     given = [form for form in forms if form is not None]
     if len(given) != 1 or asked.params:
         allowed = "dataframe_split, dataframe_records, instances or inputs; params are not used"
         raise refused(None, "another form", f"one of {allowed}")
-    table: Any = given[0]
-    names = list(model.contract.names)
-    if isinstance(table, Split):
-        table, names = table.data, table.columns
-        if len(set(names)) < len(names):
+    [form] = given
+    if isinstance(form, Split):
+        if len(set(form.columns)) < len(form.columns):
             raise refused("columns", "a name more than once", "each name once")
-    if isinstance(table, dict):
-        if len({*map(len, table.values())}) > 1:
+        return form.columns, form.data
+    if isinstance(form, dict):
+        if len({*map(len, form.values())}) > 1:
             raise refused("inputs", "columns of different lengths", "as many values for each")
-        table, names = [[*row] for row in zip(*table.values(), strict=True)], [*table]
-    records = [
-        dict(zip(names, row, strict=True)) if _fits(row, names) else row
-        for row in listed({"rows": table}, "rows", model.limits.rows)
-    ]
-    return validated(model.contract, records)
+        return [*form], [[*row] for row in zip(*form.values(), strict=True)]
+    return [*contract.names], form
 
 
-def _records(body: bytes, model: Model) -> list[object]:
-    """The rows of CSV with a header; an empty cell is null, and text stands for what its column holds."""
+def _from_csv(body: bytes, contract: Contract) -> Table:
+    """CSV with a header; an empty cell is null, and text stands for what its column holds."""
+    lines: list[list[Any]]
     try:
         lines = [*csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)]
     except (UnicodeDecodeError, csv.Error):
         raise refused(None, "another form", "CSV in UTF-8, with a header") from None
-    columns = {column.name: column for column in model.contract.features}
-    names = lines[0] if lines else []
-
-    def _read(name: str, cell: str) -> object:
-        return from_file(columns[name], cell or None) if name in columns else cell
-
-    return [
-        dict(zip(names, map(_read, names, row), strict=True)) if _fits(row, names) else row
-        for row in lines[1:]
-    ]
+    columns = {column.name: column for column in contract.features}
+    names, *rows = lines or [[]]
+    for row in rows:
+        for place, name in enumerate(names[: len(row)]):
+            if name in columns:
+                row[place] = from_file(columns[name], row[place] or None)
+    return names, rows
 
 
-def _fits(row: object, names: list[str]) -> bool:
-    return isinstance(row, list) and len(row) == len(names)
+def _record(names: list[str], row: Any) -> object:
+    """A row with its names, where it has as many cells."""
+    fits = isinstance(row, list) and len(row) == len(names)
+    return dict(zip(names, row, strict=True)) if fits else row

@@ -14,14 +14,12 @@ from mlref.bundle.store import ALIASES, Store
 from mlref.core.errors import BundleError, RowsRefused
 from mlref.core.rows import warning
 from mlref.prediction_log.ids import new_ids
-from mlref.prediction_log.records import LoggedModel, NoLog, Predicted, PredictionLog, Refused
+from mlref.prediction_log.records import LoggedModel, Predicted, PredictionLog, Refused
 from mlref.serving.metrics import Metrics
 from mlref.serving.request import REASONS, Limits, Reader, RequestContext, ValidRows
 
 EVERY = 0.5
 """Seconds between two looks at the alias, a file of 65 bytes."""
-
-NO_LOG = NoLog()
 
 _LOG = structlog.get_logger("mlref.serving")
 
@@ -71,7 +69,7 @@ class Service:
         Where predictions and refusals are kept.
     """
 
-    def __init__(self, model: Model, log: PredictionLog = NO_LOG) -> None:
+    def __init__(self, model: Model, log: PredictionLog | None = None) -> None:
         self.model, self.log = model, log
         self.metrics = Metrics(model.contract, model.predictor.profile)
         self.draining = False
@@ -100,14 +98,13 @@ class Service:
         prediction = model.predictor.predict(rows.array)
         ids = new_ids(len(rows.array))
         self.metrics.answered(rows.array, prediction.value)
-        self.log.predictions(
-            Predicted(
+        if self.log:
+            predicted = Predicted(
                 model.logged, ids, rows.array, *prediction,
                 unusual=rows.unusual, latency=time.perf_counter() - context.started,
-                request_id=context.id,
-                subjects=[context.subject] * len(ids) if context.subject else None,
-            )
-        )  # fmt: skip
+                request_id=context.id, subject=context.subject,
+            )  # fmt: skip
+            self.log.predictions(predicted)
         return ids, prediction
 
     @contextmanager
@@ -122,7 +119,8 @@ class Service:
                 self.metrics.invalid.labels(feature, reason).inc()
             rows = {one.row for one in error.violations}
             self.metrics.predictions.labels("refused").inc(len(rows))
-            self.log.refusals(Refused(model.logged, error.violations))
+            if self.log:
+                self.log.refusals(Refused(model.logged, error.violations))
             raise
 
 

@@ -2,22 +2,19 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import structlog
 from fastapi import APIRouter, Response
 from prometheus_client import metrics_core as families
 from prometheus_client.registry import Collector
 
 from mlref.core.errors import MlrefError
 from mlref.serving.errors import LogAway
-
-EVERY = 15.0
-"""Seconds between two looks at the results: as often as Prometheus usually asks."""
 
 NOTHING = (
     "<!doctype html><title>Monitoring</title><p>Nothing yet: run <code>mlref monitor</code>.</p>"
@@ -46,39 +43,18 @@ def nothing(name: str) -> None:
 
 
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
-_LOG = structlog.get_logger("mlref.serving")
 
 
 class MonitorMetrics(Collector):
-    """The monitor's results as series, each of which is there from the start; without results it is empty.
-
-    Parameters
-    ----------
-    show : callable
-        Reads the results.
-    """
+    """The monitor's results as series, each of which is there from the start; without results it is empty."""
 
     def __init__(self, show: Show) -> None:
-        self._show, self._found, self._away = show, NO_ALARM, False
-
-    async def run(self) -> None:
-        """Read the results again and again until the service ends; a database that is away is waited for."""
-        while True:
-            await asyncio.to_thread(self.look)
-            await asyncio.sleep(EVERY)
-
-    def look(self) -> None:
-        """Read the results."""
-        try:
-            self._found = NO_ALARM | json.loads(self._show("metrics") or "{}")
-            self._away = False
-        except (MlrefError, ValueError) as error:
-            if not self._away:  # once, not every quarter of a minute
-                _LOG.warning("no results of the monitor", reason=str(error))
-            self._away = True
+        self._show, self._found = show, NO_ALARM
 
     def collect(self) -> Iterator[families.Metric]:
-        """Give Prometheus the series."""
+        """Give Prometheus the series; the last ones while the database is away."""
+        with contextlib.suppress(MlrefError, ValueError):
+            self._found = NO_ALARM | json.loads(self._show("metrics") or "{}")
         for key, (name, meaning, *labels) in SERIES.items():
             family = families.GaugeMetricFamily(f"model_monitor_{name}", meaning, labels=labels)
             found: Any = self._found.get(key, {} if labels else None)

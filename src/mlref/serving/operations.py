@@ -32,7 +32,7 @@ def router(service: Service) -> APIRouter:
         return {"status": "draining" if service.draining else "ready"}
 
     @router.get("/metrics", response_class=Response, responses={200: TEXT})
-    async def metrics(request: Request) -> Response:
+    def metrics(request: Request) -> Response:  # in a thread, since the log is a database
         """Give Prometheus its metrics; needs a key of the role `admin`."""
         model = service.model
         service.metrics.info.clear()

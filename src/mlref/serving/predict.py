@@ -1,5 +1,7 @@
 """``POST /v1/predict``: rows in, values with intervals and warnings out."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -25,16 +27,13 @@ class PredictResponse(msgspec.Struct):
     predictions: list[Prediction]
 
 
-_encode = msgspec.json.Encoder().encode
-
-
 def router(service: Service) -> APIRouter:
     """Make the route."""
     router = APIRouter(tags=["model"])
     body = takes("PredictRequest", {"instances": [service.model.contract.example]})
-    answer = {"content": content("PredictResponse")}
+    responses: Any = {200: {"content": content("PredictResponse")}}
 
-    @router.post("/v1/predict", responses={200: answer}, openapi_extra=body)
+    @router.post("/v1/predict", responses=responses, openapi_extra=body)
     async def predict(request: Request) -> Response:
         """Predict rows: a value with its interval for each, in their order."""
         model = service.model
@@ -42,10 +41,9 @@ def router(service: Service) -> APIRouter:
             given = model.reader.read(await request.body())
         ids, prediction = service.answer(model, given, request.state.context)
         rows = list(map(Prediction, ids, *(array.tolist() for array in prediction)))
-        if given.unusual is not None:
-            for row, column in np.argwhere(given.unusual):
-                rows[row].warnings += (model.warnings[column],)
-        answer = _encode(PredictResponse(model.named, rows))
+        for row, column in np.argwhere(given.unusual):
+            rows[row].warnings += (model.warnings[column],)
+        answer = msgspec.json.encode(PredictResponse(model.named, rows))
         return Response(answer, media_type="application/json")
 
     return router

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import astuple
 
-from mlref.core.contract import Column, Contract, Value
+from mlref.core.contract import Column, Contract
 from mlref.core.errors import Violation
 from mlref.core.rows import Array, Mask, masks
 from mlref.serving.errors import LISTED, InvalidJson, RequestRefused
@@ -81,12 +81,12 @@ class ValidRows(NamedTuple):
     ----------
     array : ndarray of float64, shape (n, features)
         Encoded by :mod:`mlref.core.rows`.
-    unusual : ndarray of bool, shape (n, features), optional
-        Cells outside of their expected range; None where there is none.
+    unusual : ndarray of bool, shape (n, features)
+        Cells outside of their expected range.
     """
 
     array: Array
-    unusual: Mask | None = None
+    unusual: Mask
 
 
 class Reader:
@@ -106,11 +106,8 @@ class Reader:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.type)
         ends = [column.expected or (-np.inf, np.inf) for column in contract.features]
         self._low, self._high = np.array(ends, dtype=np.float64).T
-        self._codes: dict[int, Callable[[Any], float | None]] = {
-            place: column.days if column.type == "date" else _codes(column).__getitem__
-            for place, column in enumerate(contract.features)
-            if column.type == "date" or column.allowed is not None
-        }
+        codes = {place: _code(column) for place, column in enumerate(contract.features)}
+        self._codes = {place: code for place, code in codes.items() if code}
 
     def read(self, body: bytes) -> ValidRows:
         """Decode and validate a body.
@@ -127,21 +124,23 @@ class Reader:
             array = self._encode([astuple(row) for row in rows])
         except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):
             return validated(self._contract, listed(decode(body), "instances", self._most))
-        unusual = (array < self._low) | (array > self._high)  # null is neither
-        return ValidRows(array, unusual if np.count_nonzero(unusual) else None)
+        return ValidRows(array, (array < self._low) | (array > self._high))  # null is neither
 
     def _encode(self, rows: list[tuple[Any, ...]]) -> Array:
         """Cells in contract order as one array; a category as its index, a date in days, null as NaN."""
-        if not self._codes:
-            return np.array(rows, dtype=np.float64)
         columns = list(zip(*rows, strict=True))
         for place, code in self._codes.items():
             columns[place] = tuple([None if x is None else code(x) for x in columns[place]])
         return np.array(columns, dtype=np.float64).T
 
 
-def _codes(column: Column) -> dict[Value, float]:
-    return {value: float(code) for code, value in enumerate(column.allowed or ())}
+def _code(column: Column) -> Callable[[Any], float | None] | None:
+    """What makes a number of a value of the column, where it is none."""
+    if column.type == "date":
+        return column.days
+    if column.allowed is None:
+        return None
+    return {value: float(code) for code, value in enumerate(column.allowed)}.__getitem__
 
 
 def decode(body: bytes) -> object:
@@ -202,8 +201,7 @@ def validated(contract: Contract, records: Sequence[object]) -> ValidRows:
     if violations:
         stop = (violations[-1].row or 0) if len(violations) == LISTED else len(records) - 1
         raise RequestRefused(violations, len(records) - 1 - stop)
-    unusual = found.unusual if found.unusual.any() else None
-    return ValidRows(np.ascontiguousarray(found.array), unusual)
+    return ValidRows(np.ascontiguousarray(found.array), found.unusual)
 
 
 def _violations(

@@ -99,17 +99,16 @@ def serve(
     with contextlib.ExitStack() as stack:  # the log ends last: after every request
         service, labels = Service(model), None
         show: Show = nothing
-        watches: list[Watch | MonitorMetrics] = [Watch(service, store, reference)]
+        watches = [Watch(service, store, reference)]
         if logged:
             log, labels, show = _log(project, stack)
             service.log = log
             service.metrics.registry.register(LogMetrics(log))
-            service.metrics.registry.register(monitored := MonitorMetrics(show))
-            watches.append(monitored)
-        if shadow:
-            beside = Shadow(service.log, open_model(store, shadow, model))
-            service.log = stack.enter_context(contextlib.closing(beside))
-            watches.append(Watch(beside, store, shadow))
+            service.metrics.registry.register(MonitorMetrics(show))
+            if shadow:
+                beside = Shadow(log, open_model(store, shadow, model))
+                service.log = stack.enter_context(contextlib.closing(beside))
+                watches.append(Watch(beside, store, shadow))
         listener = stack.enter_context(listen(host, port))
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         print(

@@ -68,16 +68,6 @@ def test_a_window_is_kept_once_and_what_follows_is_undone(database: Database) ->
     assert monitored.windows(database, 9) == [WINDOW] and monitored.alarms(database) == []
 
 
-def test_a_fault_while_alarms_follow_keeps_nothing(database: Database) -> None:
-    def fail(active: list[Alarm]) -> list[Alarm]:
-        """A mistake of ours."""
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        monitored.keep(database, [WINDOW], fail)
-    assert monitored.windows(database, 9) == []
-
-
 def test_an_alarm_is_acknowledged_once(database: Database) -> None:
     monitored.keep(database, [], lambda active: [ALARM])
     assert monitored.acknowledge(database, 1, "known").state == "acknowledged"

@@ -10,7 +10,7 @@ from mlref.prediction_log import reader
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ground_truth import Label, add
 from mlref.prediction_log.ids import to_text
-from mlref.prediction_log.reader import Period, read, stream
+from mlref.prediction_log.reader import Period, labelled_share, read, stream
 from tests.code.prediction_log.records import (
     ALWAYS,
     HOUR,
@@ -99,7 +99,7 @@ WANTED: list[tuple[dict[str, str], list[float]]] = [
 
 
 def test_only_wanted_rows_are_read(project: Project, database: Database) -> None:
-    different = [{"subjects": ["a"]}, {"model": OTHER}, {"role": "shadow"}, {"source": "batch"}]
+    different = [{"subject": "a"}, {"model": OTHER}, {"role": "shadow"}, {"source": "batch"}]
     write(project, *(
         predicted(ids=[at(NOON, number)], value=np.array([100.0 + number]), **fields)
         for number, fields in enumerate(different)
@@ -127,3 +127,12 @@ def test_nothing_is_an_empty_table(database: Database) -> None:
     found = read(database, ALWAYS)
     assert found.empty and found["label"].dtype == "float64" and len(found.columns) == 20
     assert streamed(database) == []
+
+
+def test_the_share_of_labels_is_that_of_the_newest_and_of_those_before(
+    project: Project, database: Database
+) -> None:
+    assert labelled_share(database, MODEL.digest, at(NOON), 1) == (1, 0)
+    write(project, predicted(4, ids=[at(NOON, number) for number in range(4)]))
+    add(database, [Label(at(NOON, number), 1) for number in (0, 2)])
+    assert labelled_share(database, MODEL.digest, at(NOON, 2), 1) == (1, 0.5)

@@ -58,17 +58,19 @@ def test_a_subject_is_erased_with_the_labels(
     project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In both roles; others stay, also those without a subject or with a similar one."""
-    record = predicted(3, subjects=["Ada", "Ada L", None])
-    write(project, record, record._replace(role="shadow"), refused("area"))
-    add(database, [Label(name, 1) for name in record.ids])
-    waiting(project, monkeypatch, subjects=["Ada"])
+    records = [predicted(subject=subject) for subject in ("Ada", "Ada L", None)]
+    shadows = [record._replace(role="shadow") for record in records]
+    write(project, *records, *shadows, refused("area"))
+    names = [record.ids[0] for record in records]
+    add(database, [Label(name, 1) for name in names])
+    waiting(project, monkeypatch, subject="Ada")
     shown: list[object] = []
     assert erase(project, "Ada", lambda found: bool(shown.append(found))) is None
     assert shown == [(["table", "rows"], [["label_events", "1"], ["predictions", "3"]])]
     assert len(rows(database)) == 6
     assert erase(project, "Ada", lambda _: True) == "Deleted rows: 4."
     assert {row["subject"] for row in rows(database)} == {"Ada L", None}
-    assert [row["prediction_id"] for row in rows(database, "label_events")] == record.ids[1:]
+    assert [row["prediction_id"] for row in rows(database, "label_events")] == names[1:]
     assert len(rows(database, "refusals")) == 1
     for subject in ("Ada", ""):
         said = erase(project, subject, pytest.fail)
@@ -79,8 +81,8 @@ def test_nothing_of_what_was_deleted_stays_in_the_files(
     local: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite would only forget where it is; its journal has it once more."""
-    write(local, predicted(50, subjects=["Ada"] * 50))
-    waiting(local, monkeypatch, subjects=["Ada"])
+    write(local, predicted(50, subject="Ada"))
+    waiting(local, monkeypatch, subject="Ada")
 
     def found() -> list[Path]:
         files = (path for path in local.root.rglob("*.db*") if path.is_file())

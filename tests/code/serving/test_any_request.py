@@ -9,14 +9,8 @@ from mlref.serving.app import create_app
 from mlref.serving.model import Service
 
 
-@pytest.mark.parametrize(
-    ("examples", "least"),
-    [
-        pytest.param(30, 200, marks=pytest.mark.load),
-        pytest.param(300, 2000, marks=pytest.mark.full),
-    ],
-)
-def test_no_request_makes_the_service_fail(service: Service, examples: int, least: int) -> None:
+@pytest.mark.load
+def test_no_request_makes_the_service_fail(service: Service) -> None:
     import schemathesis  # seconds of imports
     from schemathesis import GenerationMode
     from schemathesis.specs.openapi import checks
@@ -37,7 +31,7 @@ def test_no_request_makes_the_service_fail(service: Service, examples: int, leas
             if operation.method == "get" and mode is GenerationMode.NEGATIVE:
                 continue
 
-            @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=30, suppress_health_check=list(HealthCheck))
             @given(case=operation.as_strategy(generation_mode=mode))
             def answered(case: Any) -> None:
                 nonlocal sent
@@ -45,4 +39,4 @@ def test_no_request_makes_the_service_fail(service: Service, examples: int, leas
                 case.call_and_validate(checks=asked)
 
             answered()
-    assert sent >= least
+    assert sent >= 200

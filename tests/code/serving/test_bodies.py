@@ -51,7 +51,7 @@ def test_whatever_bytes_come_both_ways_to_read_them_agree(name: str) -> None:
     reader = Reader(contract, MOST)
     good = json.dumps({"instances": [contract.example, contract.example]}).encode()
 
-    @settings(max_examples=150)
+    @settings(max_examples=50)
     @given(
         cut=st.lists(st.tuples(st.integers(0, len(good)), st.integers(0, 3)), max_size=3),
         put=st.sampled_from(PIECES) | st.binary(max_size=2),
@@ -126,7 +126,7 @@ def test_the_documented_schema_and_the_service_give_one_verdict(name: str) -> No
     contract = CONTRACTS[name]
     check, reader = validator(contract), Reader(contract, MOST)
 
-    @settings(max_examples=150)
+    @settings(max_examples=50)
     @given(body=bodies(contract))
     def agree(body: Any) -> None:
         assert check.is_valid(body) == accepts(reader, contract, json.dumps(body).encode())
@@ -168,34 +168,10 @@ def test_the_served_document_covers_every_route_and_its_examples_can_be_sent(
                 assert {"200", "400", "422", "503"} <= set(operation["responses"])
 
 
-def test_a_good_body_becomes_an_encoded_array() -> None:
-    body = b'{"instances": [{"balcony": null, "heating": "wood", "rooms": 3, "area": 70}]}'
-    result = Reader(CONTRACT, MOST).read(body)
-    assert str(result.array.tolist()) == "[[70.0, 3.0, 2.0, nan]]"
-    assert result.unusual is None
-
-
 def test_the_place_of_a_mistake_in_json_is_named_without_what_stands_there() -> None:
     with pytest.raises(InvalidJson, match="line 2, column 3") as refusal:
         Reader(CONTRACT, MOST).read(b'{"instances":\n  secret}')
     assert "secret" not in str(refusal.value)
-
-
-def test_reading_stops_after_a_hundred_violations() -> None:
-    class Row(dict[str, Any]):
-        """A row that counts how often it is walked through."""
-
-        walks = 0
-
-        def __iter__(self) -> Any:
-            Row.walks += 1
-            return super().__iter__()
-
-    rows = [Row({name: "x" for name in CONTRACT.names}) for _ in range(1000)]
-    with pytest.raises(RequestRefused) as refusal:
-        validated(CONTRACT, rows)
-    assert (len(refusal.value.violations), refusal.value.left) == (100, 975)
-    assert Row.walks <= 25
 
 
 def test_dates_and_booleans_are_json_of_their_own() -> None:

@@ -121,18 +121,6 @@ def test_a_prediction_has_an_id_a_value_an_interval_and_warnings(
     ]
 
 
-def test_open_inference_gives_three_outputs_or_those_that_are_wanted(shared: TestClient) -> None:
-    answer = send(shared, INFER, {"id": "a7", "inputs": INPUTS}).json()
-    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("rents", "7", "a7")
-    value, lower, upper = answer["outputs"]
-    assert [one["name"] for one in (value, lower, upper)] == ["value", "lower", "upper"]
-    assert (value["datatype"], value["shape"]) == ("FP64", [2])
-    assert lower["data"] == pytest.approx(VALUES - HALF_WIDTH)
-    wanted = [{"name": "upper"}, {"name": "value"}]
-    answer = send(shared, INFER, {"inputs": INPUTS, "outputs": wanted}).json()
-    assert [one["name"] for one in answer["outputs"]] == ["value", "upper"] and "id" not in answer
-
-
 def test_a_byte_order_mark_is_passed_over_and_of_two_equal_keys_the_last_one_counts(
     shared: TestClient,
 ) -> None:
@@ -209,45 +197,36 @@ REFUSED: list[tuple[str, Any, Any]] = [
     # instance, column and kind of the first fault, or a part of Open Inference's sentence
     (PREDICT, {"instances": []}, (None, "instances", "a list of 0")),
     (PREDICT, {"instances": 5}, (None, "instances", "a number")),
-    (PREDICT, {"instances": {}}, (None, "instances", "an object")),
-    (PREDICT, {"instances": None}, (None, "instances", "null")),
     (PREDICT, {}, (None, None, "an object")),
     (PREDICT, {"instances": [{}], "x": 1}, (None, None, "an object")),
     (PREDICT, [], (None, None, "a list")),
-    (PREDICT, 5, (None, None, "a number")),
     (PREDICT, "NaN", (None, None, "NaN or Infinity")),
     (PREDICT, {"instances": [RECORDS[0], [70, 3]]}, (1, None, "a list")),
     (PREDICT, {"instances": [RECORDS[0], None]}, (1, None, "null")),
     (PREDICT, '{"instances": [NaN]}', (0, None, "NaN or Infinity")),
     (PREDICT, {"instances": [{**RECORDS[0], "rent": "dung"}]}, (0, "rent", "an unknown column")),
     (PREDICT, KEY_TOO_LONG, (0, "?" + "k" * 63, "an unknown column")),
-    (MLFLOW, [], (None, None, "another form")),
     (MLFLOW, {}, (None, None, "another form")),
     (MLFLOW, {"instances": RECORDS, "inputs": ROWS}, (None, None, "another form")),
     (MLFLOW, {"instances": RECORDS, "more": 1}, (None, None, "another form")),
     (MLFLOW, {"instances": RECORDS, "params": {"seed": 1}}, (None, None, "another form")),
     (MLFLOW, {"instances": 5}, (None, "$.instances", "another form")),
-    (MLFLOW, {"instances": []}, (None, "rows", "a list of 0")),
     (MLFLOW, {"inputs": {"area": [1, 2], "rooms": [1]}}, (None, "inputs", "columns of different lengths")),
     (MLFLOW, {"dataframe_split": {"columns": NAMES}}, (None, "$.dataframe_split", "another form")),
     (MLFLOW, split([*NAMES, "area"], [*ROWS[0], 5]), (None, "columns", "a name more than once")),
     (MLFLOW, split(NAMES[:3], ROWS[0][:3]), (0, "balcony", "nothing")),
-    (MLFLOW, split(NAMES, [1]), (0, None, "a list")),
     (MLFLOW, {"instances": [[1, 2]]}, (0, None, "a list")),
     (MLFLOW, {"dataframe_records": [[*ROWS[0][:3], "4"]]}, (0, "balcony", "text")),
     (INFER, [], "Expected `object`, got `array`"),
     (INFER, {"inputs": []}, "$.inputs"),
-    (INFER, {"inputs": [5]}, "$.inputs[0]"),
     (INFER, {"inputs": [{"name": "area", "shape": [1], "datatype": "FP64"}]}, "`data`"),
     (INFER, {"inputs": INPUTS, "outputs": [{"name": "variance"}]}, "$.outputs[0].name"),
-    (INFER, {"inputs": INPUTS, "id": 5}, "$.id"),
     (INFER, {"inputs": INPUTS[:3]}, "'balcony': got nothing"),
     (INFER, {"inputs": [*INPUTS, INPUTS[0]]}, "one input a column"),
     (INFER, {"inputs": [*INPUTS, tensor("rent", "FP64", [4, 5])]}, "'rent': got an unknown column"),
     (INFER, with_balcony("FP32", [4]), "'balcony': got 1 values"),
     (INFER, with_balcony("FP32", [4, 5], [3]), "shape [n] or [n, 1]"),
     (INFER, with_balcony("FP32", [4, 5], [1, 2]), "shape [n] or [n, 1]"),
-    (INFER, with_balcony("INT8", [4, 5], [2.0]), "$.inputs[3].shape[0]"),
     (INFER, with_balcony("INT8", [4, 5], [True]), "$.inputs[3].shape[0]"),
     (INFER, with_balcony("INT8", [4, 5.5]), "'balcony': got a fraction"),
     (INFER, with_balcony("F4", [4, 5]), "$.inputs[3].datatype"),
@@ -317,12 +296,6 @@ def test_a_wrong_route_method_or_model_is_an_error_like_any_other(
     response = shared.request(method, path)
     assert refused(response, path, status) == [] or path.startswith("/v2")
     assert (status == 405) == ("allow" in response.headers)
-
-
-def test_the_binary_extension_is_refused_with_the_way_out(shared: TestClient) -> None:
-    headers = {"inference-header-content-length": "5"}
-    response = shared.post(INFER, content=b"{}   \x00", headers=headers)
-    assert "binary_data=False" in refused(response, INFER, 400)
 
 
 def test_service_and_model_are_described(shared: TestClient, predictor: Predictor) -> None:

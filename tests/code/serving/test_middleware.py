@@ -276,9 +276,11 @@ def test_answered_and_refused_rows_reach_the_log(memory: Memory, model: Model) -
     assert str(scored.rows.tolist()) == "[[70.5, 3.0, 1.0, 4.0], [345.0, 3.0, 1.0, nan]]"
     assert scored.value.tolist() == [one["value"] for one in answer["predictions"]]
     assert (scored.upper - scored.value).tolist() == pytest.approx([HALF_WIDTH] * 2)
-    assert scored.unusual is not None
-    assert scored.unusual.tolist() == [[False] * 4, [True, False, False, False]]
-    assert (scored.request_id, scored.subjects) == ("r-1", ["home 7", "home 7"])
+    assert scored.unusual is not None and scored.unusual.tolist() == [
+        [False] * 4,
+        [True, False, False, False],
+    ]
+    assert (scored.request_id, scored.subject) == ("r-1", "home 7")
     assert (scored.source, scored.role) == ("serve", "champion")
     assert scored.model == ("7", model.digest, model.contract)
     assert scored.latency is not None and 0 < scored.latency < 60

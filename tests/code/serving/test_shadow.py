@@ -54,17 +54,6 @@ def test_a_shadow_that_became_the_champion_is_not_scored_twice(
     assert [one.role for one in memory.predicted] == ["champion"]
 
 
-def test_another_shadow_takes_over(memory: Memory, model: Model, other: Model) -> None:
-    with closing(Shadow(memory, model)) as log:
-        client = TestClient(create_app(Service(model, log)))
-        client.post("/v1/predict", json=ROW)
-        log.model = other
-        last = client.post("/v1/predict", json=ROW).json()["predictions"]
-    assert [one.role for one in memory.predicted].count("shadow") in (1, 2)
-    assert list(memory.predicted[-1].ids) == [one["id"] for one in last]
-    assert (memory.predicted[-1].role, memory.predicted[-1].model.version) == ("shadow", "8")
-
-
 def test_a_shadow_that_fails_harms_nobody(memory: Memory, model: Model, other: Model) -> None:
 
     def fail(rows: object) -> None:
