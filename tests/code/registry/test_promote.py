@@ -222,6 +222,7 @@ def test_two_at_once_wait_for_one_another(project: Project) -> None:
     assert other["from"] == one["digest"] and champion(project) == other["version"]
 
 
+@pytest.mark.usefixtures("without_mlflow")
 def test_what_a_person_decided_stays_when_the_model_is_registered_again(
     project: Project, rivals: Rivals
 ) -> None:
