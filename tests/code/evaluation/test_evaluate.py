@@ -224,17 +224,6 @@ def test_a_slice_says_of_which_column_it_is_and_whether_that_is_sensitive(projec
     assert set(metrics["fairness"]) == {"heating"}
 
 
-def more_rows(project: Project) -> None:
-    """A training row among the test rows."""
-    train, holdout = read_parquet(project.train), read_parquet(project.holdout)
-    write_parquet(project.holdout, pd.concat([holdout, train[:1]]))
-
-
-def fewer_rows(project: Project) -> None:
-    """Nine test rows."""
-    write_parquet(project.holdout, read_parquet(project.holdout)[:9])
-
-
 def another_contract(project: Project) -> None:
     """A column that means something else."""
     project.contract.write_text(RENTS_TEXT.replace("Living area", "Total area"))
@@ -248,8 +237,6 @@ def altered_bundle(project: Project) -> None:
 @pytest.mark.parametrize(
     ("plant", "refusal", "found"),
     [
-        (more_rows, DataError, "row 30 is also in train.parquet"),
-        (fewer_rows, DataError, r"9 rows are too few to evaluate on\n  At least 10 are"),
         (another_contract, MlrefError, "another contract .* Run `make train`"),
         (altered_bundle, BundleError, "intervals.json was altered"),
     ],

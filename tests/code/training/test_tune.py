@@ -55,7 +55,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def test_a_killed_search_resumes_and_two_processes_give_the_files_of_one(
+def test_a_killed_search_resumes_and_a_search_done_again_gives_equal_files(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was finished is not fitted again, and the earlier files stay until the end."""
@@ -70,14 +70,16 @@ def test_a_killed_search_resumes_and_two_processes_give_the_files_of_one(
         seen.append(f"{name}, {count} parts")
         return results
 
+    monkeypatch.setattr(tune, "track", killed)
     with pytest.raises(Killed):
-        tune.run(project, killed)
+        tune.run(project)
     assert outputs(project) == earlier
     assert len(list(project.journal.rglob("output.pkl"))) == 2 * (3 + 3)
     built: list[str] = []
     build = nested.build
     monkeypatch.setattr(nested, "build", lambda *of: built.append(of[1]) or build(*of))
-    said = tune.run(project, track)
+    monkeypatch.setattr(tune, "track", track)
+    said = tune.run(project)
     assert built == ["elastic_net"] * 2 * (3 + 3), "each fold of two rounds, and each pair of them"
     assert seen == [f"tune {name}" for name in (
         "mean, 6 parts", "single_feature, 6 parts", "elastic_net, 12 parts",
@@ -85,7 +87,12 @@ def test_a_killed_search_resumes_and_two_processes_give_the_files_of_one(
     assert "4 trials; elastic_net(alpha=0.01, l1_ratio=0.5) wins at RMSE" in said
     assert not project.journal.exists()
     assert outputs(project) == earlier
-    assert tune.run(project, jobs=2) == said
+
+
+@pytest.mark.load  # two processes import everything anew
+def test_two_processes_give_the_files_of_one(project: Project) -> None:
+    earlier = outputs(project)
+    tune.run(project, jobs=2)
     assert outputs(project) == earlier
 
 
@@ -120,8 +127,7 @@ def test_the_best_of_many_useless_settings_is_not_quoted_as_better_than_it_is(
 ) -> None:
     """The lowest plain error of a search is too good; the nested one is not lower."""
     grown = {"n_estimators": [3], "max_features": [1], "min_samples_leaf": [1, 2, 3, 5, 8]}
-    candidates = BASELINES | {"random_forest": grown}
-    set_params(project, tune={"repeats": 1, "candidates": candidates})
+    set_params(project, tune={"candidates": BASELINES | {"random_forest": grown}})
     tune.run(project)
     tuning = read_json(project.tuning)
     forest = tuning["candidates"]["random_forest"]
@@ -199,7 +205,8 @@ def test_a_large_table_says_its_cost_and_leaves_out_what_does_not_fit(
     monkeypatch.setattr(tune, "sample", lambda frame, rows, seed: sample(frame, 60, seed))
     set_params(project, tune={"candidates": SLOW, "memory": 2e-5})
     told = list[str]()
-    tune.run(project, tell=told.append)
+    monkeypatch.setattr(tune, "progress", told.append)
+    tune.run(project)
     assert told[0].startswith("90 rows to train on; candidates are compared on 90 (tune.rows)")
     assert "  gradient_boosting is left out: slow beyond 50 rows; hist_gradient_boosting" in told[4]
     assert told[3] == (
