@@ -30,7 +30,6 @@ OVERFIT: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ESTIMATORS)
 @pytest.mark.parametrize("count", [1, 80])
 def test_one_finite_number_comes_out_for_each_row(name: str, count: int) -> None:
-    """Whatever the number of rows."""
     model = build(CONTRACT, name, SMALL.get(name, {}), 0).fit(ROWS, TARGET)
     predicted = model.predict(ROWS[:count])
     assert predicted.shape == (count,)
@@ -46,7 +45,6 @@ def test_a_model_can_learn_five_rows_by_heart(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"mean"}))
 def test_learning_lowers_the_error(name: str) -> None:
-    """On rows it has not seen, against the mean."""
     later = generate(CONTRACT, 200, seed=1)
     model = build(CONTRACT, name, SMALL.get(name, {}), 0).fit(ROWS, TARGET)
     error = np.abs(model.predict(later) - linear(later)).mean()
@@ -66,7 +64,6 @@ def test_a_seed_determines_the_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - set(DRAWN)))
 def test_the_order_of_training_rows_does_not_matter(name: str) -> None:
-    """Where no rows are drawn at random."""
     order = np.random.default_rng(0).permutation(len(ROWS))
     settings = SMALL.get(name, {})
     one = build(CONTRACT, name, settings, 0).fit(ROWS, TARGET)
@@ -75,7 +72,6 @@ def test_the_order_of_training_rows_does_not_matter(name: str) -> None:
 
 
 def test_the_mean_ignores_the_features() -> None:
-    """All rows get the mean of the target."""
     model = build(CONTRACT, "mean", {}, 0).fit(ROWS, TARGET)
     assert set(model.predict(generate(CONTRACT, 50, seed=2))) == {TARGET.mean()}
 

@@ -127,7 +127,7 @@ def _compared(
     """Compare on ``rows``; after a change of concept, some of them out of fold, on older ones as well."""
     limits, task = settings.gate, task_of(challenger.contract)
     features, target = encode(challenger.contract, frame)
-    values = np.empty(len(frame))
+    values = np.full(len(frame), np.nan)
     values[~learned] = challenger.predict(frame[~learned])
     if challenger.scored:
         names = row_ids(challenger.contract, frame[learned])

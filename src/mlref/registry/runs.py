@@ -20,8 +20,6 @@ COLUMNS = (
 )  # fmt: skip
 """What a list shows unless it is told otherwise; those that no run has are left out."""
 
-Change = Callable[[Project, Iterable[str]], None]
-
 Run = dict[str, Any]
 
 
@@ -160,8 +158,9 @@ def restore(project: Project, references: Sequence[str], agreed: Agreed) -> str 
 
 
 def _change(
-    project: Project, chosen: list[Run], runs: pd.DataFrame, agreed: Agreed, change: Change
-) -> str | None:
+    project: Project, chosen: list[Run], runs: pd.DataFrame, agreed: Agreed,
+    change: Callable[[Project, Iterable[str]], None],
+) -> str | None:  # fmt: skip
     """Delete or restore runs, if that is agreed to; says how many.
 
     Trials come before their run: after a kill in between the run can still be named to do the rest.
