@@ -292,6 +292,19 @@ def test_a_champion_that_comes_back_is_still_the_champion(
 
 
 @pytest.mark.usefixtures("without_mlflow")
+def test_a_crash_before_a_promotion_is_carried_out_does_not_lose_it(
+    unregistered: Project, rivals: Rivals
+) -> None:
+    """The challenger's pointer, which says that it was, comes last."""
+    adopt(unregistered, rivals["worse"])
+    register.run(unregistered)
+    adopt(unregistered, rivals["better"])
+    for where in ("mlref.registry.audit.note", "mlref.bundle.store.Store.point"):
+        crash(unregistered, where, 1)
+    assert register.run(unregistered)[1]
+
+
+@pytest.mark.usefixtures("without_mlflow")
 def test_a_better_model_replaces_the_champion_and_the_earlier_one_is_judged_anew(
     unregistered: Project, rivals: Rivals
 ) -> None:
