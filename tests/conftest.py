@@ -20,6 +20,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.load_profile("ci")
 
+# Set before NumPy is imported. The tables here are small, and where workers share cores, the threads of
+# linear algebra and of boosting wait for each other five times as long as they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # As in ``mlref.cli.main``: what the libraries' imports leave behind is not searched for garbage all the time.
 gc.set_threshold(100_000)
 

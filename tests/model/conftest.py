@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlref.core.storage import Project
-from tests.projects import run_data, run_model
+from tests.projects import only_what_the_gate_reads, run_data, run_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,5 +18,7 @@ def real(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> P
     for name in ("config", "data/source"):
         shutil.copytree(ROOT / name, project.root / name)
     run_data(project)
-    run_model(project)
+    with pytest.MonkeyPatch.context() as patch:
+        only_what_the_gate_reads(patch)
+        run_model(project)
     return project

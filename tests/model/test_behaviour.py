@@ -28,33 +28,28 @@ def rows(real: Project) -> Array:
 
 
 def test_the_promises_of_the_contract_hold_on_all_rows(predictor: Predictor, rows: Array) -> None:
-    """Not only on the test set."""
     found = check(predictor.contract, predictor.values, rows)
     assert len(found) == len(predictor.contract.promises)
     assert [promise["promise"] for promise in found if not promise["passed"]] == []
 
 
 def test_the_gate_would_promote_it(real: Project) -> None:
-    """It beats the simpler models out of fold and keeps its promises."""
     gate = decision(real)
     assert gate["verdict"] == "promote", gate["reasons"]
 
 
 def test_the_order_of_the_rows_does_not_matter(predictor: Predictor, rows: Array) -> None:
-    """To the bit."""
     order = np.random.default_rng(0).permutation(len(rows))
     assert predictor.values(rows[order]).tolist() == predictor.values(rows)[order].tolist()
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_batches_do_not_matter(predictor: Predictor, rows: Array, size: int) -> None:
-    """Only the last bits of a sum may differ with the size of a batch."""
     batches = [predictor.values(rows[start : start + size]) for start in range(0, len(rows), size)]
     assert np.concatenate(batches) == pytest.approx(predictor.values(rows), rel=1e-9)
 
 
 def test_the_example_lies_in_its_interval(predictor: Predictor) -> None:
-    """The row of the README."""
     verdict = validate_records(predictor.contract, [predictor.contract.example])
     assert verdict.refused == verdict.unusual == []
     value, lower, upper = (float(figure[0]) for figure in predictor.predict(verdict.array))
@@ -63,13 +58,11 @@ def test_the_example_lies_in_its_interval(predictor: Predictor) -> None:
 
 
 def test_every_row_that_the_contract_accepts_gets_a_finite_value(predictor: Predictor) -> None:
-    """Also far outside what is usual."""
     value, lower, upper = predictor.predict(generate(predictor.contract, 2000, seed=3))
     assert np.isfinite([value, lower, upper]).all()
 
 
 def test_the_intervals_hold_about_what_they_promise(real: Project) -> None:
-    """On the test set, within what chance explains."""
     coverage = read_json(real.metrics)["coverage"]
     assert coverage["lower"] <= coverage["promised"] <= coverage["upper"]
 
@@ -95,7 +88,6 @@ def test_a_null_is_answered_where_the_contract_allows_it(trained: Project) -> No
 
 
 def test_a_null_is_refused_where_the_contract_does_not_allow_it(predictor: Predictor) -> None:
-    """Before the model sees it."""
     for column in predictor.contract.features:
         example = predictor.contract.example | {column.name: None}
         refused = validate_records(predictor.contract, [example]).refused

@@ -104,12 +104,12 @@ def _ends(
 
 
 def measured(
-    actual: Array, predicted: Array, settings: Bootstrap, task: Task | None = None
+    actual: Array, predicted: Array, settings: Bootstrap, task: Task
 ) -> dict[str, Interval]:
     """All metrics of :func:`errors` for n rows, and the task's score; see :func:`score_interval`."""
     found = bootstrap(errors, (actual, predicted), settings)
     if len(actual) > 1:
-        for kind in filter(None, (Regression(), task)):
+        for kind in (Regression(), task):
             losses = kind.loss(actual, predicted)
             found[kind.primary] = score_interval(losses, settings, kind.score)
     return found

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from mlref.console import Shown
 from mlref.core import settings
 from mlref.core.digits import interval
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project
 from mlref.evaluation.compare import score_difference
-from mlref.registry.runs import Run, Table, resolve, text
+from mlref.registry.runs import Run, resolve, text
 from mlref.tracking import runs as tracking
 
 FEWEST = 10
@@ -19,7 +20,7 @@ KEYS = ["row", "actual"]
 """A row whose actual value was corrected in between is another row."""
 
 
-def compare(project: Project, references: Sequence[str]) -> tuple[Table, list[str]]:
+def compare(project: Project, references: Sequence[str]) -> tuple[Shown, list[str]]:
     """Put runs side by side, each against the first.
 
     Parameters
@@ -63,7 +64,7 @@ def compare(project: Project, references: Sequence[str]) -> tuple[Table, list[st
     return table, sentences
 
 
-def _differing(runs: list[Run]) -> tuple[Table, str]:
+def _differing(runs: list[Run]) -> tuple[Shown, str]:
     """The parameters and metrics that are not equal in all runs, and how many are."""
     names = sorted(name for name in runs[0] if name.startswith(("params.", "metrics.")))
     cells = {name: [text(run[name]) for run in runs] for name in names}

@@ -53,6 +53,15 @@ class Side(NamedTuple):
         """Its values for rows, shape (n,), as deployed."""
         return self.predictor.predict(encode(self.contract, rows)[0]).value
 
+    def fits(self, frame: pd.DataFrame) -> bool:
+        """Whether the rows have all columns of its contract."""
+        return {*self.contract.header} <= {*frame}
+
+    def learned(self, frame: pd.DataFrame) -> Mask:
+        """The rows that it was trained on, under the names that its contract gives them."""
+        names = row_ids(self.contract, frame)
+        return np.array([name in (self.trained or ()) for name in names])
+
 
 def meet(
     challenger: Side, champion: Side, frame: pd.DataFrame, settings: Settings, after: Mask | None = None
@@ -72,16 +81,16 @@ def meet(
         What this comparison says; or the one check that says why there is none.
     """
     limits, other = settings.gate, "is of another contract ({}) and cannot predict these rows"
-    if not _has_columns(challenger, frame) or refusals(challenger.contract, frame):
+    if not challenger.fits(frame) or refusals(challenger.contract, frame):
         return [settled("block", f"It {other.format(challenger.contract.name)}.")]
     replaced = f"The champion {other.format(champion.contract.name)}, so this model replaces it."
     same = champion.contract.target.name == challenger.contract.target.name
-    if not same or not _has_columns(champion, frame):
+    if not same or not champion.fits(frame):
         return [settled("promote", replaced)]
-    learned, theirs = _learned(challenger, frame), _learned(champion, frame)
-    for side, here, name in ((champion, theirs, "champion"), (challenger, learned, "model")):
-        if reason := _forgotten(side, frame[here], name, limits.largest_forgotten):
+    for side, name in ((champion, "champion"), (challenger, "model")):
+        if reason := _forgotten(side, frame, name, limits.largest_forgotten):
             return [settled("keep", reason)]
+    learned, theirs = challenger.learned(frame), champion.learned(frame)
     rows = ~theirs & (~learned if after is None else after)
     if (count := int(rows.sum())) < limits.smallest_holdout:
         which = "have been seen by neither it nor" if after is None else "since then are unknown to"
@@ -97,22 +106,12 @@ def meet(
         return [settled("keep", reason)]
 
 
-def _has_columns(side: Side, frame: pd.DataFrame) -> bool:
-    return {*side.contract.header} <= {*frame}
-
-
-def _learned(side: Side, frame: pd.DataFrame) -> Mask:
-    """The rows that a model was trained on, under the names that its contract gives them."""
-    names = row_ids(side.contract, frame)
-    return np.array([name in (side.trained or ()) for name in names])
-
-
-def _forgotten(side: Side, learned: pd.DataFrame, name: str, share: float) -> str:
+def _forgotten(side: Side, frame: pd.DataFrame, name: str, share: float) -> str:
     """Why it cannot be told which rows are unseen; empty where it can."""
     remedy = "A person decides: `mlref promote VERSION --reason TEXT`."
     if side.trained is None:
         return f"It is not recorded which rows the {name} was trained on. {remedy}"
-    here, there = len({*row_ids(side.contract, learned)}), len(side.trained)
+    here, there = len(side.trained.intersection(row_ids(side.contract, frame))), len(side.trained)
     if here >= (1 - share) * there:
         return ""
     return (
@@ -128,7 +127,7 @@ def _compared(
     """Compare on ``rows``; after a change of concept, some of them out of fold, on older ones as well."""
     limits, task = settings.gate, task_of(challenger.contract)
     features, target = encode(challenger.contract, frame)
-    values = np.empty(len(frame))
+    values = np.full(len(frame), np.nan)
     values[~learned] = challenger.predict(frame[~learned])
     if challenger.scored:
         names = row_ids(challenger.contract, frame[learned])

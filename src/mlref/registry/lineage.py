@@ -90,16 +90,13 @@ def verify(project: Project, model: dict[str, Any], report: Callable[[str], None
     with tempfile.TemporaryDirectory(prefix="mlref-lineage-") as folder:
         clone = _check_out(project, commit, Path(folder) / "clone")
         report(f"checked out {commit[:12]}")
-        changed = _edited_table(project)
-        if not changed:
-            _give_raw_table(project, clone, commit)
+        _refuse_edited_table(version, project)
+        _give_raw_table(project, clone, commit)
         # DVC would hand back what it has stored, so the stages run without it.
         for name, stage in yaml.safe_load((clone.root / "dvc.yaml").read_bytes())["stages"].items():
-            if changed:
-                raise NotReproduced(f"{version} is not reproduced: its data have changed", changed)
             if not (clone.raw if name == "ingest" else clone.bundle).exists():
                 report(_run_stage(clone, name, stage["cmd"]))
-            changed = _edited_table(clone)
+            _refuse_edited_table(version, clone)
         again = digest(clone.bundle / "MANIFEST.json")
         for journal in journals if again == trained else ():
             again = _replayed(clone, journal, report)
@@ -189,6 +186,11 @@ def _give_raw_table(project: Project, clone: Project, commit: str) -> None:
     path, root = project.show(project.raw), str(project.root)
     with contextlib.suppress(DvcException, OSError):
         write_bytes(clone.raw, dvc.api.read(path, repo=root, rev=commit, mode="rb"))
+
+
+def _refuse_edited_table(version: str, project: Project) -> None:
+    if changed := _edited_table(project):
+        raise NotReproduced(f"{version} is not reproduced: its data have changed", changed)
 
 
 def _edited_table(project: Project) -> list[str]:

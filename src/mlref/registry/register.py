@@ -146,9 +146,12 @@ def _register(
     # Not needed when nothing is left to do, and it takes seconds to import.
     from mlref.registry.publish import publish
 
-    record, rows = (decided, ()) if decided else _new(project, store, since)
-    record = record | {"commit": _committed(project, record) or record["commit"]}
+    record, rows = (decided, ()) if decided else _judge(project, store, since)
     gate, name = record["gate"], record["digest"]
+    if not gate["checks"][0]["passed"]:
+        raise blocked(store, record)  # the metrics are another model's: nothing to publish
+    record = _origin(project, since) | record
+    record["commit"] = _committed(project, record) or record["commit"]
     record["run_id"], record["version"] = publish(project, record)
     store.add(project.bundle, project.model, record, rows, project.learned)
     write_json(project.gate, gate)
@@ -163,24 +166,15 @@ def _register(
     return record
 
 
-def _new(project: Project, store: Store, since: Since | None) -> Judged:
-    """A new registration record, with the decision of the gate; and the rows trained on."""
-    record, rows = _judge(project, store, since)
-    if not all(
-        check["passed"] for check in record["gate"]["checks"] if check["name"] == "evaluated"
-    ):
-        raise blocked(store, record)  # the metrics are another model's: nothing to publish
+def _origin(project: Project, since: Since | None) -> dict[str, Any]:
+    """What a new record says of the code, the settings and the time that made the model."""
     made_by, unknown = git.commit(project)
-    return (
-        record
-        | {
-            "commit": made_by,
-            "commit_unknown": unknown,
-            "params": config.read(project.params, SettingsError),
-            "since": since and {"time": record["gate"]["since"], "because": since.because},
-            "fingerprint": fingerprint(project),
-            "libraries": run_log.libraries(),
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        },
-        rows,
-    )
+    return {
+        "commit": made_by,
+        "commit_unknown": unknown,
+        "params": config.read(project.params, SettingsError),
+        "since": since and {"time": since.time.isoformat(), "because": since.because},
+        "fingerprint": fingerprint(project),
+        "libraries": run_log.libraries(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

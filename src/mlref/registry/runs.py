@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mlref.bundle.store import Store
+from mlref.console import Agreed, Shown
 from mlref.core.contract import load
 from mlref.core.errors import MlrefError, ModelNotFound, RunNotFound
 from mlref.core.storage import Project
@@ -18,14 +19,6 @@ COLUMNS = (
     "metrics.cv_rmse", "metrics.mae", "metrics.r2", "start_time",
 )  # fmt: skip
 """What a list shows unless it is told otherwise; those that no run has are left out."""
-
-Table = tuple[list[str], list[list[str]]]
-"""Head and rows."""
-
-Agreed = Callable[[Table], bool]
-"""Shows what is about to change and asks for consent."""
-
-Change = Callable[[Project, Iterable[str]], None]
 
 Run = dict[str, Any]
 
@@ -38,7 +31,7 @@ def listing(
     limit: int = 20,
     trials: bool = False,
     experiment: str | None = None,
-) -> tuple[Table, bool]:
+) -> tuple[Shown, bool]:
     """Search the runs; gives a table, and whether there are more of them than ``limit``.
 
     Ids have eight digits, which is enough for the other verbs; ``export`` has all of them.
@@ -49,10 +42,7 @@ def listing(
         When there are no runs, for a condition that MLflow cannot read, and for a column or a key to
         sort by that none of the runs has.
     """
-    name = experiment or load(project.contract).name
-    found = tracking.search(project, name, condition, order)
-    if found.empty and not condition:
-        raise MlrefError(tracking.NONE_YET)
+    found = _search(project, experiment, condition, order)
     found = found if trials else found[found["parent"].isna()]
     frame = found[:limit].dropna(axis="columns", how="all")
     sorted_by = [key.split()[0].removeprefix("attributes.") for key in order]
@@ -66,6 +56,16 @@ def listing(
     head = [column.partition(".")[2] or column for column in shown]
     rows = [[text(cell) for cell in row] for row in frame[shown].itertuples(index=False)]
     return (head, rows), len(found) > limit
+
+
+def _search(
+    project: Project, experiment: str | None, condition: str = "", order: Sequence[str] = ()
+) -> pd.DataFrame:
+    name = experiment or load(project.contract).name
+    found = tracking.search(project, name, condition, order)
+    if found.empty and not condition:
+        raise MlrefError(tracking.NONE_YET)
+    return found
 
 
 def text(value: Any) -> str:
@@ -92,9 +92,7 @@ def export(project: Project, path: Path, experiment: str | None = None) -> str:
     writers = {".csv": write_csv, ".parquet": write_parquet}
     if path.suffix not in writers:
         raise MlrefError(f"{path}: runs are written to a file that ends in {' or '.join(writers)}.")
-    frame = tracking.search(project, experiment or load(project.contract).name)
-    if not len(frame):
-        raise MlrefError(tracking.NONE_YET)
+    frame = _search(project, experiment)
     first = ["run_id", "run_name", "status", "start_time"]
     frame = frame[[*first, *sorted(name for name in frame.columns if "." in name)]]
     writers[path.suffix](path, frame)
@@ -160,8 +158,9 @@ def restore(project: Project, references: Sequence[str], agreed: Agreed) -> str 
 
 
 def _change(
-    project: Project, chosen: list[Run], runs: pd.DataFrame, agreed: Agreed, change: Change
-) -> str | None:
+    project: Project, chosen: list[Run], runs: pd.DataFrame, agreed: Agreed,
+    change: Callable[[Project, Iterable[str]], None],
+) -> str | None:  # fmt: skip
     """Delete or restore runs, if that is agreed to; says how many.
 
     Trials come before their run: after a kill in between the run can still be named to do the rest.

@@ -4,16 +4,15 @@ import datetime
 from typing import Any
 
 from mlref.bundle.store import ALIASES, Store
+from mlref.console import Shown
 from mlref.core.digits import interval
 from mlref.registry import audit
 from mlref.registry.git import warning
 
 MARKS = {"promote": "✔", "keep": "–", "block": "✘"}
-Rows = tuple[list[str], list[list[str]]]
-"""Head and rows."""
 
 
-def models(store: Store) -> Rows:
+def models(store: Store) -> Shown:
     """Every version, newest first: aliases, error with its interval, verdict and time."""
     head = ["version", "alias", "model", "RMSE", "verdict", "made", "bundle"]
     pointed = {alias: store.alias(alias) for alias in ALIASES}
@@ -45,7 +44,7 @@ def trail(store: Store) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def explanation(gate: dict[str, Any]) -> Rows:
+def explanation(gate: dict[str, Any]) -> Shown:
     """A decision of the gate: each check, its verdict and why."""
     return ["", "check", "reason"], [
         [MARKS[check["verdict"]], check["name"], check["reason"]] for check in gate["checks"]
@@ -59,7 +58,7 @@ def headline(record: dict[str, Any], champion: bool) -> str:
     return f"{name} · {record['model']} · bundle {record['digest'][:12]}\n"
 
 
-def evaluation(record: dict[str, Any]) -> Rows:
+def evaluation(record: dict[str, Any]) -> Shown:
     """A registered model beside its baselines."""
     metrics = record["metrics"]
     compared = {record["model"]: metrics} | metrics["baselines"]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mlref.console import progress, say, stage, track
+from mlref.console import say, stage
 from mlref.core.storage import Project
 
 app = typer.Typer()
@@ -22,7 +22,7 @@ def tune(
     """
     from mlref.training.tune import run
 
-    say(f"tune: {run(Project.here(), track, jobs, progress)}")
+    say(f"tune: {run(Project.here(), jobs)}")  # it shows its own progress
 
 
 @app.command(rich_help_panel="Stages")

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import sklearn
 from joblib import Memory, Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
+from mlref.console import progress, track
 from mlref.core.contract import Contract, load
 from mlref.core.digits import places as places_of
 from mlref.core.digits import show_number
@@ -26,9 +27,6 @@ from mlref.data.tables import encode, read_stage, write_csv
 from mlref.training import cost, nested
 from mlref.training.candidates import BASELINES, estimator
 from mlref.training.sampling import Setting, grid, search
-
-Track = Callable[[str, Iterable[Any], int], Iterable[Any]]
-"""Wraps results, of which so many will come, to show progress under a name."""
 
 Measure = Callable[[str, list[Setting], list[nested.Part]], list[nested.Found]]
 """Fits settings of a candidate to parts of the rows, and gives their scores and predictions."""
@@ -117,13 +115,7 @@ def inputs(project: Project, settings: Tune) -> str:
     return digest(b"\0".join([shared, *(path.read_bytes() for path in files)]))
 
 
-def _unseen(name: str, results: Iterable[Any], count: int) -> Iterable[Any]:
-    return results
-
-
-def afford(
-    contract: Contract, settings: Tune, frame: pd.DataFrame, tell: Callable[[str], None]
-) -> Tune:
+def afford(contract: Contract, settings: Tune, frame: pd.DataFrame) -> Tune:
     """Leave out the candidates that are too slow or too large, and tell what a large table costs."""
     features, target = encode(contract, frame)
     first = {name: grid(space)[0] for name, space in settings.candidates.items()}
@@ -131,17 +123,12 @@ def afford(
     left_out = {name for name, one in found.items() if one.refusal}
     if len(frame) > cost.LARGE or left_out:
         for line in cost.describe(contract, settings, first, found, features, target):
-            tell(line)
+            progress(line)
     kept = {name: space for name, space in settings.candidates.items() if name not in left_out}
     return settings.model_copy(update={"candidates": kept})
 
 
-def run(
-    project: Project,
-    track: Track = _unseen,
-    jobs: int = 1,
-    tell: Callable[[str], None] = lambda line: None,
-) -> str:
+def run(project: Project, jobs: int = 1) -> str:
     """Tune on the training set of this clone, in ``jobs`` processes; their number changes no result.
 
     Each finished part is kept by joblib until the search ends, so that a killed search resumes.
@@ -156,7 +143,7 @@ def run(
     contract, settings = load(project.contract), load_settings(project.params).tune
     check(settings)
     frame = read_stage(contract, project.train, "split")
-    settings = afford(contract, settings, frame, tell)
+    settings = afford(contract, settings, frame)
     frame = sample(frame, settings.rows, settings.seed)
     features, target = encode(contract, frame)
     folds = nested.deal(settings, contract, frame)
@@ -165,11 +152,8 @@ def run(
     fit = delayed(memory.cache(nested.fit, ignore=["data"]))
 
     def _measure(name: str, tried: list[Setting], parts: list[nested.Part]) -> list[nested.Found]:
-        def _results() -> Iterator[nested.Found]:
-            fits = (fit(name, tried, part, data) for part in parts)
-            yield from Parallel(return_as="generator")(fits)
-
-        return list(track(f"tune {name}", _results(), len(parts)))
+        fits = (fit(name, tried, part, data) for part in parts)
+        return list(track(f"tune {name}", Parallel(return_as="generator")(fits), len(parts)))
 
     # One thread a process: with more, linear algebra adds up in another order, to other last digits.
     alone = {"n_jobs": jobs, "inner_max_num_threads": 1}

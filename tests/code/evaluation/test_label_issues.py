@@ -35,11 +35,12 @@ def standing(table: pd.DataFrame) -> set[int]:
     return set(table.index[table["stands_out"]])
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_wrong_labels_head_the_list_and_stand_out(seed: int) -> None:
+def test_wrong_labels_head_the_list_and_stand_out_in_every_run() -> None:
     """Five per cent of all, wrong by five times the usual error; sorted as by cleanlab's quality."""
-    features, target, bad = labelled(seed, wrong=5)
-    table = issues(LinearRegression(), features, target, seed)
+    features, target, bad = labelled(0, wrong=5)
+    table, again, other = (issues(LinearRegression(), features, target, seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(table, again)
+    assert not table["suggested"].equals(other["suggested"])
     assert len(bad & set(table.index[:PLANTED])) >= 18
     assert len(bad & standing(table)) >= 18
     assert len(standing(table) - bad) <= 8, "about a fifth may be there by chance"
@@ -55,13 +56,6 @@ def test_sound_labels_seldom_stand_out_and_chance_is_as_the_table_says() -> None
     for expected in (20, 100):
         found = np.mean([(table["by_chance"] <= expected).sum() for table in tables])
         assert found == pytest.approx(expected, rel=0.25)
-
-
-def test_the_same_seed_gives_the_same_list() -> None:
-    features, target, _ = labelled(0)
-    one, same, other = (issues(LinearRegression(), features, target, seed) for seed in (1, 1, 2))
-    pd.testing.assert_frame_equal(one, same)
-    assert not one["suggested"].equals(other["suggested"])
 
 
 def test_a_model_without_error_leaves_nothing_to_doubt() -> None:

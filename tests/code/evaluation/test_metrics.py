@@ -13,7 +13,7 @@ from sklearn import metrics as reference
 
 from mlref.core.rows import Array
 from mlref.core.settings import Bootstrap
-from mlref.core.task import Prediction
+from mlref.core.task import Prediction, Regression
 from mlref.evaluation import metrics
 from mlref.evaluation.metrics import bootstrap, errors, measured, score_interval, share, winkler
 
@@ -107,9 +107,9 @@ def test_the_interval_of_a_skewed_loss_holds_the_truth_more_often_than_percentil
         np.mean([one["lower"] <= truth <= one["upper"] for one in ends]) for ends in (found, plain)
     )
     assert before < 0.9 < held < 0.98
-    assert measured(np.zeros(60), samples[0] ** 0.5, SETTINGS)["rmse"] == pytest.approx(
-        {end: value**0.5 for end, value in found[0].items()}
-    )
+    assert measured(np.zeros(60), samples[0] ** 0.5, SETTINGS, Regression())[
+        "rmse"
+    ] == pytest.approx({end: value**0.5 for end, value in found[0].items()})
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_equal_losses_have_an_interval_too(losses: list[float], ends: tuple[floa
 
 
 def test_one_row_has_an_rmse_whose_interval_is_open() -> None:
-    assert measured(np.ones(1), np.zeros(1), SETTINGS)["rmse"]["upper"] == np.inf
+    assert measured(np.ones(1), np.zeros(1), SETTINGS, Regression())["rmse"]["upper"] == np.inf
 
 
 def test_the_winkler_score_is_the_width_and_a_fine_for_each_value_outside() -> None:

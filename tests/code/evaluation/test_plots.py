@@ -3,7 +3,6 @@
 from typing import Any
 
 import pandas as pd
-import pytest
 
 from mlref.core.storage import Project, read_json
 from mlref.evaluation import plots
@@ -62,12 +61,6 @@ def test_a_funnel_of_residuals_is_said() -> None:
     left = pd.Series([1, -1, 0, 0, 0, 0, 10, -10, 0], dtype=float)
     written = texts(plots.residuals(pd.DataFrame({"value": value, "actual": value + left}), TARGET))
     assert "Residual spread: 1 in the lowest third, 10 in the highest" in written
-
-
-@pytest.mark.parametrize("rows", [3, 30])
-def test_residuals_of_few_rows_are_drawn_without_a_warning(rows: int) -> None:
-    values = pd.Series(range(rows), dtype=float)
-    plots.residuals(pd.DataFrame({"value": values, "actual": values + 1}), TARGET)
 
 
 def test_the_chosen_candidate_stands_out(trained: Project) -> None:

@@ -61,7 +61,7 @@ def test_what_the_last_line_says_is_not_said_twice(store: Store) -> None:
     assert [entry["reason"] for entry in read(store)] == ["first"]
 
 
-@pytest.mark.parametrize("torn", ['{"at": "2026', "{", '{"at": "2026-11-24", "who": "x"\n'])
+@pytest.mark.parametrize("torn", ['{"at": "2026', '{"at": "2026-11-24", "who": "x"\n'])
 def test_a_line_that_was_cut_off_is_passed_over(store: Store, torn: str) -> None:
     do(store, "promote a")
     with (store.folder / FILE).open("a") as file:

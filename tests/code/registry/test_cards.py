@@ -80,8 +80,7 @@ def test_what_an_older_record_lacks_is_not_recorded(project: Project) -> None:
 @pytest.mark.parametrize(
     ("report", "place"),
     [
-        ("metrics", ["rmse", "lower"]), ("metrics", ["slices", "heating = gas", "bias"]),
-        ("metrics", ["promises", 0, "worst"]), ("metrics", ["fairness"]),
+        ("metrics", ["rmse", "lower"]), ("metrics", ["promises", 0, "worst"]),
         ("profile", ["columns", "area", "quantiles", "0.5"]), ("tuning", ["rule"]),
     ],
     ids=str,
@@ -124,20 +123,29 @@ def test_the_description_of_a_version_is_short_whole_and_without_tables(
     assert card.endswith("`cards/model-card.md` among the artefacts of the run.\n")
 
 
-def test_small_slices_and_broken_promises_stand_out(project: Project) -> None:
+def test_the_model_card_shows_what_was_measured(project: Project) -> None:
     promise = {"promise": "a | b", "passed": False, "broken": 4, "worst": None, "tolerance": 0.0}
+    held = {"value": 0.875, "lower": 0.5, "upper": 0.975}
     card = card_with(
-        project, slices={"heating = wood": {"rows": 3, "judged": False}}, promises=[promise]
-    )
+        project, slices={"heating = wood": {"rows": 3, "judged": False}}, promises=[promise],
+        thirds={"low": held | {"rows": 8, "width": 123.4}}, reliability={"0.5": held},
+        cross_validated=FOUND | {"rows": 90, "difference": -2.0, "by_chance": 4.5},
+        features=dict.fromkeys(CONTRACT.names, FOUND),
+    )  # fmt: skip
     assert f"| heating = wood | 3 |{' too few to judge |' * 3}" in card
     assert r"| a \| b | **no** | 4 | not a number | 0 |" in card
+    assert "| low third | 8 | 123 | 87.5% [50.0%, 97.5%] |" in card
+    assert "| 50% | 87.5% [50.0%, 97.5%] |" in card
+    assert "RMSE is 5.00 [1.00, 9.00]. The test set differs from it by -2, where chance" in card
+    assert "| area | 5.00 [1.00, 9.00] |" in card
+    assert "What each feature is worth" not in card_with(project, features={})
 
 
 def test_groups_of_a_sensitive_feature_are_compared(project: Project) -> None:
     text = project.contract.read_text()
     sensitive = "    example: oil\n    sensitive: true\n"
     project.contract.write_text(text.replace("    example: oil\n", sensitive))
-    judged = {
+    judged: dict[str, Any] = {
         "judged": True, "groups": {"heating = gas": 12, "heating = oil": 11},
         "differences": {"rmse": FOUND | {"by_chance": 4.5, "visible": 9.25}},
     }  # fmt: skip
@@ -148,62 +156,31 @@ def test_groups_of_a_sensitive_feature_are_compared(project: Project) -> None:
     assert "| RMSE | 5.00 [1.00, 9.00] | 4.5 |" in card
     assert "area is not judged. The contract has no slice of it." in card
     assert "RMSE differs between the groups of heating." in brief(project, 10.0)
-    card_with(
-        project,
-        fairness={
-            "heating": judged | {"differences": {"rmse": FOUND | {"by_chance": 7, "visible": 9}}}
-        },
-    )
+    judged["differences"] = {"rmse": FOUND | {"by_chance": 7, "visible": 9}}
+    card_with(project, fairness={"heating": judged})
     assert "differs by no more than chance explains" in brief(project, 10.0)
 
 
-def test_what_each_feature_is_worth_is_shown_where_it_was_measured(project: Project) -> None:
-    assert "What each feature is worth" not in card_with(project, features={})
-    card = card_with(project, features=dict.fromkeys(CONTRACT.names, FOUND))
-    assert "| area | 5.00 [1.00, 9.00] |" in card
-
-
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("text", "becomes", "words"),
     [
-        (SOURCE, "Source: the file `data/source/rents.csv`"),
-        ("{kind: scikit-learn, loader: load_diabetes, options: {scaled: false}}",
+        (SOURCE, SOURCE, "Source: the file `data/source/rents.csv`"),
+        (SOURCE, "{kind: scikit-learn, loader: load_diabetes, options: {scaled: false}}",
          "Source: `sklearn.datasets.load_diabetes(scaled=False)`"),
-        ('{kind: sql, url_from: RENTS_URL, query: "select *\\nfrom rents"}',
+        (SOURCE, '{kind: sql, url_from: RENTS_URL, query: "select *\\nfrom rents"}',
          "Source: the database that `RENTS_URL` names: `select * from rents`"),
+        ("slices:", "split: {by: group, column: house}\nslices:",
+         "A hash of `house` and of the seed 4 decides the side."),
+        ("slices:", "split: {by: time, column: house}\nslices:",
+         "The test set is the last rows by `house`."),
     ],
+    ids=["file", "scikit-learn", "database without its address", "group", "time"],
 )  # fmt: skip
-def test_the_datasheet_names_the_source_without_an_address(
-    project: Project, source: str, words: str
+def test_the_datasheet_names_the_source_and_by_what_rows_are_divided(
+    project: Project, text: str, becomes: str, words: str
 ) -> None:
-    project.contract.write_text(project.contract.read_text().replace(SOURCE, source))
+    project.contract.write_text(project.contract.read_text().replace(text, becomes))
     assert words in cards(project)["datasheet.md"]
-
-
-@pytest.mark.parametrize(
-    ("by", "words"),
-    [
-        ("group", "A hash of `house` and of the seed 4 decides the side."),
-        ("time", "The test set is the last rows by `house`."),
-    ],
-)
-def test_the_datasheet_says_by_what_rows_are_divided(project: Project, by: str, words: str) -> None:
-    text = project.contract.read_text()
-    project.contract.write_text(text + f"split: {{by: {by}, column: house}}\n")
-    assert words in cards(project)["datasheet.md"]
-
-
-def test_the_model_card_measures_the_intervals_by_thirds_and_at_other_coverages(
-    project: Project,
-) -> None:
-    held = {"value": 0.875, "lower": 0.5, "upper": 0.975}
-    card = card_with(
-        project, thirds={"low": held | {"rows": 8, "width": 123.4}}, reliability={"0.5": held},
-        cross_validated=FOUND | {"rows": 90, "difference": -2.0, "by_chance": 4.5},
-    )  # fmt: skip
-    assert "| low third | 8 | 123 | 87.5% [50.0%, 97.5%] |" in card
-    assert "| 50% | 87.5% [50.0%, 97.5%] |" in card
-    assert "RMSE is 5.00 [1.00, 9.00]. The test set differs from it by -2, where chance" in card
 
 
 def test_the_datasheet_declares_and_measures_every_column(project: Project) -> None:
