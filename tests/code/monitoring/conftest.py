@@ -124,7 +124,8 @@ class Service:
         if path == "/v1/feedback":
             labels = ground_truth.read(CONTRACT.target, document["labels"])
             return {key: len(ids) for key, ids in vars(self.add(labels)).items()}
-        found = validate_records(CONTRACT, document["instances"])
+        empty = dict.fromkeys(CONTRACT.names)
+        found = validate_records(CONTRACT, [empty | row for row in document["instances"]])
         if found.refused:
             self.log.refusals(Refused(self.model, found.refused))
             return {"error": {}}
