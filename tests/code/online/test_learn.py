@@ -32,6 +32,10 @@ from tests.fakes import CONTRACT_TEXT
 from tests.projects import rents, set_params
 from tests.traffic import label, send
 
+pytestmark = pytest.mark.xdist_group(
+    "online"
+)  # one worker makes what was learned, the other goes on
+
 
 class Crash(BaseException):
     """The process ends here."""

@@ -21,6 +21,10 @@ from tests.code.online.conftest import market
 from tests.projects import copy, only_what_the_gate_reads, set_params
 from tests.traffic import send
 
+pytestmark = pytest.mark.xdist_group(
+    "online"
+)  # one worker makes what was learned, the other goes on
+
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:

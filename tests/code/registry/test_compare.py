@@ -17,6 +17,10 @@ from mlref.evaluation.compare import score_difference
 from mlref.registry.compare import compare
 from mlref.tracking import runs
 
+pytestmark = pytest.mark.xdist_group(
+    "three"
+)  # one worker makes the three models, the other goes on
+
 ACTUAL = np.arange(40.0)
 ALL = range(40)
 

@@ -19,6 +19,10 @@ from mlref.registry.gate import Check
 from mlref.training.candidates import build
 from tests.projects import PARAMS, RENTS_TEXT, rents
 
+pytestmark = pytest.mark.xdist_group(
+    "three"
+)  # one worker makes the three models, the other goes on
+
 CONTRACT = parse(RENTS_TEXT)
 SETTINGS = Settings.model_validate(PARAMS)
 FRAME = rents(260)
