@@ -34,6 +34,7 @@ class Time(sa.TypeDecorator[str]):
 
     impl = sa.Text
     cache_ok = True
+    """SQLAlchemy may keep a statement with it: it has no settings."""
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
         """Take the database's own type, where it has one that knows time zones."""
