@@ -12,10 +12,6 @@ from hypothesis import settings
 
 from mlref.core.storage import Project
 
-# Threads of OpenMP wait for one another in a loop. Where processes share the cores, it took most of
-# the time of gradient boosting.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 # The same examples on every machine, without a clock.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.load_profile("ci")

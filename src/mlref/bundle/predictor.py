@@ -61,14 +61,15 @@ class Predictor:
         with _readable("contract.yaml"):
             self.contract = contracts.parse(contents["contract.yaml"].decode(), "contract.yaml")
         self._task = task_of(self.contract)
-        self._session = _session(contents["model.onnx"], len(self.contract.features))
+        puts = len(self.contract.features), self._task.outputs(self.contract)
+        self._session = _session(contents["model.onnx"], *puts)
         with _readable("intervals.json"):
             self.intervals = json.loads(contents["intervals.json"])
             self._calibration = {  # arrays once, not at each request
                 name: _numbers(value) if isinstance(value, list) else value
                 for name, value in self.intervals.items()
             }
-            self._task.answer(np.ones((1, 1)), self._calibration)
+            self._task.answer(np.ones((1, puts[1])), self._calibration)
         with _readable("golden.json"):
             golden = json.loads(contents["golden.json"])
             self._check_golden(golden["rows"], golden["values"], float(golden["tolerance"]))
@@ -100,7 +101,7 @@ class Predictor:
         return self._outputs(rows).ravel()
 
     def _outputs(self, rows: Array) -> Array:
-        """The model's output, shape (n, 1)."""
+        """The model's output, shape (n, k)."""
         return self._session.run(["value"], {"rows": rows})[0]  # type: ignore[no-any-return]
 
     def _check_golden(self, rows: list[Any], values: list[float], tolerance: float) -> None:
@@ -168,7 +169,7 @@ def _verified(folder: Path, expected: str | None) -> dict[str, bytes]:
     return contents
 
 
-def _session(model: bytes, width: int) -> onnxruntime.InferenceSession:
+def _session(model: bytes, width: int, outputs: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # failures are raised; nothing needs printing
@@ -181,11 +182,11 @@ def _session(model: bytes, width: int) -> onnxruntime.InferenceSession:
     except Exception as error:  # onnxruntime has no public root of its errors
         raise BundleError("The bundle's model.onnx is not an ONNX model that runs here.") from error
     puts = [*session.get_inputs(), *session.get_outputs()]
-    wanted = [("rows", "tensor(double)", width), ("value", "tensor(double)", 1)]
+    wanted = [("rows", "tensor(double)", width), ("value", "tensor(double)", outputs)]
     if [(put.name, put.type, put.shape[-1]) for put in puts] != wanted:
         raise BundleError(
             f"The bundle's model.onnx does not take the {width} features of its contract.yaml and give"
-            " 1 value."
+            f" {outputs} value{'s' * (outputs > 1)}."
         )
     return session
 

@@ -1,14 +1,13 @@
 """Tasks: a loss for each row, a score of the mean loss, and answers with a stated coverage.
 
-A model's output has the shape (n, k), where k is 1 for a regression. Comparison, gate, importance,
-slices and learning curves know the losses of the rows and nothing else, so that another kind of task
-changes none of them.
+A model's output has the shape (n, k). Comparison, gate, importance, slices and learning curves know
+the losses of the rows and nothing else, so that another kind of task changes none of them.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +40,42 @@ class Prediction(NamedTuple):
         return self._asdict()
 
 
+class Task(Protocol):
+    """What is learned: everything about it that comparison, training and serving ask."""
+
+    @property
+    def primary(self) -> str:
+        """Name of the score by which models are chosen; lower is better."""
+
+    @property
+    def title(self) -> str:
+        """That score as sentences name it."""
+
+    def outputs(self, contract: Contract) -> int:
+        """How many numbers a model gives for a row: k."""
+
+    def loss(self, actual: Array, predicted: Array) -> Array:
+        """Loss of each row, shape (n,), of predictions of shape (n, k)."""
+
+    def score(self, mean_loss: Any) -> Any:
+        """The primary score that belongs to a mean loss, elementwise."""
+
+    def calibrate(self, actual: Array, out_of_fold: Array, coverage: float) -> dict[str, Any]:
+        """Measure on out-of-fold predictions what ``answer`` needs to keep a coverage.
+
+        ``levels`` has by coverage what to put in its place for another coverage.
+        """
+
+    def answer(self, predicted: Array, calibration: dict[str, Any]) -> Prediction:
+        """Turn a model's output, shape (n, k), into answers for people."""
+
+    def parts(self, predicted: Array, calibration: dict[str, Any]) -> Iterator[tuple[str, Mask]]:
+        """Name and rows of each part that was calibrated by itself."""
+
+    def describe(self, calibration: dict[str, Any], target: Column) -> str:
+        """Say how far the answers reach."""
+
+
 @dataclass(frozen=True)
 class Regression:
     """One number a row, its squared error, and intervals with a width for each third of the predictions.
@@ -49,16 +84,15 @@ class Regression:
     ----------
     possible : tuple of float
         Smallest and largest value of the target that is possible, target units.
-
-    Attributes
-    ----------
-    primary, title : str
-        Name of the score by which models are chosen, lower is better, and how sentences name it.
     """
 
     possible: tuple[float, float] = (-math.inf, math.inf)
     primary: str = "rmse"
     title: str = "RMSE"
+
+    def outputs(self, contract: Contract) -> int:
+        """One, whatever the contract."""
+        return 1
 
     def loss(self, actual: Array, predicted: Array) -> Array:
         """Squared error of each row; a single output may also have the shape (n,)."""
@@ -74,11 +108,6 @@ class Regression:
         Conformal by group (Boström and Johansson 2020): errors often grow with the prediction, and one
         width would then hold too many of the low values and too few of the high ones. A third with too
         few rows for the coverage, as where all predictions are equal, gets the width of all rows.
-
-        Returns
-        -------
-        dict
-            What ``answer`` needs. ``levels`` has by coverage what to put in its place for another coverage.
         """
         predicted = out_of_fold.reshape(actual.shape)
         residuals, bounds = actual - predicted, np.quantile(predicted, [1 / 3, 2 / 3])
@@ -108,7 +137,7 @@ class Regression:
         }  # fmt: skip
 
     def answer(self, predicted: Array, calibration: dict[str, Any]) -> Prediction:
-        """Put the interval of its third around each value, shape (n, 1); it ends where possible values do."""
+        """Put the interval of its third around each value; it ends where possible values do."""
         value, (lo, hi) = predicted.ravel(), self.possible
         half = np.asarray(calibration["half_widths"])[_third(value, calibration["bounds"])]
         lower = np.minimum(np.maximum(value - half, lo), hi)
@@ -159,10 +188,6 @@ class LogRegression(Regression):
         """The coverage of the intervals and the factors by which they reach."""
         factors = " / ".join(f"{math.exp(width):.3g}" for width in calibration["half_widths"])
         return f"{calibration['coverage']:.0%} intervals × or ÷ {factors} by thirds"
-
-
-Task = Regression
-"""What is learned. Another kind of task needs the same methods."""
 
 
 def task_of(contract: Contract) -> Task:

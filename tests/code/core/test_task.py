@@ -1,5 +1,7 @@
 """A task: a loss for each row, a score, and answers that hold what they promise."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,16 @@ from mlref.core.errors import DataError
 from mlref.core.rows import Array
 from mlref.core.task import LogRegression, Regression, conformal_width, heavy_tail, task_of
 from tests.fakes import CONTRACT
+
+SOURCE = Path(__file__).parents[3] / "src" / "mlref"
+METRICS = re.compile(r"\b(rmse|mae|r2|median_error|\w*mean_(squared|absolute)_error)\b")
+NAMES_METRICS = {
+    "core/task.py",  # defines the primary score
+    "evaluation/metrics.py",
+    "evaluation/fairness.py",  # a report: the metrics compared between groups
+    "evaluation/plots.py",  # pictures of a regression
+}
+"""Files that may name a metric of regression, besides the registry's cards and reports."""
 
 
 @pytest.mark.parametrize(
@@ -143,6 +155,18 @@ def test_a_number_is_shown_with_the_digits_that_its_scale_needs(
     target = CONTRACT.target.model_copy(update={"expected": usual})
     assert digits(target) == places
     assert show_number(2.0, places, "+") == f"{2:+.{places}f}"
+
+
+def test_only_the_reports_of_a_regression_name_its_metrics() -> None:
+    """Beside them only registry/ and tracking/, which write cards, tables and runs."""
+    naming = set()
+    for path in SOURCE.rglob("*.py"):
+        code = re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL)
+        code = re.sub(r"#.*", "", code)
+        if METRICS.search(code):
+            naming.add(str(path.relative_to(SOURCE)))
+    naming = {name for name in naming if not name.startswith(("registry/", "tracking/"))}
+    assert naming == NAMES_METRICS
 
 
 LOG = CONTRACT.model_copy(
