@@ -131,10 +131,12 @@ notebooks: $(READY) ## Execute the notebooks and store their outputs
 ui: $(READY) ## Show the runs in MLflow on 127.0.0.1:5000 (PORT=5001)
 	@python -m mlref.tracking.ui $(PORT)
 
-bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quick)
+BENCHMARKS ?= $(filter-out %/side_by_side.py,$(wildcard benchmarks/*.py))
+
+bench: $(READY) ## Run the benchmarks side by side with other tools (ARGS=--quick, BENCHMARKS=benchmarks/gate.py)
 	@test -f models/store/champion || $(MAKE) train
 	@# Quick ones measure nothing, so two of them may run at once.
-	@ls benchmarks/*.py | grep -v side_by_side | xargs -P $(if $(findstring --quick,$(ARGS)),2,1) -I {} python {} $(ARGS)
+	@printf '%s\n' $(BENCHMARKS) | xargs -P $(if $(findstring --quick,$(ARGS)),2,1) -I {} python {} $(ARGS)
 
 loop: $(READY) ## Close the loop in a folder of its own: change, alarm, retraining, promotion, rollback (ARGS=--quick, ARGS=--learn)
 	@python examples/loop.py $(ARGS)

@@ -93,7 +93,7 @@ class Model:
             },
         }  # fmt: skip
         self.known: Reference = reference(
-            SimpleNamespace(  # type: ignore[arg-type]
+            SimpleNamespace(
                 contract=population.contract,
                 profile=profile(population.contract, features, target),
                 intervals=intervals,

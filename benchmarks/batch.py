@@ -164,7 +164,7 @@ def write_rows(contract: Contract, folder: Path, rows: int, files: int, csv: boo
 def write_apart(*arguments: object) -> Path:
     """The same in a process of its own: a child's peak memory counts from that of its parent."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(write_rows, *arguments).result()  # type: ignore[arg-type]
+        return pool.submit(write_rows, *arguments).result()
 
 
 def keep_added(part: Path) -> None:
@@ -284,7 +284,7 @@ class Cluster:
     def _start(self, *command: str) -> None:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         command = (sys.executable, "-m", "dask", *command, "--no-dashboard")
-        self.processes.append(subprocess.Popen(command, cwd=ROOT, **quiet))  # type: ignore[call-overload]
+        self.processes.append(subprocess.Popen(command, cwd=ROOT, **quiet))
 
     def __exit__(self, *_: object) -> None:
         for process in reversed(self.processes):

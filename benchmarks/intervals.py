@@ -95,7 +95,7 @@ def once(rows: Table, contract: Contract, make: Callable[[], Any], train: settin
     """Calibrate on one split, and count what both kinds of intervals hold."""
     task, found = Regression(), Found()
     folds = deal(contract, rows.train, train.folds, train.seed)
-    predicted = out_of_fold.predict(make(), rows.features, rows.target, folds)
+    predicted = out_of_fold.predict(make(), rows.features, rows.target, folds.pairs())
     known = ~np.isnan(predicted)
     thirds = task.calibrate(rows.target[known], predicted[known], train.coverage)
     one = [conformal_width((rows.target - predicted)[known], train.coverage)] * 3
@@ -160,7 +160,7 @@ def draw_picture(
 ) -> None:  # fmt: skip
     """Residuals with both kinds of intervals, and what these hold in each third."""
     folds = deal(contract, rows.train, train.folds, train.seed)
-    predicted = out_of_fold.predict(make(), rows.features, rows.target, folds)
+    predicted = out_of_fold.predict(make(), rows.features, rows.target, folds.pairs())
     known = ~np.isnan(predicted)
     predicted, residuals = predicted[known], (rows.target - predicted)[known]
     thirds = Regression().calibrate(predicted + residuals, predicted, train.coverage)

@@ -31,6 +31,7 @@ from mlref.core.rows import Array
 from mlref.core.settings import Settings
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, rounded
+from mlref.core.task import Regression
 from mlref.evaluation.compare import compare, score_difference
 from mlref.monitoring import performance
 from mlref.monitoring.act import changed
@@ -142,22 +143,24 @@ class Life:
 
     def challenger(self, first: int) -> Model | None:
         """A model of four fifths of the rows since a change; None where the gate keeps the champion."""
-        limits = self.settings.gate
+        limits, task = self.settings.gate, Regression()
         features, truth = self.features[first:], self.truth[first:]
         learned = np.arange(len(truth)) % 5 > 0
         model = Model(self.population, features[learned], truth[learned])
         values = model.model.predict(features)
         values[learned] = model.out_of_fold
         others = self.champion.model.predict(features)
-        newer = compare(truth, values, others, {}, strict(limits))
+        newer = compare(truth, values, others, {}, strict(limits), task)
         # one row in five of the older ones is on the test side, which neither has trained on
         old, known = self.features[:first:5], self.truth[:first:5]
         older = None
         if len(old) >= limits.smallest_holdout:
             both = (one.model.predict(old) for one in (model, self.champion))
-            older = compare(known, *both, {}, limits)
+            older = compare(known, *both, {}, limits, task)
         mean = np.full(learned.sum(), truth[learned].mean())
-        gain = score_difference(truth[learned], model.out_of_fold, mean, self.settings.evaluate)
+        gain = score_difference(
+            truth[learned], model.out_of_fold, mean, self.settings.evaluate, task
+        )
         checks = better({"since": newer}, limits), not_worse(older, limits, limits.largest_old_loss)
         beats_mean = gain["upper"] < 0  # as the gate asks of every model
         passed = beats_mean and all(check.verdict == "promote" for check in checks)

@@ -217,7 +217,7 @@ class Server:
             except ConnectionError:
                 if process.poll() is not None or self.age() > 90:
                     said = "\n".join(log.read_text().splitlines()[-20:])
-                    sys.exit(f"{shlex.join(process.args)} does not answer:\n{said}")  # type: ignore[arg-type]
+                    sys.exit(f"{shlex.join(process.args)} does not answer:\n{said}")
                 time.sleep(0.005)
         self.ready = self.age()
 

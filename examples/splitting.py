@@ -92,7 +92,7 @@ def told(contract: Contract, kind: Kind, known: Drawn, new: Drawn) -> dict[str, 
     bootstrap, found = Bootstrap(seed=0, resamples=2000, confidence=0.95), dict[str, Interval]()
     for name, of in (("by rows", contract), (f"by {kind}", by(contract, kind))):
         predicted = out_of_fold.predict(
-            model, known.features, known.target, deal(of, frame, FOLDS, 0)
+            model, known.features, known.target, deal(of, frame, FOLDS, 0).pairs()
         )
         found[name] = _score(known, predicted, kind, bootstrap)
     predicted = model.fit(known.features, known.target).predict(new.features)

@@ -43,7 +43,7 @@ def send(
     with open_log(project) as log:
         for part in np.array_split(rows, -(-len(rows) // 10)):  # times must differ
             names = new_ids(len(part))
-            log.predictions(Predicted(model, names, part, *predictor.predict(part), **about))  # type: ignore[arg-type]
+            log.predictions(Predicted(model, names, part, *predictor.predict(part), **about))
             assert log.flush(60)
             ids += names
     label(project, ids[labelled], labels.tolist()[labelled], who)

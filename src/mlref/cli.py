@@ -109,6 +109,12 @@ def _failed(error: Exception) -> int:
     if isinstance(error, OSError):
         print(f"Error: {EnvironmentFault('The command could not go on', error)}", file=sys.stderr)
         return EnvironmentFault.exit_code
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("mlref"):
+        problem = (
+            f"The package {error.name!r} is not installed: `make setup` installs what is needed."
+        )
+        print(f"Error: {problem}", file=sys.stderr)
+        return EnvironmentFault.exit_code
     kind = type(error).__name__
     print(
         f"Error: {kind}: {error}\n  This is a defect of mlref; --debug shows where.",

@@ -54,10 +54,10 @@ def status(name: str) -> contextlib.AbstractContextManager[object]:
     return Console(stderr=True).status(f"{name} …")
 
 
-def stage(name: str, run: Callable[..., str], **options: Any) -> None:
+def stage(name: str, run: Callable[[Project], str]) -> None:
     """Run a stage in this clone and print what it did."""
     with status(name):
-        sentence = run(Project.here(), **options)
+        sentence = run(Project.here())
     say(f"{name}: {sentence}")
 
 

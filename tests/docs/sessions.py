@@ -26,6 +26,9 @@ SERVES = re.compile(r"(make|mlref) (serve|ui)\b[^;]*$|mlflow server\b")
 PATIENCE, SERVER_PATIENCE = 900, 60
 """Seconds after which a command, or a server's first words, are given up."""
 
+DRAINED = 30
+"""Seconds in which a server that was told to stop has ended."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -123,6 +126,15 @@ def run_page(page: str, text: str, folder: Path, environment: Mapping[str, str])
     return len(given)
 
 
+def _lives(group: int) -> bool:
+    """Whether a process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 class Shell:
     """A bash that runs one command after the other; what it started ends with it."""
 
@@ -145,6 +157,9 @@ class Shell:
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.communicate()
         os.close(self.statuses)
+        until = time.monotonic() + DRAINED
+        while _lives(self.process.pid) and time.monotonic() < until:
+            time.sleep(0.1)  # a server answers what it has begun; the next page needs its port
 
     def run(self, command: str) -> tuple[int | None, str]:
         """Run a command to its end; give its exit code, None when the shell itself ended, and words."""

@@ -32,7 +32,6 @@ def of_the_model() -> Iterator[tuple[str, str]]:
     points = f"{rmse['value']:.1f}"
     shown = f"{points} [{rmse['lower']:.1f}, {rmse['upper']:.1f}]"
     best = tuning["candidates"][tuning["lowest"]]
-    folds = settings["tune"]["folds"]
     yield "README.md", f"the diabetes dataset ({train + test} patients"
     yield "README.md", f"{tuning['model']} {shown}"
     yield "docs/performance.md", f"validates {train + test} rows"
@@ -42,7 +41,6 @@ def of_the_model() -> Iterator[tuple[str, str]]:
     yield page, f"{test} of {train + test} rows are {test / (train + test):.1%}".replace("%", " %")
     page = "docs/lessons/optimisation.md"
     yield page, f"{trials} settings here"
-    yield page, f"{best['rmse']:.2f} + {best['rmse_std']:.2f} / √{folds} = {tuning['limit']:.2f}"
     yield page, f"Their RMSE, {shown}, happens to lie below the {best['rmse']:.1f} of the"
     page = "docs/lessons/baselines.md"
     yield page, f"An RMSE of {float(points):.0f} points"

@@ -227,8 +227,11 @@ def test_a_model_of_other_rows_than_the_present_ones_is_blocked(
 
 def careless(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     """A choice that takes one model, however bad it is."""
-    honest = tune.choose
-    monkeypatch.setattr(tune, "choose", lambda errors: honest(errors) | {"model": model})
+
+    def not_beaten(losses: dict[str, Array]) -> dict[str, list[str]]:
+        return {name: [model] if name != model else [] for name in losses}
+
+    monkeypatch.setattr(tune, "not_beaten", not_beaten)
 
 
 @pytest.mark.parametrize("mixture", [1.0, 0.0])
@@ -374,8 +377,8 @@ def duels(splits: int, fit: Fit) -> Iterator[tuple[Comparison, str]]:
         models = fit(features[~held_out], target[~held_out])
         one, other = (model.predict(features[held_out]) for model in models)
         parts = dict(slices(CONTRACT, encoded[held_out]))
-        found = compare(target[held_out], one, other, parts, LIMITS)
-        models = compare(target[held_out], one, other, {}, strict(LIMITS))
+        found = compare(target[held_out], one, other, parts, LIMITS, task.Regression())
+        models = compare(target[held_out], one, other, {}, strict(LIMITS), task.Regression())
         checks = [better({"models": models}, LIMITS), not_worse(found, LIMITS)]
         yield found, conclude([*checks, nowhere_worse(found)]).verdict
 
@@ -413,7 +416,7 @@ def test_a_model_that_is_better_on_average_and_worse_on_one_slice_is_blocked() -
     noise = np.random.default_rng(0).normal(0, 60, len(target))
     challenger = target + noise / 6 + 80 * (frame["heating"] == "wood").to_numpy()
     parts = dict(slices(CONTRACT, features))
-    found = compare(target, challenger, target + noise, parts, LIMITS)
+    found = compare(target, challenger, target + noise, parts, LIMITS, task.Regression())
     assert found.difference["upper"] < 0, "better on average"
     check = nowhere_worse(found)
     assert check.verdict == "block"

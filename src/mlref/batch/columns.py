@@ -90,7 +90,7 @@ def cells(column: Column, found: pa.Array) -> Cells:
             values = pc.cast(found, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             # Arrow has more words for NaN than Python.
             if found.type not in TEXT or np.isnan(values).sum() == found.null_count:
-                return values  # type: ignore[no-any-return]
+                return values
         return np.array([from_file(column, cell) for cell in found.to_pylist()], dtype=object)
     if pa.types.is_timestamp(found.type):
         found = pc.cast(found, pa.timestamp("us", found.type.tz), safe=False)  # Python has no finer

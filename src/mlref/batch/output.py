@@ -100,4 +100,4 @@ def _footer(part: str) -> Scored:
 
 def _modified(url: str) -> datetime:
     with reached(url) as (fs, path):
-        return fs.modified(path)  # type: ignore[no-any-return]
+        return fs.modified(path)

@@ -19,9 +19,10 @@ from mlref.batch.files import Job, publishing, remove
 from mlref.batch.parquet import fitting
 from mlref.batch.read import opened
 from mlref.batch.rejected import UNIQUE, explain, repeated, write
-from mlref.bundle.predictor import Prediction, Predictor
+from mlref.bundle.predictor import Predictor
 from mlref.bundle.store import Store
 from mlref.core.rows import Array, Mask, masks, warning
+from mlref.core.task import Prediction
 
 REPETITIVE = ["warnings.list.element", "model_version"]
 """Columns for which Parquet's dictionaries pay; for the others they cost time."""

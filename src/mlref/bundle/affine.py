@@ -76,4 +76,4 @@ def graph(weights: Array, bias: float) -> bytes:
     made = helper.make_graph([node], "model", ends[:1], ends[1:], constants)
     opset = helper.make_opsetid("", 18)
     proto = helper.make_model(made, opset_imports=[opset], ir_version=8)
-    return proto.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+    return proto.SerializeToString(deterministic=True)

@@ -74,7 +74,7 @@ def _exponential(logs: bytes, low: float, high: float) -> bytes:
     proto.graph.initializer.extend(numpy_helper.from_array(end, name) for name, end in ends.items())
     proto.graph.node.append(helper.make_node("Clip", ["log", *ends], ["clipped"]))
     proto.graph.node.append(helper.make_node("Exp", ["clipped"], ["value"]))
-    return proto.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+    return proto.SerializeToString(deterministic=True)
 
 
 def _canonical(proto: ModelProto, trees: bool, width: int) -> bytes:
@@ -94,7 +94,7 @@ def _canonical(proto: ModelProto, trees: bool, width: int) -> bytes:
     proto.opset_import.extend(opsets)
     graph.name, proto.producer_name, proto.producer_version = "model", "", ""
     proto.ir_version = 8
-    return proto.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+    return proto.SerializeToString(deterministic=True)
 
 
 def _shape(columns: Callable[[Any], int]) -> Callable[[Any], None]:

@@ -102,7 +102,7 @@ class Predictor:
 
     def _outputs(self, rows: Array) -> Array:
         """The model's output, shape (n, k)."""
-        return self._session.run(["value"], {"rows": rows})[0]  # type: ignore[no-any-return]
+        return self._session.run(["value"], {"rows": rows})[0]
 
     def _check_golden(self, rows: list[Any], values: list[float], tolerance: float) -> None:
         wanted = np.array(values, dtype=np.float64)

@@ -72,7 +72,7 @@ def _from_sklearn(contract: Contract, source: SklearnSource) -> pd.DataFrame:
         features, target = loader(return_X_y=True, as_frame=True, **source.options)
     except TypeError as error:
         raise DataError(name, f"cannot be loaded: {error}") from error
-    return features.assign(**{contract.target.name: target})  # type: ignore[no-any-return]
+    return features.assign(**{contract.target.name: target})
 
 
 def _from_sql(source: SqlSource) -> pd.DataFrame:

@@ -9,17 +9,15 @@ from scipy import stats
 
 from mlref.core.rows import Array
 from mlref.core.settings import Bootstrap, Gate
-from mlref.core.task import Regression, Task
+from mlref.core.task import Task
 from mlref.evaluation.metrics import Interval, bootstrap
 
 ROUNDING = 1e-9
 """Share of the largest actual value below which two predictions differ by arithmetic alone."""
 
-REGRESSION: Task = Regression()
-
 
 def score_difference(
-    actual: Array, one: Array, other: Array, settings: Bootstrap, task: Task = REGRESSION
+    actual: Array, one: Array, other: Array, settings: Bootstrap, task: Task
 ) -> Interval:
     """Score of ``one`` minus score of ``other`` on the same rows, by paired bootstrap.
 
@@ -33,9 +31,10 @@ def score_difference(
 
     Examples
     --------
+    >>> from mlref.core.task import Regression
     >>> settings = Bootstrap(seed=0, resamples=200, confidence=0.95)
     >>> actual = np.arange(50.0)
-    >>> score_difference(actual, actual + 1, actual + 3, settings)
+    >>> score_difference(actual, actual + 1, actual + 3, settings, Regression())
     {'value': -2.0, 'lower': -2.0, 'upper': -2.0}
     """
 
@@ -68,12 +67,12 @@ class Comparison(NamedTuple):
     difference: Interval
     champion: float
     slices: dict[str, Interval | None]
-    score: str = REGRESSION.title
+    score: str
 
 
 def compare(
     actual: Array, challenger: Array, champion: Array, slices: Mapping[str, NDArray[np.bool_]],
-    settings: Gate, task: Task = REGRESSION,
+    settings: Gate, task: Task,
 ) -> Comparison:  # fmt: skip
     """Compare two models on all rows and on each slice; differences by rounding count as zero.
 
@@ -106,7 +105,7 @@ def compare(
 
 
 def slice_difference(
-    actual: Array, one: Array, other: Array, settings: Gate, task: Task = REGRESSION
+    actual: Array, one: Array, other: Array, settings: Gate, task: Task
 ) -> Interval:
     """Score of ``one`` minus score of ``other`` on few rows, by Student's t in pairs.
 

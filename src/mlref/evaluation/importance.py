@@ -48,7 +48,7 @@ def leave_one_out(
 
     def _out_of_fold(contract: Contract, features: Array) -> Array:
         model = build(contract, tuning["model"], tuning["parameters"], settings.seed)
-        return out_of_fold.predict(model, features, target, folds)[left_out]
+        return out_of_fold.predict(model, features, target, folds.pairs())[left_out]
 
     whole = _out_of_fold(contract, features)
     for place, column in enumerate(contract.features if len(contract.features) > 1 else ()):

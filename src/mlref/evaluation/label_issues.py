@@ -68,7 +68,7 @@ def issues(
             found[name].to_numpy() for name in ("predicted_label", "label_quality")
         )
     else:
-        suggested = predict(model, features, target, folds)
+        suggested = predict(model, features, target, folds.pairs())
         quality = get_label_quality_scores(target, suggested, method="residual")
     distance = np.abs(target - suggested)
     distance /= max(float(np.median(distance)), np.finfo(np.float64).tiny)

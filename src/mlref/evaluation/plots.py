@@ -106,19 +106,22 @@ def residuals(table: Any, target: Column) -> Figure:
 
 
 def candidates(tuning: dict[str, Any], target: Column) -> Figure:
-    """Nested cross-validated RMSE of each candidate, and the limit of the rule."""
+    """Nested cross-validated RMSE of each candidate; those that may not be chosen are grey."""
     found, log = tuning["candidates"], target.transform == "log"
     score, unit = ("rmse_log", "logarithm") if log else ("rmse", label(target))
     names = sorted(found, key=lambda name: found[name]["trial"], reverse=True)
     figure, (at,) = panels("Cross-validated candidates, the chosen one in orange", 1, 7.5, 3.2)
     for place, name in enumerate(names):
-        colour = ORANGE if name == tuning["model"] else BLUE
+        colour = (
+            GREY if found[name]["does_not_beat"] else ORANGE if name == tuning["model"] else BLUE
+        )
         rmse, deviation = found[name][score], found[name][f"{score}_std"]
         at.errorbar(rmse, place, xerr=deviation, fmt="o", color=colour, capsize=3)
-    at.axvline(tuning["limit"], color=GREY, linestyle="--", linewidth=1, label="limit of the rule")
-    at.legend()
     at.set_yticks(range(len(names)), names)
-    at.set(xlabel=f"RMSE ± deviation over folds: {unit}", ylim=(-0.6, len(names) - 0.3))
+    at.set(
+        xlabel=f"RMSE ± deviation over folds: {unit}\ngrey: not shown to beat each simpler candidate",
+        ylim=(-0.6, len(names) - 0.3),
+    )
     return figure
 
 

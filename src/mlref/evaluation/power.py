@@ -3,6 +3,7 @@
 import math
 from statistics import NormalDist
 
+from mlref.core.digits import places, show_number
 from mlref.core.settings import Settings
 
 POWER = 0.8
@@ -38,6 +39,11 @@ def _deviations(confidence: float) -> float:
     return normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(POWER)
 
 
+def _percent(share: float) -> str:
+    """With two digits, since a large table shows differences of less than one percent."""
+    return f"{show_number(100 * share, places(100 * share, 2))}%"
+
+
 def outlook(rows: int, settings: Settings, score: str) -> str:
     """What a table of so many rows can show in a score of that name, in words."""
     gate, tested = settings.gate, rows * settings.split.holdout
@@ -45,9 +51,10 @@ def outlook(rows: int, settings: Settings, score: str) -> str:
     halves = settings.evaluate.confidence, 2.0
     better = needed(gate.smallest_gain, *pair) if gate.smallest_gain else 0
     wanted = f" ({gate.smallest_gain:.1%} needs about {better} training rows)" if better else ""
+    gain, gap = (_percent(visible(*of)) for of in ((rows - tested, *pair), (tested, *halves)))
     return (
         f"{rows} rows: about {rows - tested:.0f} to train on and {tested:.0f} in the test set. Four times"
-        f" out of five they show a gain of {visible(rows - tested, *pair):.1%} in {score} by another"
-        f" recipe{wanted}, and a difference of {visible(tested, *halves):.0%} in {score} between two equal"
+        f" out of five they show a gain of {gain} in {score} by another"
+        f" recipe{wanted}, and a difference of {gap} in {score} between two equal"
         f" groups ({GAP:.0%} needs about {needed(GAP, *halves)} test rows)."
     )

@@ -176,7 +176,7 @@ class Learner:
     def errors(self, events: Sequence[Event]) -> Array:
         """Ground truth minus the champion's answers, on the scale on which the model is linear."""
         answers = self._scale([event.champion for event in events])
-        return self._scale([event.label for event in events]) - answers  # type: ignore[no-any-return]
+        return self._scale([event.label for event in events]) - answers
 
     def _look(self) -> None:
         """Remember good weights, or go back to them where the champion is shown better."""
@@ -189,4 +189,4 @@ class Learner:
             self._good = self._sgd.coef_.copy()
 
     def _predict(self, inputs: Array) -> Array:
-        return np.clip(inputs @ self._sgd.coef_, *self._range)  # type: ignore[no-any-return]
+        return np.clip(inputs @ self._sgd.coef_, *self._range)

@@ -106,7 +106,7 @@ def _rows(project: Project, session: Session) -> pd.DataFrame:
     here = there[tested | np.array([key in session.trained for key in known])]
     here = here.assign(**{TIME: times(contract, project.root, here)})
     new = table(contract, [kept[key] for key in sorted(kept.keys() - known)])
-    return pd.concat([here, new[[*here]]], ignore_index=True)  # type: ignore[no-any-return]
+    return pd.concat([here, new[[*here]]], ignore_index=True)
 
 
 def _evaluated(project: Project, session: Session, work: Project) -> None:

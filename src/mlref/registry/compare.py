@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mlref.console import Shown
-from mlref.core import settings
+from mlref.core import contract, settings
 from mlref.core.digits import interval
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project
+from mlref.core.task import task_of
 from mlref.evaluation.compare import score_difference
 from mlref.registry.runs import Run, resolve, text
 from mlref.tracking import runs as tracking
@@ -33,7 +34,7 @@ def compare(project: Project, references: Sequence[str]) -> tuple[Shown, list[st
     table
         Parameters and metrics that are not equal in all of them.
     sentences : list of str
-        The paired difference of RMSE on the rows that two of them have both predicted.
+        The paired difference of the primary score on the rows that two of them have both predicted.
 
     Raises
     ------
@@ -44,10 +45,11 @@ def compare(project: Project, references: Sequence[str]) -> tuple[Shown, list[st
     if len(runs) < 2:
         raise MlrefError("A comparison needs two different runs; `mlref runs list` shows them.")
     table, equal = _differing(runs)
+    task = task_of(contract.load(project.contract))
     (first, one), *others = [(run["run_name"], _predictions(project, run)) for run in runs]
     sentences = [equal]
     for name, other in others:
-        pair = f"RMSE of {name} minus that of {first}"
+        pair = f"{task.title} of {name} minus that of {first}"
         rows = one.merge(other, on=KEYS, suffixes=("", "_other"))
         if len(rows) < FEWEST:
             sentences.append(
@@ -56,7 +58,7 @@ def compare(project: Project, references: Sequence[str]) -> tuple[Shown, list[st
             )
             continue
         actual, here, there = (rows[key].to_numpy() for key in ("actual", "value", "value_other"))
-        found = score_difference(actual, there, here, settings.load(project.params).evaluate)
+        found = score_difference(actual, there, here, settings.load(project.params).evaluate, task)
         better = name if found["upper"] < 0 else first if found["lower"] > 0 else None
         verdict = f"{better} is better" if better else "these rows cannot tell which is better"
         where = f"on the {len(rows)} rows that both have predicted"

@@ -94,7 +94,7 @@ def _asked(
     champion = against(project, store, side, record, since)
     decision = decide(record["metrics"], identities, champion, limits, age)
     checks = [check._asdict() | {"passed": check.verdict == "promote"} for check in decision.checks]
-    return rounded({  # type: ignore[no-any-return]
+    return rounded({
         "verdict": decision.verdict, "reasons": decision.reasons, "digest": side.predictor.digest,
         "champion": store.alias("champion"), "checks": checks, "since": time,
         "look": audit.looks(store, side.predictor.digest, time),

@@ -186,4 +186,4 @@ def out_of_fold(side: Side, dealt: Contract, train: pd.DataFrame, settings: Sett
     tune, (features, target) = settings.tune, encode(side.contract, train)
     folds = deal(dealt, train, settings.train.folds, tune.seed + tune.repeats)
     model = build(side.contract, side.model, side.parameters, tune.seed)
-    return predict(model, features, target, folds)
+    return predict(model, features, target, folds.pairs())

@@ -11,6 +11,9 @@ from mlref.training.candidates import BASELINES
 
 Verdict = Literal["promote", "keep", "block"]
 
+ENDS = ("value", "lower", "upper")
+"""What a metric has, and a feature of any name has not: the contract refuses such output columns."""
+
 
 class Check(NamedTuple):
     """One question that the gate asked.
@@ -101,7 +104,9 @@ def _enough_rows(rows: int, limits: settings.Gate) -> Check:
 
 def _finite(metrics: Mapping[str, Any]) -> Check:
     found = dict(metrics) | {f"the difference from {n}": it for n, it in metrics["ladder"].items()}
-    found = {name: it for name, it in found.items() if isinstance(it, dict) and "value" in it}
+    found = {
+        name: it for name, it in found.items() if isinstance(it, dict) and set(ENDS) <= it.keys()
+    }
     broken = {name: it for name, it in found.items() if not _is_finite(it)}
     good = "All metrics are finite numbers."
     bad = f"The evaluation gave no finite number for {', '.join(broken)}."
@@ -109,8 +114,7 @@ def _finite(metrics: Mapping[str, Any]) -> Check:
 
 
 def _is_finite(found: Mapping[str, float | None]) -> bool:
-    ends = [found.get(end) for end in ("value", "lower", "upper")]
-    return all(end is not None and math.isfinite(end) for end in ends)
+    return all(end is not None and math.isfinite(end) for end in map(found.get, ENDS))
 
 
 def _simpler(metrics: Mapping[str, Any]) -> Iterator[Check]:

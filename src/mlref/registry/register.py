@@ -58,7 +58,7 @@ def blocked(store: Store, record: dict[str, Any]) -> GateBlocked:
     reasons, champion = record["gate"]["reasons"], store.alias("champion") is not None
     remedy = (
         "There is no champion to serve. `mlref register --explain` lists every check, reports/ has the"
-        " evaluation; `mlref serve --model 1` serves version 1 all the same, to try it."
+        f" evaluation; `mlref serve --model {record['version']}` serves this one all the same, to try it."
     )
     return GateBlocked(reasons, "" if champion else remedy, champion)
 
@@ -73,7 +73,7 @@ def decision(project: Project, since: Since | None = None) -> dict[str, Any]:
     """
     store = Store(project.store)
     record = _decided(project, store, since) or _judge(project, store, since)[0]
-    return record["gate"]  # type: ignore[no-any-return]
+    return record["gate"]
 
 
 def _judge(project: Project, store: Store, since: Since | None) -> Judged:

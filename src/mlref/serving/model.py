@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from mlref.bundle.predictor import Prediction, Predictor
+from mlref.bundle.predictor import Predictor
 from mlref.bundle.store import ALIASES, Store
 from mlref.core.errors import BundleError, RowsRefused
 from mlref.core.rows import warning
+from mlref.core.task import Prediction
 from mlref.prediction_log.ids import new_ids
 from mlref.prediction_log.records import LoggedModel, Predicted, PredictionLog, Refused
 from mlref.serving.metrics import Metrics

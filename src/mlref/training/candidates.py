@@ -70,7 +70,7 @@ class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-l
     def predict(self, rows: Array) -> Array:
         """Predict in the target's unit, shape (n,)."""
         low, high = self.range_
-        return np.exp(np.clip(self.regressor_.predict(rows), low, high))  # type: ignore[no-any-return]
+        return np.exp(np.clip(self.regressor_.predict(rows), low, high))
 
 
 def estimator(name: str, parameters: Mapping[str, Any], seed: int, transform: str = "none") -> Any:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mlref.console import say, stage
+from mlref.console import say
 from mlref.core.storage import Project
 
 app = typer.Typer()
@@ -33,4 +33,4 @@ def train() -> None:
     """
     from mlref.training.train import run
 
-    stage("train", run)
+    say(f"train: {run(Project.here())}")

@@ -3,6 +3,7 @@
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mlref.console import track
 from mlref.core.contract import load
 from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, read_json, write_bytes, write_json
@@ -22,7 +23,8 @@ def run(project: Project) -> str:
     features, target = encode(contract, frame)
     model = build(contract, tuning["model"], tuning["parameters"], settings.seed)
     folds = deal(contract, frame, settings.folds, settings.seed)
-    predicted = out_of_fold.predict(model, features, target, folds)
+    pairs = track("train", list(folds.pairs()))
+    predicted = out_of_fold.predict(model, features, target, pairs)
     left_out, task = ~np.isnan(predicted), task_of(contract)
     calibration = task.calibrate(target[left_out], predicted[left_out], settings.coverage)
     with threadpool_limits(1):

@@ -102,7 +102,7 @@ def score(project: Project, *inputs: str, output: str = "out", **options: Any) -
 
 def read(path: str | Path) -> list[dict[str, Any]]:
     """Rows of a part."""
-    return pq.read_table(path).to_pylist()  # type: ignore[no-any-return]
+    return pq.read_table(path).to_pylist()
 
 
 def rejected(path: str | Path) -> list[dict[str, str]]:

@@ -311,7 +311,7 @@ def test_dates_and_booleans_are_scored_from_text_and_from_their_own_types(
     found, rejected, _ = score_one(model._replace(predictor=typed(model.predictor)), path)
     wanted = [(date(2020, 5, 31), True), (date(2020, 6, 2), False)]
     if kind != "text":
-        wanted.append((None, True))  # type: ignore[arg-type]
+        wanted.append((None, True))
     assert [(row["sold"], row["lift"]) for row in found] == wanted
     places = {"text": [("2", "sold"), ("3", "lift")]}.get(kind, [("2", "lift")])
     assert [(line["row"], line["column"]) for line in rejected] == places

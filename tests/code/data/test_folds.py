@@ -130,7 +130,7 @@ def test_rows_of_known_groups_do_not_flatter_the_error_out_of_fold() -> None:
     model = build(contract, "random_forest", {"n_estimators": 10}, 0)
     found = {"new": (model.fit(features, target).predict(rows) - actual) ** 2}
     for name, of in (("rows", CONTRACT), ("groups", contract)):
-        predicted = out_of_fold.predict(model, features, target, deal(of, known, 5, seed=0))
+        predicted = out_of_fold.predict(model, features, target, deal(of, known, 5, seed=0).pairs())
         found[name] = (predicted - target) ** 2
     losses = {name: loss.reshape(90, 5).mean(axis=1) for name, loss in found.items()}
     mean, error = ({n: f(loss) for n, loss in losses.items()} for f in (np.mean, sem))

@@ -45,7 +45,7 @@ def there(given: Write) -> pd.DataFrame:
 def refused(there: pd.DataFrame, path: Path, contract: object = CONTRACT) -> Refused:
     """Row, column, value and what is allowed, of each violation about a file."""
     with pytest.raises(RowsRefused) as refusal:
-        unseen(contract, there, [path])  # type: ignore[arg-type]
+        unseen(contract, there, [path])
     assert str(refusal.value).startswith(f"{path}: ")
     return [(one.row, one.column, one.got, one.allowed) for one in refusal.value.violations]
 

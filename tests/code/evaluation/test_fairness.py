@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-from mlref.bundle.predictor import Prediction
 from mlref.core.contract import Contract, parse
 from mlref.core.rows import Array, generate
 from mlref.core.settings import Evaluate
+from mlref.core.task import Prediction
 from mlref.evaluation.fairness import fairness
 from tests.fakes import CONTRACT, CONTRACT_TEXT
 
@@ -96,7 +96,7 @@ def test_a_difference_that_is_called_visible_is_seen_in_four_of_five_samples() -
     errors = np.random.default_rng(4).normal(0, 100, (30, 150))
 
     def bias(error: Array) -> dict[str, float]:
-        return found(contract, error)["area"]["differences"]["bias"]  # type: ignore[no-any-return]
+        return found(contract, error)["area"]["differences"]["bias"]
 
     larger = np.mean([bias(error)["visible"] for error in errors[:8]])
     told = [bias(error + larger * small) for error in errors]

@@ -68,6 +68,10 @@ def test_the_chosen_candidate_stands_out(trained: Project) -> None:
     assert {"mean", "single_feature", "elastic_net"} <= texts(figure)
     drawn = [str(line.get_color()) for line in figure.axes[0].lines]
     assert drawn.count(plots.ORANGE) == drawn.count(plots.BLUE) / 2
+    tuning = read_json(trained.tuning)
+    tuning["candidates"]["mean"]["does_not_beat"] = ["single_feature"]
+    drawn = [str(line.get_color()) for line in plots.candidates(tuning, TARGET).axes[0].lines]
+    assert drawn.count(plots.GREY) == drawn.count(plots.ORANGE) == drawn.count(plots.BLUE)
 
 
 def test_slices_that_are_too_small_are_counted_and_not_drawn(trained: Project) -> None:

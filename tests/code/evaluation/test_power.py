@@ -34,5 +34,7 @@ def test_the_outlook_is_a_sentence_of_the_settings(tmp_path: Path) -> None:
         "(1.0% needs about 1900 training rows)" in said
         and "(20% needs about 390 test rows)" in said
     )
+    large = outlook(4_000_000, load(project.params), "RMSE")
+    assert "show a gain of 0.025% in RMSE" in large and "of 0.40% in RMSE between" in large
     set_params(project, register={"smallest_gain": 0.0})
     assert "1900" not in outlook(1000, load(project.params), "RMSE")

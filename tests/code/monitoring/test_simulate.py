@@ -19,7 +19,7 @@ from tests.fakes import CONTRACT, CONTRACT_TEXT
 
 
 def test_the_command_offers_every_scenario() -> None:
-    assert Scenario.__args__ == tuple(SCENARIOS)  # type: ignore[attr-defined]
+    assert Scenario.__args__ == tuple(SCENARIOS)
 
 
 def sent(service: Service, scenario: str, seed: int) -> list[Any]:
@@ -77,7 +77,7 @@ def test_a_refusal_is_an_answer_and_a_failure_is_said(
     code: int, answered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(*_: Any, **__: Any) -> Any:
-        raise urllib.error.HTTPError("http://x", code, "no", {}, io.BytesIO(b'{"error": {}}'))  # type: ignore[arg-type]
+        raise urllib.error.HTTPError("http://x", code, "no", {}, io.BytesIO(b'{"error": {}}'))
 
     monkeypatch.setattr("urllib.request.urlopen", answer)
     send = to_service("http://127.0.0.1:1/", "key")

@@ -49,7 +49,7 @@ def remote(postgres: Postgres, local: Project, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(params=["local", pytest.param("remote", marks=ONE_SERVER)])
 def project(request: pytest.FixtureRequest) -> Project:
     """Each of them."""
-    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def write(project: Project, *records: Predicted | Refused) -> None:
     """Log records one after the other."""
     with open_log(project) as log:
         for record in records:
-            (log.refusals if isinstance(record, Refused) else log.predictions)(record)  # type: ignore[operator]
+            (log.refusals if isinstance(record, Refused) else log.predictions)(record)
             assert log.flush(PATIENCE)
     assert log.dropped == 0
 

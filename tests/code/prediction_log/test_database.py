@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_used_is_a_fault_of_the_environment(
     plant: object, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mlref.prediction_log.database.PATIENCE", 0)
-    planted = plant(tmp_path)  # type: ignore[operator]
+    planted = plant(tmp_path)
     database = Database("sqlite:///log.db", tmp_path)
     with pytest.raises(EnvironmentFault, match=f"log.db cannot be used: {reason}"):
         database.check()

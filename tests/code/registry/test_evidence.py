@@ -60,7 +60,7 @@ def duel(*sides: Side, frame: pd.DataFrame = FRAME, after: Any = None) -> dict[s
 
 def evidence(found: dict[str, Check], key: str) -> dict[str, Any]:
     """The figures of a kind of evidence."""
-    return found[EVIDENCE].figures[key]  # type: ignore[no-any-return]
+    return found[EVIDENCE].figures[key]
 
 
 def ends(found: dict[str, Check], key: str) -> tuple[float, float]:

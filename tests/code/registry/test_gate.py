@@ -22,7 +22,7 @@ def interval(value: float, lower: float, upper: float) -> dict[str, float]:
 
 def compared(value: float, lower: float, upper: float, rows: int = 40) -> Comparison:
     """A challenger against a champion whose RMSE is 50."""
-    return Comparison(rows, interval(value, lower, upper), 50.0, {})
+    return Comparison(rows, interval(value, lower, upper), 50.0, {}, "RMSE")
 
 
 def duel(
@@ -123,6 +123,7 @@ CASES: list[tuple[Any, str, str, str]] = [
     ({"rows": 19}, "block", "enough_rows", "at least 20 are needed"),
     ({"rmse": {"value": None, "lower": None, "upper": 3.0}}, "block", "finite", "for rmse"),
     ({"rmse": interval(50, 45, math.inf)}, "block", "finite", "for rmse"),
+    ({"features": {"value": GOOD}}, "promote", "beats_mean", "beats the baseline"),  # its name
     ({"ladder": {"mean": GOOD, "single_feature": interval(-1, math.nan, 1)}}, "block", "finite",
      "the difference from single_feature"),
     ({"these": THESE | {"the bundle": ("a", "c"), "the rows": ("d", "e")}}, "block",

@@ -77,7 +77,7 @@ def test_a_list_has_the_columns_that_are_asked_for_in_the_order_that_is_asked_fo
 @pytest.mark.parametrize("wrong", ["columns", "order"])
 def test_a_name_that_no_run_has_is_refused(wrong: str, three: Project) -> None:
     with pytest.raises(MlrefError, match="No run here has 'metrics.rsme'; .* metrics.rmse,"):
-        runs.listing(three, **{wrong: ["metrics.rsme"]})  # type: ignore[arg-type]
+        runs.listing(three, **{wrong: ["metrics.rsme"]})
 
 
 def test_a_store_without_runs_says_what_makes_them(opened: Project, tmp_path: Path) -> None:

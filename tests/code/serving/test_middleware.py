@@ -235,7 +235,7 @@ class Broken:
 def test_a_failure_of_ours_is_counted_and_says_nothing_about_itself(
     service: Service, client: TestClient, error: Exception
 ) -> None:
-    service.model.predictor = Broken(error)  # type: ignore[assignment]
+    service.model.predictor = Broken(error)
     for path in ("/v1/predict", "/invocations"):
         with capture_logs() as logs:
             response = client.post(path, json=REQUEST, headers={"x-request-id": "abc-1"})

@@ -142,6 +142,6 @@ def test_a_request_that_has_begun_is_of_one_version(watch: Watch, store: Store) 
             service.model = Model(*store.open("champion"), Limits())
             return read(body)
 
-    first.reader = Late()  # type: ignore[assignment]
+    first.reader = Late()
     assert answer(watch) == (1, pytest.approx(linear(ROW)))
     assert answer(watch) == (2, pytest.approx(linear(ROW) - BASE + 5))

@@ -34,7 +34,7 @@ def away(name: str) -> str:
 
 def of(service: Service, show: object, keys: ApiKeys | None = None) -> TestClient:
     """A client of a service whose monitor left something."""
-    app: FastAPI = create_app(service, keys, show=show)  # type: ignore[arg-type]
+    app: FastAPI = create_app(service, keys, show=show)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -79,6 +79,6 @@ def test_results_stay_while_the_database_is_away() -> None:
     shown = {"show": {"metrics": json.dumps(RESULTS)}.get}
     metrics = MonitorMetrics(lambda name: shown["show"](name))
     assert [*metrics.collect()]
-    shown["show"] = away  # type: ignore[assignment]
+    shown["show"] = away
     values = {one.name: [s.value for s in one.samples] for one in metrics.collect()}
     assert values["model_monitor_loss"] == [54.1]

@@ -59,7 +59,7 @@ def test_a_shadow_that_fails_harms_nobody(memory: Memory, model: Model, other: M
     def fail(rows: object) -> None:
         raise ValueError("a bug")
 
-    other.predictor = SimpleNamespace(predict=fail, contract=other.contract)  # type: ignore[assignment]
+    other.predictor = SimpleNamespace(predict=fail, contract=other.contract)
     with closing(Shadow(memory, other)) as log:
         client = TestClient(create_app(Service(model, log)))
         statuses = [client.post("/v1/predict", json=ROW).status_code for _ in range(3)]
@@ -77,7 +77,7 @@ def test_a_shadow_that_is_too_slow_leaves_rows_out(
         go.wait(10)
         return predict(rows)
 
-    other.predictor = SimpleNamespace(predict=slow, contract=other.contract)  # type: ignore[assignment]
+    other.predictor = SimpleNamespace(predict=slow, contract=other.contract)
     monkeypatch.setattr(shadow, "CAPACITY", 2)
     with closing(Shadow(memory, other)) as log:
         client = TestClient(create_app(Service(model, log)))

@@ -12,7 +12,7 @@ from mlref.core.settings import load as load_settings
 from mlref.core.storage import Project, read_json
 from mlref.data.folds import sample
 from mlref.training import cost, nested, tune
-from mlref.training.tune import choose
+from mlref.training.tune import not_beaten
 from tests.projects import set_params
 
 BASELINES: dict[str, Any] = {"mean": {}, "single_feature": {}}
@@ -23,32 +23,43 @@ def outputs(project: Project) -> list[bytes]:
     return [path.read_bytes() for path in (project.tuning, project.out_of_fold)]
 
 
-def errors(*rmse: float) -> Array:
-    """Errors of one candidate on the four folds of two repeats."""
-    return np.array([rmse, rmse])
-
-
-TEN, WIDE = errors(10, 10, 10, 10), errors(7, 13, 7, 13)  # within one error of WIDE: up to 11.5
+GENERATOR = np.random.default_rng(3)
+SIMPLE = GENERATOR.normal(0, 10, 200) ** 2
+OTHER = GENERATOR.normal(0, 10, 200) ** 2
 
 
 @pytest.mark.parametrize(
-    ("found", "wins"),
+    ("found", "simpler"),
     [
-        ([TEN, TEN], "a"),
-        ([errors(12, 12, 12, 12), WIDE], "b"),
-        ([errors(11.5, 11.5, 11.5, 11.5), WIDE], "a"),  # at the limit
-        ([errors(11, 11, 11, 11), errors(10.5, 10, 10, 10), WIDE], "a"),
-        ([errors(2, 21, 2, 21), errors(9, 11, 9, 11)], "b"),  # the best one's error counts
+        ([SIMPLE, SIMPLE], [[], ["a"]]),
+        ([SIMPLE, SIMPLE - 0.1], [[], []]),  # by little, and surely
+        ([SIMPLE, OTHER - 3], [[], ["a"]]),  # by more, and by luck
+        ([SIMPLE, SIMPLE - 2, OTHER - 3], [[], [], ["a", "b"]]),
+        ([SIMPLE, OTHER - 3, SIMPLE - 60], [[], ["a"], []]),
     ],
 )
-def test_the_simplest_candidate_within_one_standard_error_wins(
-    found: list[Array], wins: str
+def test_a_candidate_is_shown_to_beat_a_simpler_one_in_pairs(
+    found: list[Array], simpler: list[list[str]]
 ) -> None:
-    """The limit is the lowest RMSE plus its deviation by the root of the four folds of a repeat."""
-    choice = choose(dict(zip("abc", found)))
-    assert choice["model"] == wins
-    if found[-1] is WIDE:
-        assert (choice["standard_error"], choice["limit"]) == (1.5, 11.5)
+    assert [*not_beaten(dict(zip("abc", found))).values()] == simpler
+
+
+def test_of_two_equal_candidates_the_second_is_seldom_shown_to_be_better() -> None:
+    pairs = GENERATOR.normal(0, 10, (1000, 2, 80)) ** 2
+    shown = [not not_beaten({"a": one, "b": other})["b"] for one, other in pairs]
+    assert np.mean(shown) == pytest.approx(0.025, abs=0.015)
+
+
+def test_what_does_not_beat_a_simpler_candidate_does_not_win_with_the_lowest_error(
+    project: Project,
+) -> None:
+    """The gate would refuse it, and nothing would be served."""
+    nets = {"elastic_net": {"alpha": [0.01]}, "ridge": {"alpha": [0.1]}}
+    set_params(project, tune={"candidates": BASELINES | nets})
+    said, tuning = tune.run(project), read_json(project.tuning)
+    assert (tuning["model"], tuning["lowest"]) == ("elastic_net", "ridge")
+    assert tuning["candidates"]["ridge"]["does_not_beat"] == ["elastic_net"]
+    assert "; ridge at " in said and "is not shown to beat elastic_net" in said
 
 
 class Killed(BaseException):
@@ -115,8 +126,7 @@ def test_the_stage_writes_what_it_tried_and_what_it_chose(trained: Project) -> N
     assert tuning["parameters"] == trials[3]["parameters"] == {"alpha": 0.01, "l1_ratio": 0.5}
     assert (mean["rmse"], mean["rmse_std"]) == (trials[0]["rmse"], trials[0]["rmse_std"])
     assert (mean["chosen"], net["chosen"]) == ({"0": 6}, {"3": 6})
-    assert tuning["limit"] == pytest.approx(net["rmse"] + net["rmse_std"] / 3**0.5, rel=1e-5)
-    assert tuning["standard_error"] == pytest.approx(net["rmse_std"] / 3**0.5, rel=1e-5)
+    assert (mean["does_not_beat"], net["does_not_beat"]) == ([], [])
     lines = trained.out_of_fold.read_text().splitlines()
     assert lines[0] == "actual,mean,single_feature,elastic_net"
     assert len(lines) == 1 + 90
