@@ -54,12 +54,11 @@ def visits(rows: int = 400) -> pd.DataFrame:
     patient = np.arange(rows) // 4
     dose = generator.uniform(1, 9, rows).round(1)
     day = pd.Timestamp("2025-01-01") + pd.to_timedelta(generator.integers(0, 300, rows), "D")
-    level = (
-        20 + 3 * dose + generator.normal(0, 1, rows // 4)[patient] + generator.normal(0, 2, rows)
-    )
+    value = generator.normal(0, 1, rows).round(2)
+    noise = generator.normal(0, 1, rows // 4)[patient] + generator.normal(0, 2, rows)
     return pd.DataFrame({
-        "patient": patient, "dose": dose, "value": generator.normal(0, 1, rows).round(2),
-        "date": day.strftime("%Y-%m-%d"), "level": level.round(1),
+        "patient": patient, "dose": dose, "value": value,
+        "date": day.strftime("%Y-%m-%d"), "level": (20 + 3 * dose + 2 * value + noise).round(1),
     })  # fmt: skip
 
 

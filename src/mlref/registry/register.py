@@ -55,12 +55,16 @@ def run(project: Project, since: Since | None = None) -> tuple[dict[str, Any], b
 
 def blocked(store: Store, record: dict[str, Any]) -> GateBlocked:
     """The refusal, with what to do where it leaves nothing to serve."""
-    reasons, champion = record["gate"]["reasons"], store.alias("champion") is not None
+    champion = store.alias("champion") is not None
     remedy = (
         "There is no champion to serve. `mlref register --explain` lists every check, reports/ has the"
-        f" evaluation; `mlref serve --model {record['version']}` serves this one all the same, to try it."
+        " evaluation"
     )
-    return GateBlocked(reasons, "" if champion else remedy, champion)
+    if "version" in record:  # nothing is registered where the evaluation is of another model
+        remedy += (
+            f"; `mlref serve --model {record['version']}` serves this one all the same, to try it"
+        )
+    return GateBlocked(record["gate"]["reasons"], "" if champion else f"{remedy}.", champion)
 
 
 def decision(project: Project, since: Since | None = None) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def not_beaten(losses: dict[str, Array]) -> dict[str, list[str]]:
 
     Examples
     --------
-    >>> found = {"simple": [2, 3, 4, 5], "lucky": [0, 0, 1, 9], "better": [1, 2, 3, 3]}
+    >>> found = {"simple": [2, 3, 4, 5], "lucky": [2, 2, 4, 5], "better": [1, 1, 2, 3]}
     >>> not_beaten({name: np.array(losses) for name, losses in found.items()})
     {'simple': [], 'lucky': ['simple'], 'better': []}
     """

@@ -13,6 +13,7 @@ from mlref.core import settings
 from mlref.core.digits import interval
 from mlref.core.errors import MlrefError
 from mlref.core.storage import Project
+from mlref.core.task import Regression
 from mlref.evaluation.compare import score_difference
 from mlref.registry.compare import compare
 from mlref.tracking import runs
@@ -46,7 +47,7 @@ def test_two_models_stand_side_by_side_with_their_paired_difference(three: Proje
     texts = [runs.text(three, record["run_id"], "predictions.csv") for record in (first, second)]
     one, other = (pd.read_csv(io.StringIO(text or "")) for text in texts)
     arrays = (table.to_numpy() for table in (one["actual"], other["value"], one["value"]))
-    expected = score_difference(*arrays, settings.load(three.params).evaluate)
+    expected = score_difference(*arrays, settings.load(three.params).evaluate, Regression())
     assert f"on the {len(one)} rows that both have predicted: {interval(expected)}" in sentences[1]
 
 
