@@ -169,9 +169,9 @@ def test_a_fork_goes_through_the_whole_life_and_takes_updates(name: str, tmp_pat
     fork = adopted(tmp_path, name)
     served_and_scored(fork)
     params = fork / "config" / "params.yaml"
-    params.write_text(params.read_text().replace("coverage: 0.9", "coverage: 0.95"))
+    params.write_text(params.read_text().replace("coverage: 0.9", "coverage: 0.85"))
     run(fork, "dvc", "repro")
-    commit(fork, "wider intervals")
+    commit(fork, "narrower intervals")
     run(fork, *TRAIN)
     run(fork, "mlref", "promote", "2", "--force", "--reason", "a rehearsal")
     assert "Version 1 " in run(fork, "mlref", "rollback", "--reason", "a rehearsal").stdout

@@ -45,6 +45,18 @@ def test_a_champion_that_cannot_be_loaded_is_replaced(project: Project) -> None:
     assert any(check["reason"].startswith(reason) for check in gate["checks"])
 
 
+def test_in_place_of_a_champion_that_cannot_be_loaded_no_leak_gets_in(project: Project) -> None:
+    name, store = crown(project), Store(project.store)
+    record = comparison.judge(project, store)[0] | {"version": "1"}
+    told_nothing = dict.fromkeys(record["partial_correlations"]["columns"], 0.0)
+    record["partial_correlations"] = record["partial_correlations"] | {"columns": told_nothing}
+    store.add(project.bundle, project.model, record)
+    (project.store / name / "model.onnx").write_bytes(b"x")
+    gate = judged(project)
+    assert gate["verdict"] == "keep"
+    assert "A leak is likelier than progress" in gate["reasons"][0]
+
+
 @pytest.mark.parametrize("since", [None, "2026-11-01T00:00:00+00:00"])
 def test_every_model_and_every_time_is_one_look(tmp_path: Path, since: str | None) -> None:
     store = Store(tmp_path)

@@ -83,8 +83,7 @@ def cell(column: Column) -> st.SearchStrategy[Any]:
     elif column.type == "date":
         good = st.dates().map(datetime.date.isoformat)
     else:
-        assert column.valid is not None
-        lo, hi = column.valid
+        lo, hi = column.valid or (-1e6, 1e6)
         good = st.integers(int(lo + 0.999), int(hi)) | st.sampled_from([float(int(lo) + 1), hi, lo])
         if column.type == "number":
             good |= st.floats(lo, hi)
