@@ -237,6 +237,7 @@ def measure(project: Project) -> tuple[dict[str, Any], pd.DataFrame]:
     about = contract, out_of_fold, tuning["model"]
     primary = metrics[task_of(contract).primary]
     metrics["cross_validated"] = against_cross_validation(*about, primary, settings)
+    metrics["cross_validated"]["training_rows"] = len(train)
     metrics["ladder"] = compare_simpler(*about, settings)
     some = sample(train, settings.rows, settings.seed)
     folds = deal(contract, some, settings.folds, settings.seed)
@@ -255,9 +256,13 @@ def write(project: Project, metrics: dict[str, Any], predictions: pd.DataFrame) 
     other, places = metrics["cross_validated"], places_of(metrics[primary]["value"], 3)
     validated, chance = (show_number(other[name], places) for name in ("value", "by_chance"))
     difference = show_number(other["difference"], places, "+")
+    of, fewer = other["training_rows"], ""
+    if other["rows"] < of:
+        fewer = f"; candidates were compared on {other['rows']} of {of} rows, and more teach more"
     return (
         f"{primary.upper()} {interval(metrics[primary])} on the {metrics['rows']} rows of the test set\n"
-        f"  Out of fold it is {validated}: a difference of {difference}, where chance allows ± {chance}."
+        f"  Out of fold it is {validated}: a difference of {difference}, where chance allows ± {chance}"
+        f"{fewer}."
     )
 
 

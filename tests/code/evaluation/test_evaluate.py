@@ -134,7 +134,10 @@ def test_rows_of_groups_or_of_days_go_through_all_stages(
     tuning, intervals = read_json(project.tuning), read_json(project.intervals)
     assert (tuning["model"], intervals["rows"]) == ("elastic_net", len(train) * left_out)
     metrics = read_json(project.metrics)
-    assert metrics["cross_validated"]["rows"] == len(read_csv(project.out_of_fold))
+    compared = metrics["cross_validated"]
+    assert compared["rows"] == len(read_csv(project.out_of_fold))
+    said = evaluate.write(project, *measure(project))
+    assert (f"compared on {compared['rows']} of {len(train)} rows" in said) == (by == "time")
     assert metrics["features"]["area"]["lower"] > 0
     assert Predictor(project.bundle).contract.names == CONTRACT.names
 
