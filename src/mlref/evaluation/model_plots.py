@@ -51,7 +51,8 @@ def effects(
 ) -> Figure | None:
     """Mean prediction while one feature takes its usual values (Friedman 2001); ticks are deciles.
 
-    Categories of many values, which no axis could name, are left out; None where no feature is left.
+    Categories of many values, which no axis could name, are left out; None where no feature is left, or
+    where the model predicts one value for all rows.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def effects(
     names = _most_needed(found) or contract.names
     places = [contract.names.index(name) for name in names]
     places = [n for n in places if len(contract.features[n].allowed or ()) <= MANY][:STRONGEST]
-    if not places:
+    if not places or np.ptp(model.predict(rows)) == 0:
         return None
     columns, across = [contract.features[place] for place in places], min(len(places), 4)
     figure, plots = panels(

@@ -6,10 +6,16 @@ from typing import Any
 from mlref.bundle.store import ALIASES, Store
 from mlref.console import Shown
 from mlref.core.digits import interval
+from mlref.core.task import LogRegression, Regression
 from mlref.registry import audit
 from mlref.registry.git import warning
 
 MARKS = {"promote": "✔", "keep": "–", "block": "✘"}
+SCORES = {
+    LogRegression.primary: LogRegression.title,
+    Regression.primary: Regression.title,
+    "mae": "MAE",
+}
 
 
 def models(store: Store) -> Shown:
@@ -62,8 +68,9 @@ def evaluation(record: dict[str, Any]) -> Shown:
     """A registered model beside its baselines."""
     metrics = record["metrics"]
     compared = {record["model"]: metrics} | metrics["baselines"]
-    return [f"{metrics['rows']} rows of the test set", "RMSE", "MAE"], [
-        [f"  {name}", interval(found["rmse"]), interval(found["mae"])]
+    scores = {name: title for name, title in SCORES.items() if name in metrics}
+    return [f"{metrics['rows']} rows of the test set", *scores.values()], [
+        [f"  {name}", *(interval(found[score]) for score in scores)]
         for name, found in compared.items()
     ]
 

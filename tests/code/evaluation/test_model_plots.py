@@ -76,6 +76,10 @@ def test_a_category_of_many_values_is_left_out(monkeypatch: pytest.MonkeyPatch) 
     assert model_plots.effects(contract, model, ROWS[0][:, places], {}) is None
 
 
+def test_a_model_that_predicts_one_value_has_no_effects() -> None:
+    assert model_plots.effects(CONTRACT, fitted("mean"), ROWS[0], {}) is None
+
+
 def scores(figure: Any) -> list[list[float]]:
     """Heights of the lines with error bars: of rows fitted on where they have any, and left out."""
     return [list(line.lines[0].get_ydata()) for line in figure.axes[0].containers]
