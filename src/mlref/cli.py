@@ -1,4 +1,4 @@
-"""The command line: shows the commands of the rooms that are there, and turns errors into exit codes."""
+"""The command line: shows the commands of the folders that are there, and turns errors into exit codes."""
 
 import functools
 import importlib
@@ -13,7 +13,7 @@ import typer
 from mlref import __version__
 from mlref.core.errors import EnvironmentFault, MlrefError
 
-ROOMS = (
+FOLDERS = (
     *("data", "training", "bundle", "evaluation", "registry", "sources"),
     *("prediction_log", "serving", "batch", "monitoring", "online"),
 )
@@ -38,7 +38,7 @@ Exit codes: 0 done, 1 your data, configuration or request was refused, 2 wrong u
 
 @functools.cache
 def build() -> typer.Typer:
-    """Collect the commands of every room that is there; groups of one name become one group."""
+    """Collect the commands of every folder that is there; groups of one name become one group."""
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
@@ -48,10 +48,10 @@ def build() -> typer.Typer:
         callback=options,
     )
     groups: dict[str | None, typer.Typer | None] = {}
-    for room in ROOMS:
-        if not (Path(__file__).parent / room / "commands.py").is_file():
+    for folder in FOLDERS:
+        if not (Path(__file__).parent / folder / "commands.py").is_file():
             continue
-        commands: typer.Typer = importlib.import_module(f"mlref.{room}.commands").app
+        commands: typer.Typer = importlib.import_module(f"mlref.{folder}.commands").app
         app.registered_commands += commands.registered_commands
         for group in commands.registered_groups:
             first = groups.setdefault(group.name, group.typer_instance)

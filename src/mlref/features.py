@@ -22,6 +22,7 @@ def preprocessing(contract: Contract, scale: bool) -> ColumnTransformer:
     Categories: one column for each allowed value, and one for null where the column is nullable. With
     more than ``MANY`` values one column in all: the mean target of a value, drawn towards that of all rows
     (Micci-Barreca 2001). A training row's is the mean of other folds, so it does not hold its own target.
+    These are folds of single rows, also where the contract divides by group or time.
 
     Parameters
     ----------

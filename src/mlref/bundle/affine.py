@@ -20,7 +20,7 @@ def fold(model: Pipeline) -> tuple[Array, float] | None:
     Parameters
     ----------
     model : Pipeline
-        Fitted; ``prepare`` is what ``features.build.preprocessing`` makes.
+        Fitted; ``prepare`` is what ``mlref.features.preprocessing`` makes.
 
     Returns
     -------

@@ -125,8 +125,8 @@ class Column(Frozen):
     @property
     def span(self) -> tuple[float, float]:
         """A range of its encoded values, for plots, made rows and numbers of digits: what is known best."""
-        if self.expected or self.valid:
-            return self.expected or self.valid or (0.0, 1.0)
+        if known := self.expected or self.valid:
+            return known
         if self.type == "date":
             return 0.0, abs(self.days(self.example) or 0.0) + 1.0
         middle = 0.0 if isinstance(self.example, str) else abs(self.example)
@@ -276,7 +276,7 @@ class SqlSource(Frozen):
 
 
 class SplitBy(Frozen):
-    """By what rows are divided, for the test set and for every fold of a cross-validation."""
+    """By what rows are divided, for the test set and for the folds of a cross-validation."""
 
     by: Literal["hash", "group", "time"] = "hash"
     """`hash`: each row by itself; `group`: rows of one value together; `time`: the last ones are tested."""

@@ -1,4 +1,4 @@
-"""The settings: config/params.yaml as frozen objects, one per stage."""
+"""The settings: config/params.yaml as frozen objects, one for each stage or command that has any."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -181,7 +181,7 @@ class Monitor(Frozen):
     """Quiet months that are simulated for the thresholds of a model."""
     alarms_a_month: Annotated[float, Field(gt=0, le=2)]
     """False alarms in 30 windows, over all monitors."""
-    smallest_window: Annotated[int, Field(ge=20)]
+    smallest_window: Annotated[int, Field(ge=50)]
     """Rows that a window needs to be judged; smaller ones are pooled."""
     max_age_days: Annotated[float, Field(gt=0)]
     """Days after which a model, and labels that stopped, count as stale."""
@@ -237,7 +237,7 @@ class Act(Frozen):
 
 
 class Settings(Frozen):
-    """All settings, by stage."""
+    """All settings, by the stage or command that they are of; a few are read by others too."""
 
     validate_: Validate = Field(alias="validate")
     """Settings of the stage that validates the raw rows."""

@@ -26,7 +26,7 @@ class Project:
     root : Path
         The folder that holds dvc.yaml, config/ and data/.
     work : Path, optional
-        Where data/, models/ and reports/ of a model are that no stage has made; else the clone.
+        Another folder for data/, models/ and reports/, as `mlref learn --propose` has; else the clone.
     """
 
     def __init__(self, root: Path, work: Path | None = None) -> None:

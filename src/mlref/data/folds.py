@@ -1,4 +1,4 @@
-"""Folds for every cross-validation: rows that belong together are left out together."""
+"""Folds that keep to the contract: rows that belong together are left out together."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -79,7 +79,10 @@ def sample(frame: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
 
 
 def deal(contract: Contract, frame: pd.DataFrame, count: int, seed: int) -> Folds:
-    """Deal rows into folds that keep to the contract's ``split``: the one way to cross-validate here.
+    """Deal rows into folds that keep to the contract's ``split``.
+
+    Tuning, training, evaluation and the gate use no others. Target encoding deals single rows inside a
+    fit, and label issues and the explanation of a drift have folds of their libraries.
 
     By time the rows are cut into ``count`` + 1 parts of about equal size. The first is only learned
     from, and each other one is predicted by models of the parts before it; the seed changes nothing.

@@ -17,8 +17,9 @@ from mlref.data.tables import checked, read_csv, write_csv
 def ingest(contract: Contract, root: Path) -> pd.DataFrame:
     """Read the source and the files of labelled rows beside it, in the order of their names.
 
-    The source is neither validated nor changed here, but the columns that the contract ignores are left
-    out. The added rows are validated, since later stages no longer know their files.
+    The source is not validated here. Columns that the contract ignores are left out, and its ``missing``
+    words and decimal commas are read. The added rows are validated, since later stages no longer know
+    their files.
 
     Returns
     -------

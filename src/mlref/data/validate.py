@@ -74,8 +74,9 @@ def _expectations(column: Column) -> Iterator[Any]:
 def validate(contract: Contract, frame: pd.DataFrame) -> tuple[list[Violation], Any]:
     """Validate a decoded frame.
 
-    Great Expectations decides about the dataset. A comparison of its stops at the first stray text in a
-    column, so the cells are named by ``rows.validate``; a property test holds the two together.
+    Cells are named by ``tables.refusals``, since a comparison of Great Expectations ends at the first stray
+    text of a column. An expectation that fails without such a cell is refused as well; a property test holds
+    the two together.
 
     Returns
     -------

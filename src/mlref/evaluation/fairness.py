@@ -44,11 +44,11 @@ def fairness(
     found: dict[str, dict[str, Any]] = {}
     least, held = settings.smallest_slice, predicted.holds(actual).astype(np.float64)
     for column in contract.features:
+        if not column.sensitive:
+            continue
         declared = [part for part in contract.slices if part.column == column.name]
         parts = groups(contract, declared[0], features) if declared else ()
         members = {name: rows for name, rows in parts if np.count_nonzero(rows) >= least}
-        if not column.sensitive:
-            continue
         if len(members) < 2:
             reason = f"It has no two groups of {least} rows and more in the test set."
             reason = reason if declared else "The contract has no slice of it."

@@ -113,7 +113,8 @@ def learning_curve(
     found = [score_interval(task.loss(target, one), settings, task.score) for one in predicted]
     value, lower, upper = ([one[end] for one in found] for end in ("value", "lower", "upper"))
     brought = score_difference(target, predicted[-1], predicted[-2], settings, task)
-    sizes, losses = sizes / (folds.of_row.max() + 1), losses / sizes
+    losses /= sizes
+    sizes /= folds.of_row.max() + 1
     last = f"the last {sizes[-1] - sizes[-2]:.0f} change the error by {interval(brought)}"
     figure, (at,) = panels("Learning curve: what more rows would bring", 1, 6.0, 5.0)
     at.plot(sizes, task.score(losses), "o-", color=GREY)
@@ -128,7 +129,7 @@ def validation_curve(
 ) -> Figure | None:
     """Cross-validated score while the penalty grows; the chosen one is marked.
 
-    None for a model that has no penalty ``alpha``.
+    None for a model that has no penalty ``alpha``, or that learns the logarithm.
     """
     steps = [*model.steps[:-1], *getattr(model[-1], "steps", model.steps[-1:])]  # a nested one too
     name, line = steps[-1]

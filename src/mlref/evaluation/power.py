@@ -18,8 +18,8 @@ def visible(rows: float, confidence: float, spread: float) -> float:
     """Smallest difference in RMSE, as a share of it, that is seen with probability ``POWER``.
 
     For normal errors, whose squares have twice the square of their variance as variance. The standard
-    error of the difference, by the RMSE, is then the root of ``spread`` by the rows: ``1 - ALIKE**2``
-    for two models on the same rows, 2 for one model on two halves of them.
+    error of the difference, divided by the RMSE, is then ``(spread / rows)**0.5``. The spread is
+    ``1 - ALIKE**2`` for two models on the same rows, 2 for one model on two halves of them.
 
     Examples
     --------

@@ -35,7 +35,10 @@ def log_prune(
 @log.command("erase")
 def log_erase(
     subject: Annotated[
-        str, typer.Argument(help="As sent in `x-subject-id`, or in the column of `score --id`.")
+        str,
+        typer.Argument(
+            help="As sent in `x-subject-id`; files that `mlref score` wrote are not searched."
+        ),
     ],
     yes: Yes = False,
     dry_run: DryRun = False,

@@ -235,13 +235,13 @@ def keep_limits(database: Database, **row: Any) -> None:
 
 
 def show(database: Database, name: str) -> str | None:
-    """Read what the monitor left under a name: ``page`` or ``metrics``."""
+    """Read what the monitor left under a name: ``page``, ``metrics``, or ``acts``, its retrainings."""
     found: str | None = _content(database, schema.MONITORED.c.content, {"name": name})
     return found
 
 
 def leave(database: Database, now: datetime.datetime, **contents: str) -> None:
-    """Replace what the service shows."""
+    """Replace what is read by these names."""
     rows = [{"name": name, "at": to_text(now), "content": contents[name]} for name in contents]
     _put(database, schema.MONITORED, *rows)
 

@@ -2,10 +2,11 @@
 
 import contextlib
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 
+from mlref.console import Agreed
 from mlref.core.storage import Project
 from mlref.prediction_log.database import Database
 from mlref.prediction_log.ids import lowest
@@ -15,8 +16,6 @@ AT_ONCE = 5_000
 """Rows of one transaction, so that the writer need not wait for long."""
 
 Condition = Mapping[sa.Table, sa.ColumnElement[bool]]
-Agreed = Callable[[tuple[Sequence[str], Sequence[Sequence[str]]]], bool]
-"""Shows the head and the rows of a table, and asks."""
 
 
 def prune(project: Project, days: int, agreed: Agreed) -> str | None:

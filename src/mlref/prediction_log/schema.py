@@ -164,7 +164,7 @@ MONITORED = sa.Table(
     sa.Column("at", Time, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
 )
-"""What the monitor last left for the service to show: its page and its metrics."""
+"""What the monitor last left: page and metrics for the service to show, and the retrainings of ``--act``."""
 
 
 def prepare(connection: sa.Connection, name: str) -> None:

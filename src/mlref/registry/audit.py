@@ -25,7 +25,7 @@ def note(
     Parameters
     ----------
     action : str
-        The verdict about a model (``promote``, ``keep``, ``block``), or ``rollback``.
+        The verdict about a model (``promote``, ``keep``, ``block``), ``rollback``, or ``retrain``.
     record : dict
         The model's registration record, of which ``version`` and ``digest`` are noted.
     reason : str

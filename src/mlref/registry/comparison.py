@@ -62,7 +62,7 @@ def judge(
     recipe, rows = (record["model"], record["parameters"]), frozenset(row_ids(contract, train))
     side = Side(predictor, *recipe, rows, scored(project.learned))
     record["gate"] = _asked(project, store, side, record, identities, since)
-    return record, side.trained or frozenset()
+    return record, rows
 
 
 def judge_again(project: Project, store: Store, reference: str) -> dict[str, Any]:

@@ -27,7 +27,10 @@ def settled(verdict: Verdict, reason: str) -> Check:
 
 
 def strict(limits: settings.Gate) -> settings.Gate:
-    """The limits of one kind of evidence: either may promote, so each takes half of the doubt."""
+    """The limits of one kind of evidence: either may promote, so each takes half of the doubt.
+
+    They are as strict after a change of concept, where one kind is left.
+    """
     return limits.model_copy(update={"confidence": (1 + limits.confidence) / 2})
 
 

@@ -12,7 +12,8 @@ from mlref.serving.errors import Forbidden, OpenDoor, Unauthorized
 
 VARIABLE = "MLREF_API_KEYS"
 ROLES = ("predict", "admin")
-"""`predict` may ask for predictions and about the model; `admin` may also read the metrics."""
+"""`predict` may ask for predictions and about the model, send ground truth and see the monitor's page;
+`admin` may also read the metrics."""
 
 _ENTRY = re.compile(rf"({'|'.join(ROLES)}):([0-9a-f]{{64}})")
 

@@ -33,7 +33,7 @@ def server() -> str | None:
 
 
 def database(project: Project) -> Path | None:
-    """The SQLite file of the store, relative to the clone; None for a server."""
+    """The SQLite file of the store; None for a server."""
     address = server() or f"{SQLITE}mlflow.db"
     if not address.startswith(SQLITE):
         return None

@@ -3,8 +3,8 @@
 In each round the rows are dealt into K folds. A setting is scored on fold k by models that have not seen
 it. The setting that predicts fold k is chosen without fold k: by models that have seen neither k nor j,
 scored on j, for each other fold j. So a candidate's score is out of fold in every respect. A pair of
-folds serves both ways: nesting takes K · (K − 1) / 2 fits more a round, a quarter of what
-scikit-learn's GridSearchCV inside cross_val_predict takes, for the same choice.
+folds serves both ways: nesting takes K · (K − 1) / 2 fits more a round, half of what scikit-learn's
+GridSearchCV inside cross_val_predict takes, for the same choice.
 
 By time, a fold is predicted by models of the rows before it, so no pairs are needed: its setting is the one
 that did best on the folds before it. The first fold, which has none before it, is not scored.
