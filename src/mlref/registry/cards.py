@@ -17,14 +17,10 @@ from mlref.core.errors import MlrefError
 from mlref.core.storage import Project, digest, read_json, replacing
 from mlref.core.task import task_of
 from mlref.registry.git import warning
+from mlref.registry.tables import TITLES
 
 LIMIT = 5000
 """Characters of a description that a database of MLflow 3.17 holds."""
-TITLES = {
-    "rmse": "RMSE", "mae": "MAE", "median_error": "median error", "bias": "bias", "r2": "R²",
-    "coverage": "share inside the interval", "rmse_log": "RMSE of the logarithm",
-}  # fmt: skip
-"""Names of metrics for people."""
 
 
 def write(project: Project, record: dict[str, Any]) -> None:

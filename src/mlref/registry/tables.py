@@ -6,16 +6,16 @@ from typing import Any
 from mlref.bundle.store import ALIASES, Store
 from mlref.console import Shown
 from mlref.core.digits import interval
-from mlref.core.task import LogRegression, Regression
+from mlref.core.task import LogRegression
 from mlref.registry import audit
 from mlref.registry.git import warning
 
 MARKS = {"promote": "✔", "keep": "–", "block": "✘"}
-SCORES = {
-    LogRegression.primary: LogRegression.title,
-    Regression.primary: Regression.title,
-    "mae": "MAE",
-}
+TITLES = {
+    "rmse": "RMSE", "mae": "MAE", "median_error": "median error", "bias": "bias", "r2": "R²",
+    "coverage": "share inside the interval", LogRegression.primary: LogRegression.title,
+}  # fmt: skip
+"""Names of metrics for people."""
 
 
 def models(store: Store) -> Shown:
@@ -68,8 +68,8 @@ def evaluation(record: dict[str, Any]) -> Shown:
     """A registered model beside its baselines."""
     metrics = record["metrics"]
     compared = {record["model"]: metrics} | metrics["baselines"]
-    scores = {name: title for name, title in SCORES.items() if name in metrics}
-    return [f"{metrics['rows']} rows of the test set", *scores.values()], [
+    scores = [name for name in (LogRegression.primary, "rmse", "mae") if name in metrics]
+    return [f"{metrics['rows']} rows of the test set", *(TITLES[score] for score in scores)], [
         [f"  {name}", *(interval(found[score]) for score in scores)]
         for name, found in compared.items()
     ]

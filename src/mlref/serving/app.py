@@ -95,6 +95,7 @@ def create_app(
     app.include_router(open_inference.router(service), responses=refusals("InferError"))
     app.include_router(monitor.router(show))
     _add_pages(app)
+    # FastAPI's own way to another document, which mypy takes for a mistake
     app.openapi = lambda: app.openapi_schema or _document(app, service)  # type: ignore[method-assign]
     return app
 

@@ -43,7 +43,7 @@ class Metrics:
 
     def __init__(self, contract: Contract, profile: Mapping[str, Any]) -> None:
         # they are twice as many series, for nothing
-        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call] # has no types
         self.registry = prometheus.CollectorRegistry(auto_describe=False)
         counter = partial(prometheus.Counter, registry=self.registry)
         gauge = partial(prometheus.Gauge, registry=self.registry)

@@ -46,7 +46,7 @@ def adopt(
     ] = None,
     ignore: Annotated[
         list[str], typer.Option(metavar="COLUMN", help="Left out; may be repeated.")
-    ] = [],  # noqa: B006
+    ] = [],  # noqa: B006 - as above
     answers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Answers to the open questions, as YAML.")
     ] = None,

@@ -56,6 +56,7 @@ def test_each_stage_gets_its_settings(tmp_path: Path) -> None:
         ("register", "largest_old_loss", -1, "greater than or equal to 0"),
         ("register", "leak_alarms", 0, "greater than 0"),
         ("register", "max_age_days", 0, "greater than 0"),
+        ("monitor", "smallest_window", 49, "greater than or equal to 50"),
     ],
 )
 def test_a_setting_outside_its_range_is_refused(

@@ -61,10 +61,11 @@ def test_a_registration_ends_with_metrics_verdict_warning_and_the_next_command(
     head, rows = tables.evaluation(record | {"model": "a_name_that_is_longer_than_a_column"})
     assert head == ["30 rows of the test set", "RMSE", "MAE"]
     assert [row[0].strip() for row in rows][1:] == ["mean", "single_feature"]
-    of = record["metrics"] | {"rmse_log": record["metrics"]["rmse"]}
-    of["baselines"] = {"mean": of}
-    head, rows = tables.evaluation(record | {"metrics": of})
-    assert head[1:] == ["RMSE of the logarithm", "RMSE", "MAE"] and len(rows[-1]) == len(head)
+    logarithm = {"value": 0.5, "lower": 0.4, "upper": 0.6}
+    of = record["metrics"] | {"rmse_log": logarithm, "baselines": {}}
+    head, [row] = tables.evaluation(record | {"metrics": of})
+    assert head[1:] == ["RMSE of the logarithm", "RMSE", "MAE"]
+    assert row[1:] == [interval(of[score]) for score in ("rmse_log", "rmse", "mae")]
     said = tables.advice(record, champion=True)
     assert "Verdict: promote\n" in said and record["gate"]["reasons"][-1] in said
     assert "Warning: The commit of this model is not recorded: git refuses to answer" in said
